@@ -1,0 +1,3 @@
+"""strixfleet: provision, upgrade and audit AMD Strix Halo boxes that serve language models."""
+
+__version__ = "0.1.0"

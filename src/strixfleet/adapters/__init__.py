@@ -1,0 +1,1 @@
+"""How does it touch the world? One file per outside tool."""

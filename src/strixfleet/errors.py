@@ -1,0 +1,132 @@
+"""
+Every error that strixfleet raises on purpose, with its exit code.
+
+    FleetError                      4  a change failed
+    ├── UsageError                  2  wrong flags, wrong selection
+    │   └── InventoryError          2  wrong inventory; carries every mistake found
+    ├── HostError                   3  one host: recorded as a finding, never stops the others
+    │   ├── Unreachable             3  no connection
+    │   ├── HostKeyError            3  unknown or changed host key
+    │   └── ProbeFailed             3  connected, but its state could not be read
+    ├── ChangeFailed                4  a change failed and was returned or halted
+    │   └── LockHeld                4  somebody else is changing the fleet
+    ├── GgufError                   2  a model file that cannot be read
+    └── SandboxError                4  a disposable host could not be made or removed
+
+Form of a message: `where: what is wrong; hint: what to do`.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process returns; see CONTRACT in docs/contract.md."""
+
+    OK = 0
+    ATTENTION = 1  # drift, a reboot pending, or slower than expected
+    USAGE = 2  # wrong usage or inventory: nothing was touched
+    UNREACHABLE = 3  # some host unreachable, or its state could not be read
+    FAILED = 4  # a change failed and was returned or halted
+    DEFECT = 5  # a defect in strixfleet itself
+
+
+_PRECEDENCE = (
+    ExitCode.DEFECT,
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+    ExitCode.UNREACHABLE,
+    ExitCode.ATTENTION,
+    ExitCode.OK,
+)
+
+
+def worst(*codes: ExitCode) -> ExitCode:
+    """Choose the code that wins when several apply, in the contract's order 5, 4, 2, 3, 1, 0."""
+    return min(codes, key=_PRECEDENCE.index, default=ExitCode.OK)
+
+
+class FleetError(Exception):
+    """Anything that strixfleet says in one sentence instead of a traceback."""
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        self.message = message
+        self.where = where
+        self.hint = hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        """Give `where: what is wrong; hint: what to do`."""
+        head = f"{self.where}: " if self.where else ""
+        tail = f"; hint: {self.hint}" if self.hint else ""
+        return f"{head}{self.message}{tail}"
+
+
+class UsageError(FleetError):
+    """The command line or the selection makes no sense; nothing was touched."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong in the inventory: where it stands, whom it concerns, and the remedy."""
+
+    message: str
+    file: str = ""
+    line: int = 0
+    host: str = ""
+    field: str = ""
+    hint: str = ""
+    warning: bool = False
+
+    def __str__(self) -> str:
+        """Give `file:line: host: field: what is wrong; hint: what to do`."""
+        place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        head = ": ".join(part for part in (place, self.host, self.field) if part)
+        tail = f"; hint: {self.hint}" if self.hint else ""
+        return f"{head}: {self.message}{tail}" if head else f"{self.message}{tail}"
+
+
+class InventoryError(UsageError):
+    """The inventory is wrong; carries every mistake that was found, not just the first."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+
+
+class GgufError(UsageError):
+    """A model file whose header cannot be read."""
+
+
+class HostError(FleetError):
+    """Something about one host; `where` is its inventory name."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class Unreachable(HostError):
+    """No connection to the host."""
+
+
+class HostKeyError(HostError):
+    """The host's key is unknown, or is not the one that was enrolled."""
+
+
+class ProbeFailed(HostError):
+    """Connected, but the host's state could not be read."""
+
+
+class ChangeFailed(FleetError):
+    """A change failed and was returned or halted."""
+
+
+class LockHeld(ChangeFailed):
+    """Somebody else is changing the fleet."""
+
+
+class SandboxError(FleetError):
+    """A disposable host could not be made or removed."""
