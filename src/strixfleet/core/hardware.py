@@ -1,0 +1,256 @@
+"""
+Hardware profiles, the boxes that are known by name, and how both are recognised.
+
+The profile follows from the GPU's PCI id and the installed memory; DMI only names the box. So a box whose DMI strings
+are new is served as well as a known one, and hardware whose GPU is unknown gets no profile at all.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+GIB = 1024**3
+STRIX_HALO_PCI = "1002:1586"  # Radeon 8060S, 8050S and 8040S: facts 1.6
+STRIX_POINT_PCI = "1002:150e"  # Radeon 890M and 880M
+HALO_BANDWIDTH_GB_S = (
+    256.0  # 256 bit LPDDR5X-8000: 32 bytes x 8e9/s; 212 to 234 are measured (facts 4.5, notes 1)
+)
+SMALL_GIB = 32
+LEAST_SHARE_OF_TIER = 0.85  # firmware and kernel hold back 2 to 5 GiB of 128; tiers lie 33 % apart
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """
+    What is assumed of a class of hosts; None is found from the machine.
+
+    `gtt_gib` is the default for `kernel_gtt_gib: auto`, `reserve_gib` what a larger setting must leave to the system.
+    """
+
+    name: str
+    memory_gib: int | None
+    bandwidth_gb_s: float | None
+    gtt_gib: int | None
+    reserve_gib: int
+    gfx: str
+    physical_cores: int | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """
+    A machine one can buy: its DMI strings as patterns, its GPU, and the family that its profile comes from.
+
+    Patterns are regular expressions searched without regard to case; each one that is given has to match.
+    """
+
+    name: str
+    label: str
+    vendor: str
+    product: str
+    board: str
+    pci_id: str
+    memory_gib: int
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What a machine was found to be; no box or no profile when that is not known, and why."""
+
+    box: Box | None
+    profile: str | None
+    reason: str
+
+
+def _halo(memory_gib: int, cores: int, chip: str) -> Profile:
+    return Profile(
+        name=f"strix-halo-{memory_gib}",
+        memory_gib=memory_gib,
+        bandwidth_gb_s=HALO_BANDWIDTH_GB_S,
+        gtt_gib=default_gtt_gib(memory_gib),
+        reserve_gib=4,
+        gfx="gfx1151",
+        physical_cores=cores,
+        description=f"Strix Halo, {memory_gib} GB LPDDR5X on 256 bit ({chip})",
+    )
+
+
+def default_gtt_gib(memory_gib: int) -> int:
+    """
+    Choose how much of the installed memory the GPU may address: all but 8 GiB, at most three quarters below 32 GiB.
+
+    128 -> 120 (lhl, bhamm-lab, LLMKube), 96 -> 88 (agledger), 64 -> 56 (59 is in use), 32 -> 24 (only "leave 4 to 8
+    for the OS" is published): facts 1.4. Values that leave nothing (131072 MiB of 128) are published too: not copied.
+    """
+    return min(memory_gib - 8, memory_gib * 3 // 4) if memory_gib <= SMALL_GIB else memory_gib - 8
+
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        profile.name: profile
+        for profile in (
+            _halo(128, 16, "Ryzen AI Max+ 395"),
+            _halo(96, 16, "Ryzen AI Max+ 395"),
+            _halo(64, 16, "Ryzen AI Max+ 395"),
+            _halo(32, 8, "Ryzen AI Max 385"),
+            Profile(
+                name="strix-point",
+                memory_gib=None,
+                bandwidth_gb_s=None,
+                gtt_gib=None,
+                reserve_gib=4,
+                gfx="gfx1150",
+                physical_cores=None,
+                description="Strix Point, memory on SO-DIMM or soldered: size and speed are found from the machine",
+            ),
+            Profile(
+                name="sandbox",
+                memory_gib=None,
+                bandwidth_gb_s=None,
+                gtt_gib=None,
+                reserve_gib=4,
+                gfx="gfx1151",
+                physical_cores=None,
+                description="a disposable host on this machine: simulated boot configuration, real CPU, measured speed",
+            ),
+        )
+    }
+)
+
+# Vendor and board strings differ between batches of the small makers, so only what names the product is asked for.
+BOXES: tuple[Box, ...] = (
+    Box(
+        "framework-desktop",
+        "Framework Desktop",
+        r"^Framework$",
+        r"^(Framework )?Desktop",
+        "",
+        STRIX_HALO_PCI,
+        128,
+        "strix-halo",
+    ),
+    Box(
+        "framework-13",
+        "Framework Laptop 13 (Ryzen AI 300)",
+        r"^Framework$",
+        r"Laptop 13 \(AMD Ryzen AI 300",
+        "",
+        STRIX_POINT_PCI,
+        64,
+        "strix-point",
+    ),
+    Box("gmktec-evo-x2", "GMKtec EVO-X2", "", r"EVO-X2", "", STRIX_HALO_PCI, 128, "strix-halo"),
+    Box("bosgame-m5", "Bosgame M5", "", r"^(Bosgame )?M5\b", r"AXB35-02", STRIX_HALO_PCI, 128, "strix-halo"),
+    Box(
+        "minisforum-ms-s1-max",
+        "Minisforum MS-S1 Max",
+        "",
+        r"MS-S1 ?MAX",
+        "",
+        STRIX_HALO_PCI,
+        128,
+        "strix-halo",
+    ),
+    Box("beelink-gtr9-pro", "Beelink GTR9 Pro", "", r"GTR9", "", STRIX_HALO_PCI, 128, "strix-halo"),
+    Box(
+        "amd-ryzen-ai-halo",
+        "AMD Ryzen AI Halo",
+        r"AMD",
+        r"Ryzen AI Halo",
+        "",
+        STRIX_HALO_PCI,
+        128,
+        "strix-halo",
+    ),
+    Box(
+        "hp-zbook-ultra-g1a",
+        "HP ZBook Ultra G1a",
+        r"^HP",
+        r"ZBook Ultra G1a",
+        "",
+        STRIX_HALO_PCI,
+        128,
+        "strix-halo",
+    ),
+    Box("hp-z2-mini-g1a", "HP Z2 Mini G1a", r"^HP", r"Z2 Mini G1a", "", STRIX_HALO_PCI, 128, "strix-halo"),
+    Box(
+        "asus-rog-flow-z13",
+        "ASUS ROG Flow Z13",
+        r"ASUS",
+        r"Flow Z13 GZ302",
+        "",
+        STRIX_HALO_PCI,
+        128,
+        "strix-halo",
+    ),
+    # Last: the bare board of the EVO-X2 and the M5, which other sellers use as well.
+    Box(
+        "sixunited-axb35-02",
+        "a box on the Sixunited AXB35-02 board",
+        "",
+        "",
+        r"AXB35-02",
+        STRIX_HALO_PCI,
+        128,
+        "strix-halo",
+    ),
+)
+
+_TIERS_GIB = tuple(sorted(p.memory_gib for p in PROFILES.values() if p.memory_gib is not None))
+
+
+def recognise(dmi: Mapping[str, str], pci_ids: Iterable[str], memory_bytes: int) -> Recognition:
+    """
+    Name the box by DMI and choose the profile by GPU and installed memory; say so when either is unknown.
+
+    `dmi` is keyed as in /sys/class/dmi/id; `pci_ids` are `vendor:device` in hex; `memory_bytes` is MemTotal plus the
+    carve-out (`mem_info_vram_total`), which falls short of what is installed by what firmware and kernel hold back.
+    """
+    gpus = sorted({normal_pci_id(pci_id) for pci_id in pci_ids})
+    if STRIX_HALO_PCI in gpus:
+        profile, why = _halo_profile(memory_bytes)
+        return _answer(
+            _box_of(dmi, STRIX_HALO_PCI), profile, f"GPU {STRIX_HALO_PCI} is Strix Halo (gfx1151), {why}"
+        )
+    if STRIX_POINT_PCI in gpus:
+        why = f"GPU {STRIX_POINT_PCI} is Strix Point (gfx1150)"
+        return _answer(_box_of(dmi, STRIX_POINT_PCI), "strix-point", why)
+    found = ", ".join(gpus) or "none"
+    return Recognition(
+        None, None, f"no GPU that strixfleet knows (found: {found}); name hardware_profile yourself"
+    )
+
+
+def normal_pci_id(text: str) -> str:
+    """Write a PCI id as `vendor:device` in lower-case hex without prefixes: `0x1002:0x1586` -> `1002:1586`."""
+    return ":".join(part.strip().lower().removeprefix("0x").zfill(4) for part in text.split(":"))
+
+
+def _halo_profile(memory_bytes: int) -> tuple[str | None, str]:
+    memory_gib = memory_bytes / GIB
+    for tier_gib in _TIERS_GIB:
+        if tier_gib * LEAST_SHARE_OF_TIER <= memory_gib <= tier_gib:
+            return f"strix-halo-{tier_gib}", f"{memory_gib:.1f} GiB visible of {tier_gib} GB"
+    tiers = ", ".join(map(str, _TIERS_GIB))
+    return None, f"but {memory_gib:.1f} GiB is none of its sizes ({tiers} GB); name hardware_profile yourself"
+
+
+def _box_of(dmi: Mapping[str, str], pci_id: str) -> Box | None:
+    return next((box for box in BOXES if box.pci_id == pci_id and _matches(box, dmi)), None)
+
+
+def _matches(box: Box, dmi: Mapping[str, str]) -> bool:
+    wanted = (
+        (box.vendor, dmi.get("sys_vendor", "")),
+        (box.product, dmi.get("product_name", "")),
+        (box.board, dmi.get("board_name", "")),
+    )
+    return all(not pattern or re.search(pattern, text, re.IGNORECASE) for pattern, text in wanted)
+
+
+def _answer(box: Box | None, profile: str | None, why: str) -> Recognition:
+    return Recognition(box, profile, why if box else f"{why}; DMI names no box that strixfleet knows")
