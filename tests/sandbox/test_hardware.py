@@ -22,7 +22,9 @@ POINT = "1002:150e"
         ("AMD", "AMD Ryzen AI Halo", "", "amd-ryzen-ai-halo"),
     ],
 )
-def test_known_halo_boxes_are_named_and_share_the_profile(vendor, product, board, box) -> None:
+def test_known_halo_boxes_are_named_and_share_the_profile(
+    vendor: str, product: str, board: str, box: str
+) -> None:
     dmi = {"sys_vendor": vendor, "product_name": product, "board_name": board}
     found = recognise(dmi, ["1022:1507", HALO], int(125.4 * GIB))
     assert found.box is not None
@@ -49,7 +51,7 @@ def test_framework_13_is_strix_point_whatever_its_memory() -> None:
         (7.0, None),
     ],
 )
-def test_tier_is_the_next_above_what_is_visible_and_nothing_is_guessed_between(visible_gib, profile) -> None:
+def test_tier_is_the_next_above_what_is_visible(visible_gib: float, profile: str | None) -> None:
     found = recognise({}, [HALO], int(visible_gib * GIB))
     assert found.profile == profile
     assert found.box is None
@@ -68,12 +70,12 @@ def test_unknown_gpu_is_said_even_when_dmi_names_a_known_box() -> None:
 
 
 @pytest.mark.parametrize("spelling", ["0x1002:0x1586", "1002:1586", "1002:1586".upper()])
-def test_pci_ids_are_read_in_every_spelling(spelling) -> None:
+def test_pci_ids_are_read_in_every_spelling(spelling: str) -> None:
     assert recognise({}, [spelling], 120 * GIB).profile == "strix-halo-128"
 
 
 @pytest.mark.parametrize(("memory_gib", "gtt_gib"), [(128, 120), (96, 88), (64, 56), (32, 24), (16, 8)])
-def test_default_gtt_leaves_the_system_room(memory_gib, gtt_gib) -> None:
+def test_default_gtt_leaves_the_system_room(memory_gib: int, gtt_gib: int) -> None:
     assert default_gtt_gib(memory_gib) == gtt_gib
 
 

@@ -1,8 +1,8 @@
 """
 Hardware profiles, the boxes that are known by name, and how both are recognised.
 
-The profile follows from the GPU's PCI id and the installed memory; DMI only names the box. So a box whose DMI strings
-are new is served as well as a known one, and hardware whose GPU is unknown gets no profile at all.
+The profile follows from the GPU's PCI id and the installed memory; DMI only names the box. So a box whose
+DMI strings are new is served as well as a known one, and hardware whose GPU is unknown gets no profile at all.
 """
 
 import re
@@ -14,10 +14,7 @@ from types import MappingProxyType
 GIB = 1024**3
 STRIX_HALO_PCI = "1002:1586"  # Radeon 8060S, 8050S and 8040S: facts 1.6
 STRIX_POINT_PCI = "1002:150e"  # Radeon 890M and 880M
-HALO_BANDWIDTH_GB_S = (
-    256.0  # 256 bit LPDDR5X-8000: 32 bytes x 8e9/s; 212 to 234 are measured (facts 4.5, notes 1)
-)
-SMALL_GIB = 32
+HALO_BANDWIDTH_GB_S = 256.0  # 256 bit LPDDR5X-8000: 32 bytes x 8e9/s; 212 to 234 are measured
 LEAST_SHARE_OF_TIER = 0.85  # firmware and kernel hold back 2 to 5 GiB of 128; tiers lie 33 % apart
 
 
@@ -26,7 +23,7 @@ class Profile:
     """
     What is assumed of a class of hosts; None is found from the machine.
 
-    `gtt_gib` is the default for `kernel_gtt_gib: auto`, `reserve_gib` what a larger setting must leave to the system.
+    `gtt_gib` is the default for `kernel_gtt_gib: auto`; `reserve_gib` is what any setting must leave to the OS.
     """
 
     name: str
@@ -52,9 +49,9 @@ class Box:
     vendor: str
     product: str
     board: str
-    pci_id: str
-    memory_gib: int
     family: str
+    pci_id: str
+    memory_gib: int  # the largest size sold, and what a sandbox simulates
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +78,12 @@ def _halo(memory_gib: int, cores: int, chip: str) -> Profile:
 
 def default_gtt_gib(memory_gib: int) -> int:
     """
-    Choose how much of the installed memory the GPU may address: all but 8 GiB, at most three quarters below 32 GiB.
+    Choose how much of the installed memory the GPU may address: all but 8 GiB, at most three quarters.
 
-    128 -> 120 (lhl, bhamm-lab, LLMKube), 96 -> 88 (agledger), 64 -> 56 (59 is in use), 32 -> 24 (only "leave 4 to 8
-    for the OS" is published): facts 1.4. Values that leave nothing (131072 MiB of 128) are published too: not copied.
+    Sources: 128 -> 120 (lhl, bhamm-lab, LLMKube), 96 -> 88 (agledger), 64 -> 56 (59 is in use), 32 -> 24 (only
+    "leave 4 to 8 for the OS" is published). 131072 MiB of 128 GB is published too and leaves nothing: not copied.
     """
-    return min(memory_gib - 8, memory_gib * 3 // 4) if memory_gib <= SMALL_GIB else memory_gib - 8
+    return min(memory_gib - 8, memory_gib * 3 // 4)
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -105,7 +102,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 reserve_gib=4,
                 gfx="gfx1150",
                 physical_cores=None,
-                description="Strix Point, memory on SO-DIMM or soldered: size and speed are found from the machine",
+                description="Strix Point: memory size and speed are found from the machine",
             ),
             Profile(
                 name="sandbox",
@@ -115,89 +112,29 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 reserve_gib=4,
                 gfx="gfx1151",
                 physical_cores=None,
-                description="a disposable host on this machine: simulated boot configuration, real CPU, measured speed",
+                description="a disposable host on this machine: simulated GPU memory, measured speed",
             ),
         )
     }
 )
 
-# Vendor and board strings differ between batches of the small makers, so only what names the product is asked for.
+_HALO = ("strix-halo", STRIX_HALO_PCI, 128)
+_POINT = ("strix-point", STRIX_POINT_PCI, 64)
+
+# Vendor and board strings differ between batches of small makers: only what names the product is asked for.
 BOXES: tuple[Box, ...] = (
-    Box(
-        "framework-desktop",
-        "Framework Desktop",
-        r"^Framework$",
-        r"^(Framework )?Desktop",
-        "",
-        STRIX_HALO_PCI,
-        128,
-        "strix-halo",
-    ),
-    Box(
-        "framework-13",
-        "Framework Laptop 13 (Ryzen AI 300)",
-        r"^Framework$",
-        r"Laptop 13 \(AMD Ryzen AI 300",
-        "",
-        STRIX_POINT_PCI,
-        64,
-        "strix-point",
-    ),
-    Box("gmktec-evo-x2", "GMKtec EVO-X2", "", r"EVO-X2", "", STRIX_HALO_PCI, 128, "strix-halo"),
-    Box("bosgame-m5", "Bosgame M5", "", r"^(Bosgame )?M5\b", r"AXB35-02", STRIX_HALO_PCI, 128, "strix-halo"),
-    Box(
-        "minisforum-ms-s1-max",
-        "Minisforum MS-S1 Max",
-        "",
-        r"MS-S1 ?MAX",
-        "",
-        STRIX_HALO_PCI,
-        128,
-        "strix-halo",
-    ),
-    Box("beelink-gtr9-pro", "Beelink GTR9 Pro", "", r"GTR9", "", STRIX_HALO_PCI, 128, "strix-halo"),
-    Box(
-        "amd-ryzen-ai-halo",
-        "AMD Ryzen AI Halo",
-        r"AMD",
-        r"Ryzen AI Halo",
-        "",
-        STRIX_HALO_PCI,
-        128,
-        "strix-halo",
-    ),
-    Box(
-        "hp-zbook-ultra-g1a",
-        "HP ZBook Ultra G1a",
-        r"^HP",
-        r"ZBook Ultra G1a",
-        "",
-        STRIX_HALO_PCI,
-        128,
-        "strix-halo",
-    ),
-    Box("hp-z2-mini-g1a", "HP Z2 Mini G1a", r"^HP", r"Z2 Mini G1a", "", STRIX_HALO_PCI, 128, "strix-halo"),
-    Box(
-        "asus-rog-flow-z13",
-        "ASUS ROG Flow Z13",
-        r"ASUS",
-        r"Flow Z13 GZ302",
-        "",
-        STRIX_HALO_PCI,
-        128,
-        "strix-halo",
-    ),
+    Box("framework-desktop", "Framework Desktop", r"^Framework$", r"^(Framework )?Desktop", "", *_HALO),
+    Box("framework-13", "Framework 13 (Ryzen AI 300)", r"^Framework$", r"13 \(AMD Ryzen AI 300", "", *_POINT),
+    Box("gmktec-evo-x2", "GMKtec EVO-X2", "", r"EVO-X2", "", *_HALO),
+    Box("bosgame-m5", "Bosgame M5", "", r"^(Bosgame )?M5\b", r"AXB35-02", *_HALO),
+    Box("minisforum-ms-s1-max", "Minisforum MS-S1 Max", "", r"MS-S1 ?MAX", "", *_HALO),
+    Box("beelink-gtr9-pro", "Beelink GTR9 Pro", "", r"GTR9", "", *_HALO),
+    Box("amd-ryzen-ai-halo", "AMD Ryzen AI Halo", r"AMD", r"Ryzen AI Halo", "", *_HALO),
+    Box("hp-zbook-ultra-g1a", "HP ZBook Ultra G1a", r"^HP", r"ZBook Ultra G1a", "", *_HALO),
+    Box("hp-z2-mini-g1a", "HP Z2 Mini G1a", r"^HP", r"Z2 Mini G1a", "", *_HALO),
+    Box("asus-rog-flow-z13", "ASUS ROG Flow Z13", r"ASUS", r"Flow Z13 GZ302", "", *_HALO),
     # Last: the bare board of the EVO-X2 and the M5, which other sellers use as well.
-    Box(
-        "sixunited-axb35-02",
-        "a box on the Sixunited AXB35-02 board",
-        "",
-        "",
-        r"AXB35-02",
-        STRIX_HALO_PCI,
-        128,
-        "strix-halo",
-    ),
+    Box("sixunited-axb35-02", "a box on the Sixunited AXB35-02 board", "", "", r"AXB35-02", *_HALO),
 )
 
 _TIERS_GIB = tuple(sorted(p.memory_gib for p in PROFILES.values() if p.memory_gib is not None))
@@ -207,26 +144,23 @@ def recognise(dmi: Mapping[str, str], pci_ids: Iterable[str], memory_bytes: int)
     """
     Name the box by DMI and choose the profile by GPU and installed memory; say so when either is unknown.
 
-    `dmi` is keyed as in /sys/class/dmi/id; `pci_ids` are `vendor:device` in hex; `memory_bytes` is MemTotal plus the
-    carve-out (`mem_info_vram_total`), which falls short of what is installed by what firmware and kernel hold back.
+    `dmi` is keyed as in /sys/class/dmi/id; `pci_ids` are `vendor:device` in hex; `memory_bytes` is MemTotal plus
+    the carve-out (`mem_info_vram_total`), which is less than what is installed by what firmware and kernel hold.
     """
     gpus = sorted({normal_pci_id(pci_id) for pci_id in pci_ids})
     if STRIX_HALO_PCI in gpus:
         profile, why = _halo_profile(memory_bytes)
-        return _answer(
-            _box_of(dmi, STRIX_HALO_PCI), profile, f"GPU {STRIX_HALO_PCI} is Strix Halo (gfx1151), {why}"
-        )
+        why = f"GPU {STRIX_HALO_PCI} is Strix Halo (gfx1151), {why}"
+        return _answer(_box_of(dmi, STRIX_HALO_PCI), profile, why)
     if STRIX_POINT_PCI in gpus:
         why = f"GPU {STRIX_POINT_PCI} is Strix Point (gfx1150)"
         return _answer(_box_of(dmi, STRIX_POINT_PCI), "strix-point", why)
     found = ", ".join(gpus) or "none"
-    return Recognition(
-        None, None, f"no GPU that strixfleet knows (found: {found}); name hardware_profile yourself"
-    )
+    return Recognition(None, None, f"no known GPU (found: {found}); name hardware_profile yourself")
 
 
 def normal_pci_id(text: str) -> str:
-    """Write a PCI id as `vendor:device` in lower-case hex without prefixes: `0x1002:0x1586` -> `1002:1586`."""
+    """Write a PCI id as `vendor:device` in lower-case hex without prefixes."""
     return ":".join(part.strip().lower().removeprefix("0x").zfill(4) for part in text.split(":"))
 
 
