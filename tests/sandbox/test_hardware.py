@@ -22,9 +22,7 @@ POINT = "1002:150e"
         ("AMD", "AMD Ryzen AI Halo", "", "amd-ryzen-ai-halo"),
     ],
 )
-def test_known_halo_boxes_are_named_and_share_the_profile(
-    vendor: str, product: str, board: str, box: str
-) -> None:
+def test_known_halo_boxes_share_the_profile(vendor: str, product: str, board: str, box: str) -> None:
     dmi = {"sys_vendor": vendor, "product_name": product, "board_name": board}
     found = recognise(dmi, ["1022:1507", HALO], int(125.4 * GIB))
     assert found.box is not None

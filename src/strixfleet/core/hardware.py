@@ -1,8 +1,8 @@
 """
 Hardware profiles, the boxes that are known by name, and how both are recognised.
 
-The profile follows from the GPU's PCI id and the installed memory; DMI only names the box. So a box whose
-DMI strings are new is served as well as a known one, and hardware whose GPU is unknown gets no profile at all.
+The profile follows from the GPU's PCI id and the installed memory; DMI only names the box. So a box with
+new DMI strings is served as well as a known one, and hardware whose GPU is unknown gets no profile at all.
 """
 
 import re
@@ -23,7 +23,7 @@ class Profile:
     """
     What is assumed of a class of hosts; None is found from the machine.
 
-    `gtt_gib` is the default for `kernel_gtt_gib: auto`; `reserve_gib` is what any setting must leave to the OS.
+    `gtt_gib` is the default for `kernel_gtt_gib: auto`; `reserve_gib` is what any setting leaves to the OS.
     """
 
     name: str
@@ -78,12 +78,12 @@ def _halo(memory_gib: int, cores: int, chip: str) -> Profile:
 
 def default_gtt_gib(memory_gib: int) -> int:
     """
-    Choose how much of the installed memory the GPU may address: all but 8 GiB, at most three quarters.
+    Choose how much of the installed memory the GPU may address: all but 8 GiB, at least half.
 
-    Sources: 128 -> 120 (lhl, bhamm-lab, LLMKube), 96 -> 88 (agledger), 64 -> 56 (59 is in use), 32 -> 24 (only
-    "leave 4 to 8 for the OS" is published). 131072 MiB of 128 GB is published too and leaves nothing: not copied.
+    Sources: 128 -> 120 (lhl, bhamm-lab, LLMKube), 96 -> 88 (agledger), 64 -> 56 (59 is in use), 32 -> 24
+    (only "leave 4 to 8 for the OS" is published). The full 131072 MiB of 128 GB is published too: not copied.
     """
-    return min(memory_gib - 8, memory_gib * 3 // 4)
+    return max(memory_gib - 8, memory_gib // 2)
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -144,8 +144,8 @@ def recognise(dmi: Mapping[str, str], pci_ids: Iterable[str], memory_bytes: int)
     """
     Name the box by DMI and choose the profile by GPU and installed memory; say so when either is unknown.
 
-    `dmi` is keyed as in /sys/class/dmi/id; `pci_ids` are `vendor:device` in hex; `memory_bytes` is MemTotal plus
-    the carve-out (`mem_info_vram_total`), which is less than what is installed by what firmware and kernel hold.
+    `dmi` is keyed as in /sys/class/dmi/id; `pci_ids` are `vendor:device` in hex; `memory_bytes` is MemTotal
+    plus the carve-out (`mem_info_vram_total`): less than what is installed by what firmware and kernel hold.
     """
     gpus = sorted({normal_pci_id(pci_id) for pci_id in pci_ids})
     if STRIX_HALO_PCI in gpus:
