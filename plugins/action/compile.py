@@ -1,0 +1,50 @@
+"""Hand the compiled state of a host to the roles: the same probe and the same compilation as `strixfleet audit`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from strixfleet.adapters.inventory import host_from_vars
+from strixfleet.adapters.probe import probe_argv, read_answers
+from strixfleet.aspects import compile_host, questions_for
+from strixfleet.core.items import Status
+from strixfleet.errors import FleetError
+
+
+class ActionModule(ActionBase):
+    """Probe, compile, and return what each role needs; changes nothing, also outside check mode."""
+
+    _supports_check_mode = True
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give `role_vars` by role, `differences`, `reboot_due` and `digest`."""
+        result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        name = str(variables["inventory_hostname"])
+        try:
+            host = host_from_vars(name, variables, self._templar)
+            root = host.settings.sandbox_hardware_root
+            argv = probe_argv(questions_for(host), root=root)
+            done = self._low_level_execute_command(shlex.join(argv))
+            answers = read_answers(done["stdout"], host=name, stderr=done.get("stderr", ""))
+            state = compile_host(host, answers)
+            rows = state.differences(answers)
+        except AnsibleConnectionFailure:
+            raise
+        except FleetError as error:
+            raise AnsibleActionFail(str(error)) from None
+        return {
+            **result,
+            "changed": False,
+            "role_vars": state.role_vars(),
+            "digest": state.digest,
+            "simulated": state.facts.simulated or "",
+            "boot_id": state.facts.boot_id,
+            "differences": [row.to_json() for row in rows if row.status is not Status.OK],
+            "reboot_due": any(row.status is Status.PENDING_REBOOT for row in rows),
+        }

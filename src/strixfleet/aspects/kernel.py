@@ -1,0 +1,204 @@
+"""Kernel arguments: configured in GRUB, running after a reboot, and judged by their effect in sysfs."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from strixfleet import assets
+from strixfleet.core.aspect import Situation
+from strixfleet.core.facts import DRM
+from strixfleet.core.files import ManagedFile
+from strixfleet.core.fleet import Host
+from strixfleet.core.items import Cost, Cure, Item, Observed, Rule, version_key
+from strixfleet.core.questions import Answers, Json, Question, Verb
+
+
+GRUB_DROP_IN = "/etc/default/grub.d/zz-strixfleet.cfg"
+GRUB_CFG = "/boot/grub/grub.cfg"
+PAGES_PER_GIB = 262_144  # ttm.pages_limit counts 4 KiB pages: noamsto/nix-amd-ai#42, antirez/ds4#871
+MIB_PER_GIB = 1_024  # amdgpu.gttsize counts MiB: the kernel's own parameter description
+GTTSIZE_DEPRECATED = (6, 16)  # "Configuring gttsize via module parameter is deprecated": ROCm #5562
+CARVE_OUT_LIMIT_BYTES = 4 << 30  # AMD advises 0.5 GiB; boxes' smallest settings read up to 4 GiB (rdna3-5 page)
+GTT_TOLERANCE = 0.01
+
+
+def gtt_arguments(gtt_gib: int, choice: str, kernel_release: str) -> dict[str, str]:
+    """
+    Give the arguments that make `gtt_gib` GiB addressable by the GPU.
+
+    `auto` writes ttm.pages_limit alone where the kernel calls gttsize deprecated (6.16 and newer), else both:
+    gttsize alone leaves HIP at half of the memory (apellegr/Strix-Halo-Models, kernel 6.18).
+    """
+    if choice == "auto":
+        choice = "ttm" if version_key(kernel_release) >= GTTSIZE_DEPRECATED else "both"
+    found = {}
+    if choice in {"ttm", "both"}:
+        found["ttm.pages_limit"] = str(gtt_gib * PAGES_PER_GIB)
+    if choice in {"gttsize", "both"}:
+        found["amdgpu.gttsize"] = str(gtt_gib * MIB_PER_GIB)
+    return found
+
+
+def occurrences(command_line: str, name: str) -> Json:
+    """Give the value of an argument: None absent, "" a bare flag, a list where it stands more than once."""
+    values: list[Json] = []
+    for word in command_line.split():
+        key, equals, value = word.partition("=")
+        if key.replace("-", "_") == name.replace("-", "_"):
+            values.append(value.strip('"') if equals else "")
+    if len(values) > 1:
+        return values
+    return values[0] if values else None
+
+
+def configured_command_line(grub_cfg: str | None) -> str | None:
+    """Give the command line of the first entry of grub.cfg, which is what boots by default."""
+    found = re.search(r"^\s*linux(?:efi|16)?\s+\S+[ \t]*(.*)$", grub_cfg or "", re.MULTILINE)
+    return found[1] if found else None
+
+
+def _stale(arguments: Mapping[str, str | None], answers: Answers) -> bool:
+    """Say whether grub.cfg still differs; decides after a killed run that wrote the drop-in and no more."""
+    line = configured_command_line(answers.text(Verb.READ, GRUB_CFG)) or ""
+    return any(occurrences(line, name) != value for name, value in arguments.items())
+
+
+def _effect_path(name: str) -> str | None:
+    module, dot, parameter = name.partition(".")
+    return f"/sys/module/{module}/parameters/{parameter}" if dot and re.fullmatch(r"\w+", parameter) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The kernel arguments of one host; a value of None means that the argument must be absent."""
+
+    arguments: Mapping[str, str | None]
+    gtt_bytes: int | None
+    profile: str | None
+    reason: str
+    card: str
+    stale: bool
+
+    name: ClassVar[str] = "kernel"
+
+    @classmethod
+    def questions(cls, host: Host) -> Iterator[Question]:
+        """Ask for both command lines and for the effects."""
+        yield Question(Verb.DIGEST, GRUB_DROP_IN)
+        yield Question(Verb.READ, GRUB_CFG)
+        yield Question(Verb.READ, "/proc/cmdline")
+        yield Question(Verb.GLOB, f"{DRM}/mem_info_gtt_total")
+        for name in ("ttm.pages_limit", "amdgpu.gttsize", *host.settings.kernel_arguments):
+            if path := _effect_path(name):
+                yield Question(Verb.READ, path)
+
+    @classmethod
+    def compile(cls, situation: Situation) -> Self:
+        """Settle the arguments from the inventory, the profile and the kernel."""
+        settings, facts = situation.host.settings, situation.facts
+        gtt_gib = settings.kernel_gtt_gib
+        if gtt_gib == "auto":
+            gtt_gib = situation.profile.gtt_gib if situation.profile else None
+        arguments: dict[str, str | None] = {}
+        if gtt_gib is not None:
+            arguments |= gtt_arguments(int(gtt_gib), settings.kernel_gtt_parameters, facts.kernel_release)
+        for name, value in settings.kernel_arguments.items():
+            arguments[name] = None if value == "absent" else "" if value is None else str(value)
+        return cls(
+            arguments,
+            int(gtt_gib) << 30 if gtt_gib is not None else None,
+            situation.profile.name if situation.profile else None,
+            situation.reason,
+            facts.gpu_device,
+            _stale(arguments, situation.answers),
+        )
+
+    @property
+    def drop_in(self) -> ManagedFile:
+        """The GRUB drop-in."""
+        words = [n if v == "" else f"{n}={v}" for n, v in self.arguments.items() if v is not None]
+        content = assets.render(f"host{GRUB_DROP_IN}.j2", names=list(self.arguments), words=words)
+        return ManagedFile(GRUB_DROP_IN, content)
+
+    def items(self) -> Iterator[Item]:
+        """Each argument configured once, running and in effect; the memory it makes; the carve-out."""
+        yield Item("kernel:hardware_profile", "recognised", Cure.MANUAL, message=self.reason)
+        yield self.drop_in.item(self.name)
+        for name, value in self.arguments.items():
+            want: dict[str, Json] = {"configured": value, "running": value}
+            if value and value.isdigit() and _effect_path(name):
+                want["effect"] = value
+            yield Item(f"kernel:{name}", want, cost=Cost.REBOOT, live=("running", "effect"))
+        if self.gtt_bytes is not None:
+            yield Item(
+                "kernel:gtt_total",
+                {"configured": True, "running": True, "bytes": self.gtt_bytes},
+                cost=Cost.REBOOT,
+                live=("running", "bytes"),
+                message="the GPU cannot address the memory that the arguments ask for",
+            )
+        yield Item(
+            "kernel:carve_out",
+            CARVE_OUT_LIMIT_BYTES,
+            Cure.MANUAL,
+            rule=Rule.AT_MOST,
+            message="set the smallest UMA frame buffer in the BIOS: GTT serves the GPU just as fast",
+        )
+
+    def observe(self, answers: Answers) -> Iterator[Observed]:
+        """Read both command lines and the effects."""
+        yield Observed("kernel:hardware_profile", "recognised" if self.profile else "unknown")
+        yield self.drop_in.observe(self.name, answers)
+        yield from self._observe_arguments(answers)
+        if self.gtt_bytes is not None:
+            yield self._observe_gtt(answers)
+        text = answers.texts(f"{DRM}/mem_info_vram_total").get(f"{self.card}/mem_info_vram_total", "")
+        if text.isdigit():
+            yield Observed("kernel:carve_out", int(text))
+        else:
+            yield Observed("kernel:carve_out", error="no AMD GPU shows its memory in sysfs")
+
+    def _lines(self, answers: Answers) -> tuple[str | None, str]:
+        configured = configured_command_line(answers.text(Verb.READ, GRUB_CFG))
+        return configured, answers.text(Verb.READ, "/proc/cmdline") or ""
+
+    def _observe_arguments(self, answers: Answers) -> Iterator[Observed]:
+        configured, running = self._lines(answers)
+        for name, value in self.arguments.items():
+            have: dict[str, Json] = {
+                "configured": occurrences(configured or "", name),
+                "running": occurrences(running, name),
+            }
+            path = _effect_path(name)
+            if value and value.isdigit() and path:
+                have["effect"] = answers.text(Verb.READ, path)
+            message = ""
+            if have["running"] == value and have.get("effect", value) != value:
+                message = "on the running command line, but the kernel did not take it"
+            elif configured is None:
+                message = f"no entry found in {GRUB_CFG}: does this host boot by GRUB?"
+            yield Observed(f"kernel:{name}", have, message=message)
+
+    def _observe_gtt(self, answers: Answers) -> Observed:
+        configured, running = self._lines(answers)
+        names = [name for name in self.arguments if name in {"ttm.pages_limit", "amdgpu.gttsize"}]
+        text = answers.texts(f"{DRM}/mem_info_gtt_total").get(f"{self.card}/mem_info_gtt_total", "")
+        if not text.isdigit():
+            return Observed("kernel:gtt_total", error="no AMD GPU shows its memory in sysfs")
+        want, have = self.gtt_bytes or 0, int(text)
+        near = abs(have - want) <= GTT_TOLERANCE * want
+        return Observed(
+            "kernel:gtt_total",
+            {
+                "configured": all(
+                    occurrences(configured or "", name) == self.arguments[name] for name in names
+                ),
+                "running": all(occurrences(running, name) == self.arguments[name] for name in names),
+                "bytes": want if near else have,
+            },
+        )
+
+    def role_vars(self) -> dict[str, Json]:
+        """Give the role its file and what the running kernel must show."""
+        return {"kernel_files": [self.drop_in.role_var()], "kernel_stale": self.stale}
