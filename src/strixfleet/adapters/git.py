@@ -1,0 +1,195 @@
+"""
+Git as a program, with options under which a hostile repository or ref stays data.
+
+A pin is a tag or a full commit. A commit counts only when some branch or tag reaches it: hosting sites
+serve the commits of every fork through the address of the original (imposter commits).
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from strixfleet.errors import ChangeFailed, FleetError, UsageError
+
+
+COMMIT = re.compile(r"[0-9a-f]{40}\Z")
+TAG = re.compile(r"(b[0-9]{1,7}|v[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4})\Z")
+FETCH_TIMEOUT_S = 3600
+PIN_REF = "refs/strixfleet/pin"
+_OPTIONS = {
+    "transfer.fsckObjects": "true",
+    "protocol.allow": "never",
+    "protocol.https.allow": "always",
+    "protocol.http.allow": "always",
+    "protocol.ssh.allow": "always",
+    "protocol.file.allow": "always",
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.autocrlf": "false",
+    "core.attributesFile": "/dev/null",
+    "advice.detachedHead": "false",
+    "gc.auto": "0",
+    "submodule.recurse": "false",
+    "safe.directory": "*",
+}
+_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+    "LC_ALL": "C",
+}
+_INHERITED = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "https_proxy", "http_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a pin names: its commit and the tree of that commit; `tag` is None where the pin is the commit."""
+
+    commit: str
+    tree: str
+    tag: str | None
+
+
+def run(
+    arguments: tuple[str, ...],
+    *,
+    repository: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    timeout_s: int = 120,
+) -> bytes:
+    """Run git and give its output; a failure is a FleetError with git's own last words."""
+    argv = ["git"]
+    for name, value in _OPTIONS.items():
+        argv += ["-c", f"{name}={value}"]
+    if repository is not None:
+        argv.append(f"--git-dir={repository}")
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    where = str(repository or "git")
+    try:
+        done = subprocess.run(
+            [*argv, *arguments],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=timeout_s,
+            env={**inherited, **_ENVIRONMENT, **(environment or {})},
+        )
+    except FileNotFoundError:
+        raise FleetError("git is not installed", hint="apt install git") from None
+    except subprocess.TimeoutExpired:
+        raise ChangeFailed(f"git {arguments[0]} took longer than {timeout_s} s", where=where) from None
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise ChangeFailed(f"git {arguments[0]}: {words[-1] if words else done.returncode}", where=where)
+    return done.stdout
+
+
+def _try(repository: Path, *arguments: str) -> str | None:
+    try:
+        return run(arguments, repository=repository).decode().strip()
+    except ChangeFailed:
+        return None
+
+
+def git_dir(path: Path) -> Path:
+    """Find the repository at a path: bare, or the `.git` of a work tree."""
+    for candidate in (path / ".git", path):
+        if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir():
+            return candidate
+    raise UsageError("is no git repository", where=str(path), hint="give a clone, a mirror or a URL")
+
+
+def resolve(repository: Path, ref: str) -> Resolved:
+    """Find what a pin names; refuse branches, short hashes, and commits that no branch or tag reaches."""
+    folder = git_dir(repository)
+    if COMMIT.match(ref):
+        return _resolve_commit(folder, ref)
+    if not TAG.match(ref):
+        raise UsageError(
+            f"{ref!r} is no pin", where=str(repository), hint="give bNNNN, vX.Y.Z or a 40-digit commit"
+        )
+    commit = _try(
+        folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{ref}^{{commit}}"
+    )
+    if commit is None:
+        branch = _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/heads/{ref}")
+        what = f"{ref} is a branch, which moves" if branch else f"has no tag {ref}"
+        raise UsageError(what, where=str(repository), hint="pin a tag that exists, or a 40-digit commit")
+    return Resolved(commit, _tree(folder, commit), ref)
+
+
+def _resolve_commit(folder: Path, ref: str) -> Resolved:
+    for kind in ("heads", "tags"):
+        if _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/{kind}/{ref}"):
+            raise UsageError(
+                f"a {kind[:-1]} is named {ref}, like a commit",
+                where=str(folder),
+                hint="this repository is forged",
+            )
+    if _try(folder, "cat-file", "-t", "--end-of-options", ref) != "commit":
+        raise UsageError(
+            f"has no commit {ref}", where=str(folder), hint="check the pin, or fetch the repository"
+        )
+    if not is_reachable(folder, ref):
+        raise UsageError(
+            f"no branch or tag reaches {ref}: it may come from a fork",
+            where=str(folder),
+            hint="pin a commit of the project itself, or name the fork's own address as llama_cpp_repository",
+        )
+    return Resolved(ref, _tree(folder, ref), None)
+
+
+def _tree(folder: Path, commit: str) -> str:
+    text = run(("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}"), repository=folder)
+    return text.decode().strip()
+
+
+def is_reachable(repository: Path, commit: str) -> bool:
+    """Tell whether some branch or tag reaches a commit."""
+    pattern = ("refs/heads", "refs/tags", "refs/remotes")
+    return bool(_try(git_dir(repository), "for-each-ref", "--count=1", f"--contains={commit}", *pattern))
+
+
+def is_ancestor(repository: Path, older: str, newer: str) -> bool:
+    """Tell whether one commit is contained in another."""
+    return (
+        _try(git_dir(repository), "merge-base", "--is-ancestor", "--end-of-options", older, newer) is not None
+    )
+
+
+def update_mirror(url: str, mirror: Path) -> None:
+    """Bring a bare mirror of a repository up to date: all branches and tags, with every object checked."""
+    if not (mirror / "HEAD").is_file():
+        mirror.parent.mkdir(parents=True, exist_ok=True)
+        run(("init", "--quiet", "--bare", "--", str(mirror)))
+    refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    run(
+        ("fetch", "--quiet", "--prune", "--no-auto-gc", "--no-recurse-submodules", "--", url, *refs),
+        repository=mirror,
+        timeout_s=FETCH_TIMEOUT_S,
+    )
+
+
+def bundle(repository: Path, ref: str, target: Path) -> Resolved:
+    """
+    Write one pin with its history into a file that `git fetch` reads, and leave the repository as it is.
+
+    The commit stands in it as `refs/strixfleet/pin`, so that its name on the host cannot be a branch's.
+    """
+    found = resolve(repository, ref)
+    objects = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str((git_dir(repository) / "objects").resolve())}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        borrower, partial = Path(scratch) / "borrower.git", Path(scratch) / "bundle"
+        run(("init", "--quiet", "--bare", "--", str(borrower)))
+        run(("update-ref", PIN_REF, found.commit), repository=borrower, environment=objects)
+        create = ("bundle", "create", "--quiet", str(partial), PIN_REF)
+        run(create, repository=borrower, environment=objects, timeout_s=600)
+        partial.replace(target)
+    return found
