@@ -54,10 +54,11 @@ def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str,
     if not become or not connection.become:
         return shlex.join(argv), ""
     sudo = connection.become_exe or "sudo"
-    password = connection.become_password_text()
-    if password is None:
-        return shlex.join([sudo, "-n", "--", *argv]), ""
-    return shlex.join([sudo, "-S", "-p", "", "--", *argv]), f"{password}\n"
+    user = ["-u", connection.become_user]
+    if connection.become_password is None:
+        return shlex.join([sudo, "-n", *user, "--", *argv]), ""
+    secret = connection.become_password.reveal()
+    return shlex.join([sudo, "-S", "-p", "", *user, "--", *argv]), f"{secret}\n"
 
 
 class LocalRemote:
@@ -145,6 +146,8 @@ class SshRemote:
         wish = self._host.connection
         config = fabric.Config(overrides={"load_ssh_configs": False})
         key = {"key_filename": wish.private_key_file} if wish.private_key_file else {}
+        if wish.password is not None:
+            key["password"] = wish.password.reveal()
         timing = {"banner_timeout": CONNECT_TIMEOUT_S, "auth_timeout": CONNECT_TIMEOUT_S}
         connection = fabric.Connection(
             wish.address,
@@ -249,7 +252,7 @@ def remote_for(host: Host, known_hosts: str) -> Remote:
 
 def ask(remote: Remote, host: Host, questions: Iterable[Question], *, timeout_s: float = 60.0) -> Answers:
     """Answer all questions in one round trip."""
-    argv = probe_argv(questions, root=host.settings.sandbox_hardware_root, python=host.connection.python)
+    argv = probe_argv(questions, root=host.settings.sandbox_hardware_root, python=host.connection.python or "python3")
     result = remote.run(argv, timeout_s=timeout_s)
     if result.exit_code != 0 and "password" in result.stderr.lower():
         raise ProbeFailed(

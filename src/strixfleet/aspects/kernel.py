@@ -7,9 +7,10 @@ from typing import ClassVar, Self
 
 from strixfleet import assets
 from strixfleet.core.aspect import Situation
-from strixfleet.core.facts import DRM
+from strixfleet.core.facts import DRM, Facts
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
+from strixfleet.core.hardware import Profile
 from strixfleet.core.items import Cost, Cure, Item, Observed, Rule, version_key
 from strixfleet.core.questions import Answers, Json, Question, Verb
 
@@ -38,6 +39,15 @@ def gtt_arguments(gtt_gib: int, choice: str, kernel_release: str) -> dict[str, s
     if choice in {"gttsize", "both"}:
         found["amdgpu.gttsize"] = str(gtt_gib * MIB_PER_GIB)
     return found
+
+
+def default_gtt_gib(profile: Profile | None, facts: Facts) -> int | None:
+    """Choose the profile's size; under a large carve-out, what the system sees less the reserve."""
+    if profile is None or profile.gtt_gib is None:
+        return None
+    if facts.vram_bytes <= CARVE_OUT_LIMIT_BYTES:
+        return profile.gtt_gib
+    return max(1, min(profile.gtt_gib, (facts.memory_bytes >> 30) - profile.reserve_gib))
 
 
 def occurrences(command_line: str, name: str) -> Json:
@@ -97,17 +107,19 @@ class Kernel:
     def compile(cls, situation: Situation) -> Self:
         """Settle the arguments from the inventory, the profile and the kernel."""
         settings, facts = situation.host.settings, situation.facts
-        gtt_gib = settings.kernel_gtt_gib
-        if gtt_gib == "auto":
-            gtt_gib = situation.profile.gtt_gib if situation.profile else None
+        gtt_gib: int | None
+        if settings.kernel_gtt_gib == "auto":
+            gtt_gib = default_gtt_gib(situation.profile, facts)
+        else:
+            gtt_gib = settings.kernel_gtt_gib
         arguments: dict[str, str | None] = {}
         if gtt_gib is not None:
-            arguments |= gtt_arguments(int(gtt_gib), settings.kernel_gtt_parameters, facts.kernel_release)
+            arguments |= gtt_arguments(gtt_gib, settings.kernel_gtt_parameters, facts.kernel_release)
         for name, value in settings.kernel_arguments.items():
             arguments[name] = None if value == "absent" else "" if value is None else str(value)
         return cls(
             arguments,
-            int(gtt_gib) << 30 if gtt_gib is not None else None,
+            gtt_gib << 30 if gtt_gib is not None else None,
             situation.profile.name if situation.profile else None,
             situation.reason,
             facts.gpu_device,

@@ -1,0 +1,98 @@
+"""The command line: finds the verb, turns every error into one sentence and an exit code."""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from strixfleet import __version__
+from strixfleet.errors import ExitCode, FleetError, UsageError
+
+
+VERBS = {
+    "init": "Write a commented starter inventory.",
+    "validate": "Check the inventory; every mistake with file and line.",
+    "trust": "Show and enrol host keys.",
+    "plan": "Show what provision would change, and what it costs.",
+    "provision": "Bring hosts from a bare OS to a verified service.",
+    "audit": "Hold the live state against the desired state.",
+    "bench": "Run the smoke benchmark and judge it.",
+    "predict": "Say from a GGUF header whether it fits and how fast it will be.",
+    "upgrade": "Roll llama.cpp to the pinned build: canary, gate, return.",
+    "rollback": "Go back to the previous build.",
+    "status": "Show what each host runs now.",
+    "history": "List recorded runs.",
+    "report": "Write one self-contained HTML page.",
+    "unlock": "Show and remove a stale fleet lock.",
+    "sandbox": "Make disposable hosts on this machine.",
+    "demo": "Provision a disposable host from bare OS to verified service.",
+}
+
+
+class Verbs(click.Group):
+    """Load a verb's module only when it is asked for, so that `audit` starts fast."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Give the verbs in the order of the work."""
+        return list(VERBS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Import one verb."""
+        if name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"strixfleet.commands.{name}"), name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, "-V", "--version", message="strixfleet %(version)s")
+def strixfleet() -> None:
+    """Provision, upgrade and audit AMD Strix Halo boxes that serve language models."""
+
+
+def _defect(error: Exception) -> int:
+    traceback.print_exception(error, file=sys.stderr)
+    print(
+        f"\nstrixfleet {__version__}: a defect in strixfleet itself: {type(error).__name__}: {error}\n"
+        "hint: report the lines above with the command that you typed; hosts are as the last line of progress says",
+        file=sys.stderr,
+    )
+    return ExitCode.DEFECT
+
+
+def guarded(act: Callable[[], Any]) -> int:
+    """Run a verb; give its exit code whatever happens."""
+    try:
+        result = act()
+    except FleetError as error:
+        prefix = "" if "\n" in str(error) else "strixfleet: "
+        print(f"{prefix}{error}", file=sys.stderr)
+        return error.exit_code
+    except click.UsageError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        return UsageError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("strixfleet: interrupted; run the same command again to go on", file=sys.stderr)
+        return ExitCode.FAILED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said as one
+        return _defect(error)
+    return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Be the command `strixfleet`."""
+    sys.exit(guarded(lambda: strixfleet.main(arguments, prog_name="strixfleet", standalone_mode=False)))

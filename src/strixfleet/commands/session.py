@@ -1,0 +1,80 @@
+"""What verbs do alike: load the fleet, probe it, hold it against its desired state."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import click
+
+from strixfleet.adapters.fanout import fan_out
+from strixfleet.adapters.ssh import ask, remote_for
+from strixfleet.aspects import compile_host, questions_for
+from strixfleet.commands.options import Options
+from strixfleet.core.aspect import HostState
+from strixfleet.core.fleet import Fleet, Host, Password
+from strixfleet.core.items import Difference, Excuse, waive
+from strixfleet.core.questions import Answers
+from strixfleet.core.results import HostReport
+from strixfleet.errors import FleetError
+from strixfleet.report.progress import say
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One host as it was found: its desired state, its answers, and how they differ."""
+
+    state: HostState
+    answers: Answers
+    differences: tuple[Difference, ...]
+    seconds: float
+
+
+def load_fleet(options: Options) -> Fleet:
+    """Load and check the inventory; say its warnings."""
+    from strixfleet.adapters.inventory import load
+
+    fleet = load(options.request())
+    for warning in fleet.warnings:
+        say(f"warning: {warning}")
+    if not options.ask_become_pass:
+        return fleet
+    password = Password(click.prompt("BECOME password", hide_input=True, err=True))
+    hosts = (
+        replace(host, connection=replace(host.connection, become_password=password)) for host in fleet.hosts
+    )
+    return replace(fleet, hosts=tuple(hosts))
+
+
+def look(host: Host, known_hosts: str) -> Seen:
+    """Probe one host and hold it against its desired state: one connection, one round trip."""
+    started = time.monotonic()
+    remote = remote_for(host, known_hosts)
+    try:
+        answers = ask(remote, host, questions_for(host))
+    finally:
+        remote.close()
+    state = compile_host(host, answers)
+    excuses = (
+        Excuse(waiver.item, waiver.reason, waiver.expires) for waiver in host.settings.audit_waivers
+    )
+    rows = waive(state.differences(answers), excuses, datetime.now(UTC).date())
+    return Seen(state, answers, rows, time.monotonic() - started)
+
+
+def look_at_all(fleet: Fleet, hosts: Iterable[Host], forks: int) -> dict[str, Seen | FleetError]:
+    """Probe many hosts at once; what fails is a value."""
+    return fan_out(hosts, lambda host: look(host, fleet.known_hosts), forks=forks)
+
+
+def host_report(name: str, seen: Seen | FleetError) -> HostReport:
+    """Give the row of one host that every renderer knows."""
+    if isinstance(seen, FleetError):
+        return HostReport(name, reachable=False, error=str(seen))
+    return HostReport(
+        name,
+        reachable=True,
+        simulated=seen.state.facts.simulated,
+        seconds=seen.seconds,
+        items=seen.differences,
+    )
