@@ -54,6 +54,7 @@ class Walk:
         self._structs = {code: Struct("<" + code) for code in set(_SCALARS.values())}
 
     def header(self) -> GgufHeader:
+        """Walk from the first byte to the last tensor's entry; call once."""
         n_tensors, n_metadata = self._preamble()
         metadata: dict[str, MetadataValue] = {}
         for _ in range(n_metadata):
