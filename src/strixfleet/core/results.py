@@ -1,0 +1,114 @@
+"""What a verb found: rows that every renderer knows, and the exit code that follows from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Protocol
+
+from strixfleet.core.items import Difference, Status
+from strixfleet.core.questions import Json
+from strixfleet.errors import ExitCode, worst
+
+
+_ALWAYS = MappingProxyType({"audit": ("items",), "bench": ("verdicts",), "provision": ("items", "verdicts")})
+_ITEM_CODES = MappingProxyType(
+    {
+        Status.DRIFT: ExitCode.ATTENTION,
+        Status.PENDING_REBOOT: ExitCode.ATTENTION,
+        Status.UNKNOWN: ExitCode.UNREACHABLE,
+    }
+)
+
+
+class Judged(Protocol):
+    """A verdict as reports know it; `to_json` gives the contract's `verdicts[]` entry."""
+
+    @property
+    def grade(self) -> str:
+        """Give the contract's grade."""
+        ...
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the contract's row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to be said of one host, outside the rows: `grade` is `ok`, `warning` or `failure`."""
+
+    host: str
+    grade: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """
+    What a verb found on one host.
+
+    `error` says why it could not be reached or read; `simulated` names the box that a sandbox host presents;
+    `code` is what the verb itself has to say beyond items and verdicts (a failed change: 4).
+    """
+
+    name: str
+    reachable: bool
+    error: str | None = None
+    simulated: str | None = None
+    seconds: float = 0.0
+    items: tuple[Difference, ...] = ()
+    verdicts: tuple[Judged, ...] = ()
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    code: ExitCode = ExitCode.OK
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Choose the code of this host."""
+        codes = [self.code, *(_ITEM_CODES.get(row.status, ExitCode.OK) for row in self.items)]
+        codes += [ExitCode.OK if row.grade == "ok" else ExitCode.ATTENTION for row in self.verdicts]
+        if not self.reachable or (self.error is not None and self.code is ExitCode.OK):
+            codes.append(ExitCode.UNREACHABLE)
+        return worst(*codes)
+
+    def to_json(self, verb: str) -> dict[str, Json]:
+        """Give the contract's `hosts.*` entry."""
+        rows: dict[str, Json] = {
+            "items": [row.to_json() for row in self.items],
+            "verdicts": [row.to_json() for row in self.verdicts],
+        }
+        kept = {key: value for key, value in rows.items() if value or key in _ALWAYS.get(verb, ())}
+        return {
+            "reachable": self.reachable,
+            "error": self.error,
+            "simulated": self.simulated,
+            "seconds": round(self.seconds, 3),
+            **kept,
+            **self.extra,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run of a verb found on all hosts."""
+
+    verb: str
+    hosts: tuple[HostReport, ...]
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Choose the code that wins over all hosts."""
+        return worst(*(host.exit_code for host in self.hosts))
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the contract's document."""
+        return {
+            "schema": f"strixfleet/{self.verb}/1",
+            "exit_code": int(self.exit_code),
+            "started_at": self.started_at.isoformat(timespec="seconds"),
+            "finished_at": self.finished_at.isoformat(timespec="seconds"),
+            "hosts": {host.name: host.to_json(self.verb) for host in self.hosts},
+        }
