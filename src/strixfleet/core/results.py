@@ -1,13 +1,13 @@
 """What a verb found: rows that every renderer knows, and the exit code that follows from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Protocol
 
 from strixfleet.core.items import Difference, Status
 from strixfleet.core.questions import Json
+from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import ExitCode, worst
 
 
@@ -21,17 +21,15 @@ _ITEM_CODES = MappingProxyType(
 )
 
 
-class Judged(Protocol):
-    """A verdict as reports know it; `to_json` gives the contract's `verdicts[]` entry."""
+def _now() -> datetime:
+    return datetime.now(UTC)
 
-    @property
-    def grade(self) -> str:
-        """Give the contract's grade."""
-        ...
 
-    def to_json(self) -> dict[str, Json]:
-        """Give the contract's row."""
-        ...
+def verdict_json(verdict: Verdict) -> dict[str, Json]:
+    """Give the contract's `verdicts[]` entry; speeds to four significant digits and more."""
+    row: dict[str, Json] = asdict(verdict)
+    rounded = {key: round(value, 4) for key, value in row.items() if isinstance(value, float)}
+    return {**row, **rounded, "grade": verdict.grade.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class HostReport:
     simulated: str | None = None
     seconds: float = 0.0
     items: tuple[Difference, ...] = ()
-    verdicts: tuple[Judged, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
     extra: Mapping[str, Json] = field(default_factory=dict)
     code: ExitCode = ExitCode.OK
 
@@ -67,7 +65,7 @@ class HostReport:
     def exit_code(self) -> ExitCode:
         """Choose the code of this host."""
         codes = [self.code, *(_ITEM_CODES.get(row.status, ExitCode.OK) for row in self.items)]
-        codes += [ExitCode.OK if row.grade == "ok" else ExitCode.ATTENTION for row in self.verdicts]
+        codes += [ExitCode.OK if row.grade is Grade.OK else ExitCode.ATTENTION for row in self.verdicts]
         if not self.reachable or (self.error is not None and self.code is ExitCode.OK):
             codes.append(ExitCode.UNREACHABLE)
         return worst(*codes)
@@ -76,7 +74,7 @@ class HostReport:
         """Give the contract's `hosts.*` entry."""
         rows: dict[str, Json] = {
             "items": [row.to_json() for row in self.items],
-            "verdicts": [row.to_json() for row in self.verdicts],
+            "verdicts": [verdict_json(row) for row in self.verdicts],
         }
         kept = {key: value for key, value in rows.items() if value or key in _ALWAYS.get(verb, ())}
         return {
@@ -95,8 +93,8 @@ class Report:
 
     verb: str
     hosts: tuple[HostReport, ...]
-    started_at: datetime
-    finished_at: datetime
+    started_at: datetime = field(default_factory=_now)
+    finished_at: datetime = field(default_factory=_now)
 
     @property
     def exit_code(self) -> ExitCode:
