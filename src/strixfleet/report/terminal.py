@@ -1,0 +1,171 @@
+"""A report for people at a terminal: tables that fit 80 columns, colour only where it is wanted."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from strixfleet.core.items import Difference, Status
+from strixfleet.core.questions import Json
+from strixfleet.core.results import HostReport, Report
+from strixfleet.core.verdict import Grade, Verdict
+from strixfleet.errors import ExitCode
+from strixfleet.report import words
+
+
+_WIDTH = 80
+_WIDEST = 120
+_STYLES = {
+    Status.OK: "green",
+    Status.DRIFT: "red",
+    Status.PENDING_REBOOT: "yellow",
+    Status.UNKNOWN: "magenta",
+    Status.WAIVED: "dim",
+}
+_SHORT = {Status.PENDING_REBOOT: "reboot"}
+_ENDINGS = {
+    ExitCode.OK: "as desired",
+    ExitCode.ATTENTION: "needs attention",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.UNREACHABLE: "unreachable or unreadable",
+    ExitCode.FAILED: "failed",
+    ExitCode.DEFECT: "defect",
+}
+
+
+def console_for(stream: TextIO) -> Console:
+    """Give a console: coloured only on a terminal and not under NO_COLOR, never wider than reads well."""
+    colour = stream.isatty() and not os.environ.get("NO_COLOR")
+    width = min(_WIDEST, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else _WIDTH
+    return Console(
+        file=stream,
+        width=max(40, width),
+        force_terminal=colour,
+        no_color=not colour,
+        color_system="auto" if colour else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+
+
+def show(report: Report, *, stream: TextIO | None = None, everything: bool = False) -> None:
+    """Write a report as text."""
+    console = console_for(stream or sys.stdout)
+    for host in report.hosts:
+        for part in host_parts(host, everything=everything):
+            console.print(part)
+    console.print(ending(report))
+
+
+def ending(report: Report) -> Text:
+    """Give the last line: how many hosts stand how, and the exit code."""
+    counts = Counter(_ENDINGS[host.exit_code] for host in report.hosts)
+    parts = ", ".join(f"{number} {ending}" for ending, number in counts.items())
+    hosts = words.counted(len(report.hosts), "host")
+    return Text(f"{report.verb}: {hosts}: {parts or 'nothing to do'} (exit code {int(report.exit_code)})")
+
+
+def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType]:
+    """Give all that there is to say of one host."""
+    yield _headline(host)
+    if host.error is not None:
+        yield Padding(Text(words.inert(host.error), style="red"), (0, 0, 0, 2))
+    rows = [row for row in host.items if everything or row.status is not Status.OK]
+    if rows and "changes" not in host.extra:
+        yield _items(rows)
+    if changes := _maps(host.extra.get("changes")):
+        yield _changes(changes)
+    if host.verdicts:
+        yield _verdicts(host.verdicts)
+        yield from (_reason(verdict) for verdict in host.verdicts)
+    if instances := _maps(host.extra.get("instances")):
+        yield _instances(instances)
+    for note in _texts(host.extra.get("notes")):
+        yield Padding(Text(words.inert(note)), (0, 0, 0, 2))
+
+
+def _headline(host: HostReport) -> Text:
+    line = Text(words.inert(host.name), style="bold")
+    if host.simulated:
+        line.append(f"  simulated: {words.inert(host.simulated)}", style="bold yellow")
+    if counts := Counter(row.status for row in host.items):
+        parts = (
+            f"{counts[status]} {_SHORT.get(status, status.value)}" for status in Status if counts[status]
+        )
+        line.append("  " + ", ".join(parts), style="not bold")
+    if build := host.extra.get("build"):
+        line.append(f"  build {words.value(build)}", style="not bold")
+    if not host.reachable:
+        line.append("  unreachable", style="red")
+    return line
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name in {"status", "grade", "cost", "cure"})
+    return table
+
+
+def _items(rows: Iterable[Difference]) -> RenderableType:
+    table = _table("status", "item", "have", "want", "cure")
+    for row in rows:
+        have, want = words.sides(row.have, row.want)
+        item = Text(words.inert(row.id))
+        if row.message:
+            item.append(f"\n{words.remark(row)}", style="dim")
+        status = Text(_SHORT.get(row.status, row.status.value), style=_STYLES[row.status])
+        cure = "" if row.status in {Status.OK, Status.WAIVED} else row.cure.value
+        table.add_row(status, item, Text(have), Text(want), cure)
+    return Padding(table, (0, 0, 1, 2))
+
+
+def _changes(rows: Iterable[dict[str, Json]]) -> RenderableType:
+    table = _table("item", "have", "want", "cost")
+    for row in rows:
+        have, want = words.sides(row.get("have"), row.get("want"))
+        cost = words.value(row.get("cost"))
+        table.add_row(Text(words.value(row.get("id"))), Text(have), Text(want), Text(cost))
+    return Padding(table, (0, 0, 1, 2))
+
+
+def _verdicts(rows: Iterable[Verdict]) -> RenderableType:
+    table = _table("grade", "instance", "model", "test", "t/s", "expected", "band")
+    for row in rows:
+        grade = Text(row.grade.value, style="green" if row.grade is Grade.OK else "red")
+        names = (Text(words.inert(text)) for text in (row.instance, row.model, row.test))
+        speeds = (words.speed(row.measured_tps), words.speed(row.expected_tps))
+        table.add_row(grade, *names, *speeds, words.band(row.floor_tps, row.ceiling_tps))
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _reason(verdict: Verdict) -> RenderableType:
+    text = f"{verdict.test}: {verdict.reason}"
+    return Padding(Text(words.inert(text), style="dim" if verdict.grade is Grade.OK else ""), (0, 0, 0, 2))
+
+
+def _instances(rows: Iterable[dict[str, Json]]) -> RenderableType:
+    table = _table("instance", "state", "health", "model", "address", "t/s")
+    for row in rows:
+        names = ("name", "state", "health", "model", "address")
+        last = row.get("last_tps")
+        tps = words.speed(last if isinstance(last, float) else None)
+        table.add_row(*(Text(words.value(row.get(name))) for name in names), tps)
+    return Padding(table, (0, 0, 1, 2))
+
+
+def _maps(value: Json) -> list[dict[str, Json]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: Json) -> list[str]:
+    return [row for row in value if isinstance(row, str)] if isinstance(value, list) else []
