@@ -1,4 +1,4 @@
-"""Hand the compiled state of a host to the roles: the same probe and the same compilation as `strixfleet audit`."""
+"""Hand the compiled state of a host to the roles: same probe, same compilation as `strixfleet audit`."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def _defect(error: Exception) -> int:
     traceback.print_exception(error, file=sys.stderr)
     print(
         f"\nstrixfleet {__version__}: a defect in strixfleet itself: {type(error).__name__}: {error}\n"
-        "hint: report the lines above with the command that you typed; hosts are as the last line of progress says",
+        "hint: report the lines above with the command that you typed",
         file=sys.stderr,
     )
     return ExitCode.DEFECT
@@ -76,18 +76,12 @@ def guarded(act: Callable[[], Any]) -> int:
         prefix = "" if "\n" in str(error) else "strixfleet: "
         print(f"{prefix}{error}", file=sys.stderr)
         return error.exit_code
-    except click.UsageError as error:
-        error.show()
-        return ExitCode.USAGE
     except click.ClickException as error:
         error.show()
         return UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
         print("strixfleet: interrupted; run the same command again to go on", file=sys.stderr)
         return ExitCode.FAILED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return ExitCode.OK
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said as one
         return _defect(error)
     return int(result) if isinstance(result, int) else ExitCode.OK

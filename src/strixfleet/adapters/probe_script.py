@@ -168,9 +168,9 @@ def units(wanted):
     code, out, err = run(["systemctl", "show", "--property=Id," + UNIT_PROPERTIES, "--", *wanted])
     if code != 0:
         raise OSError(err.strip() or "systemctl failed")
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.split("\n\n")]
     found = {}
-    for name, block in zip(wanted, [b for b in blocks if b]):
+    for name, text in zip(wanted, [block for block in out.split("\n\n") if block.strip()]):
+        block = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
         block.update(process(block.get("MainPID", "0")))
         found[name] = block
     return found
@@ -194,12 +194,14 @@ def process(pid):
 
 def packages(wanted):
     """Ask dpkg about all packages at once; an unknown one answers None."""
-    _code, out, _err = run(["dpkg-query", "-W", "-f=${Package} ${db:Status-Abbrev} ${Version}\\n", "--", *wanted])
+    form = "-f=${Package} ${db:Status-Status} ${Version}\\n"
+    _code, out, _err = run(["dpkg-query", "-W", form, "--", *wanted])
     found = dict.fromkeys(wanted)
     for line in out.splitlines():
-        parts = line.split()
-        if len(parts) == 3 and parts[1].startswith("ii"):
-            found[parts[0]] = parts[2]
+        name, _, rest = line.partition(" ")
+        status, _, version = rest.partition(" ")
+        if status == "installed":
+            found[name] = version
     return found
 
 

@@ -133,13 +133,13 @@ class SshRemote:
         self._connection: Any = None
         self._lock = threading.Lock()
 
-    def _open(self) -> Any:  # noqa: ANN401 - fabric has no types
+    def _open(self) -> Any:
         with self._lock:
             if self._connection is None:
                 self._connection = self._connect()
             return self._connection
 
-    def _connect(self) -> Any:  # noqa: ANN401 - fabric has no types
+    def _connect(self) -> Any:
         import fabric
         import paramiko
 
@@ -164,7 +164,7 @@ class SshRemote:
         connection.client.get_transport().set_keepalive(15)
         return connection
 
-    def _guarded(self, act: "Callable[[], object]", paramiko: Any) -> None:  # noqa: ANN401 - no types
+    def _guarded(self, act: "Callable[[], object]", paramiko: Any) -> None:
         name, wish = self._host.name, self._host.connection
         place = f"{wish.address}:{wish.port}"
         try:
@@ -207,7 +207,7 @@ class SshRemote:
             raise Unreachable(f"the connection broke: {reason}", where=self._host.name) from None
 
     @staticmethod
-    def _converse(channel: Any, command: str, text: str, deadline: float) -> CommandResult:  # noqa: ANN401
+    def _converse(channel: Any, command: str, text: str, deadline: float) -> CommandResult:
         out, err = bytearray(), bytearray()
         channel.exec_command(command)
         if text:
@@ -252,7 +252,9 @@ def remote_for(host: Host, known_hosts: str) -> Remote:
 
 def ask(remote: Remote, host: Host, questions: Iterable[Question], *, timeout_s: float = 60.0) -> Answers:
     """Answer all questions in one round trip."""
-    argv = probe_argv(questions, root=host.settings.sandbox_hardware_root, python=host.connection.python or "python3")
+    argv = probe_argv(
+        questions, root=host.settings.sandbox_hardware_root, python=host.connection.python or "python3"
+    )
     result = remote.run(argv, timeout_s=timeout_s)
     if result.exit_code != 0 and "password" in result.stderr.lower():
         raise ProbeFailed(

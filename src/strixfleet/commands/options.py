@@ -75,4 +75,6 @@ def change_options(command: Decorated) -> Decorated:
     """Give a verb that changes hosts its consent flags."""
     decorated = click.option("--yes", is_flag=True, help="Ask nothing.")(command)
     decorated = click.option("-D", "--diff", is_flag=True, help="Show changes of files.")(decorated)
-    return click.option("-C", "--check", is_flag=True, help="Change nothing, say what would change.")(decorated)
+    return click.option("-C", "--check", is_flag=True, help="Change nothing, say what would change.")(
+        decorated
+    )

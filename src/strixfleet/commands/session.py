@@ -1,7 +1,7 @@
 """What verbs do alike: load the fleet, probe it, hold it against its desired state."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,8 +14,8 @@ from strixfleet.commands.options import Options
 from strixfleet.core.aspect import HostState
 from strixfleet.core.fleet import Fleet, Host, Password
 from strixfleet.core.items import Difference, Excuse, waive
-from strixfleet.core.questions import Answers
-from strixfleet.core.results import HostReport
+from strixfleet.core.questions import Answers, Json
+from strixfleet.core.results import HostReport, Report
 from strixfleet.errors import FleetError
 from strixfleet.report.progress import say
 
@@ -55,10 +55,8 @@ def look(host: Host, known_hosts: str) -> Seen:
     finally:
         remote.close()
     state = compile_host(host, answers)
-    excuses = (
-        Excuse(waiver.item, waiver.reason, waiver.expires) for waiver in host.settings.audit_waivers
-    )
-    rows = waive(state.differences(answers), excuses, datetime.now(UTC).date())
+    excuses = (Excuse(waiver.item, waiver.reason, waiver.expires) for waiver in host.settings.audit_waivers)
+    rows = waive(state.differences(answers), excuses, now().date())
     return Seen(state, answers, rows, time.monotonic() - started)
 
 
@@ -78,3 +76,18 @@ def host_report(name: str, seen: Seen | FleetError) -> HostReport:
         seconds=seen.seconds,
         items=seen.differences,
     )
+
+
+def with_extra(report: HostReport, extra: Mapping[str, Json]) -> HostReport:
+    """Add a verb's own keys to a host's row."""
+    return replace(report, extra={**report.extra, **extra})
+
+
+def now() -> datetime:
+    """Give the time, with its zone."""
+    return datetime.now(UTC)
+
+
+def finish(verb: str, started: datetime, hosts: Iterable[HostReport]) -> Report:
+    """Close a report."""
+    return Report(verb, tuple(hosts), started, now())

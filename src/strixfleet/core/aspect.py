@@ -1,4 +1,4 @@
-"""One managed thing, and the compiled state of one host: the same object drives what is applied and what is audited."""
+"""One managed thing, and the compiled state of a host: one object drives what is applied and audited."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from strixfleet.core.questions import Answers, Json, Question
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What compilation may look at: the host's inventory, its facts, its profile (and why that one), the raw answers."""
+    """What compilation may look at: inventory, facts, profile (and why that one), the raw answers."""
 
     host: Host
     facts: Facts

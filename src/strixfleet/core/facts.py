@@ -32,8 +32,8 @@ class Facts:
     """
     One host as found.
 
-    `vram_bytes` is the BIOS carve-out, `memory_bytes` what the kernel calls MemTotal; both exclude each other.
-    `simulated` names the box that a sandbox host presents, else None.
+    `vram_bytes` is the BIOS carve-out, `memory_bytes` what the kernel calls MemTotal; neither contains the
+    other. `simulated` names the box that a sandbox host presents, else None.
     """
 
     kernel_release: str = ""

@@ -1,4 +1,4 @@
-"""What can be asked of a host: a closed list of read-only verbs, so that a new setting never touches the probe."""
+"""What can be asked of a host: a closed list of read-only verbs; a new setting never touches the probe."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class Verb(StrEnum):

@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh Debian or Ubuntu machine: `make demo` and `make test`.
+SHELL := /bin/bash
+VENV := .venv
+PYTHON ?= python3
+STAMP := $(VENV)/.requirements-installed
+
+.PHONY: help setup demo test check docs soak clean
+
+help:
+	@echo 'make demo   provision a disposable host from bare OS to verified llama-server (root)'
+	@echo 'make test   every test that CI runs (root)'
+	@echo 'make check  lint, types, import contracts: no root, seconds'
+	@echo 'make docs   regenerate the reference pages'
+	@echo 'make soak   the long trials; figures go to docs/evidence/'
+
+$(STAMP): requirements.lock pyproject.toml scripts/setup
+	@scripts/setup '$(PYTHON)' '$(VENV)'
+	@touch $@
+
+setup: $(STAMP)
+
+demo: $(STAMP)
+	@scripts/need root network
+	@$(VENV)/bin/strixfleet demo
+
+check: $(STAMP)
+	@scripts/check
+
+test: $(STAMP)
+	@scripts/need root network
+	@scripts/check
+	@$(VENV)/bin/python -m pytest -m 'not soak'
+
+docs: $(STAMP)
+	@$(VENV)/bin/python scripts/docs
+
+soak: $(STAMP)
+	@scripts/need root network
+	@$(VENV)/bin/python -m pytest -m soak
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist out

@@ -1,0 +1,55 @@
+"""`strixfleet plan`: what provision would change on each host, and what that costs."""
+
+from datetime import datetime
+
+import click
+
+from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.core.items import Difference, Status
+from strixfleet.core.questions import Json
+from strixfleet.core.results import Report
+from strixfleet.errors import ExitCode, FleetError
+from strixfleet.report.output import show
+
+
+def changes(rows: tuple[Difference, ...]) -> list[Json]:
+    """Give the contract's `changes[]`: all that is not as desired, and all that could not be seen."""
+    return [
+        {
+            "id": row.id,
+            "have": row.have,
+            "want": row.want,
+            "cost": row.cost.value,
+            "status": row.status.value,
+            "cure": row.cure.value,
+        }
+        for row in rows
+        if row.status not in {Status.OK, Status.WAIVED}
+    ]
+
+
+def plan_report(seen: dict[str, Seen | FleetError], started: datetime) -> Report:
+    """Give the plan of all hosts."""
+    hosts = []
+    for name, one in seen.items():
+        report = host_report(name, one)
+        if not isinstance(one, FleetError):
+            report = with_extra(report, {"changes": changes(one.differences)})
+        hosts.append(report)
+    return finish("plan", started, hosts)
+
+
+@click.command()
+@fleet_options
+def plan(options: Options) -> ExitCode:
+    """
+    Show per host what provision would change, old and new, and its cost.
+
+    Touches nothing. Exit code 0 when nothing would change, 1 when something would.
+    """
+    started = now()
+    fleet = load_fleet(options)
+    report = plan_report(look_at_all(fleet, fleet.hosts, options.forks), started)
+    show(report, as_json=options.as_json, output=options.output)
+    return report.exit_code

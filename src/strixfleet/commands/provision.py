@@ -1,0 +1,155 @@
+"""`strixfleet provision`: from a bare OS to a verified service; running it again changes nothing."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+
+from strixfleet.adapters.ansible import HostOutcome, PlayRequest, PlayStatus, play
+from strixfleet.commands.options import Options, change_options, fleet_options
+from strixfleet.commands.plan import plan_report
+from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.commands.smoke import smoke_reports
+from strixfleet.core.fleet import Fleet
+from strixfleet.core.items import Cost, Cure, Status
+from strixfleet.core.results import HostReport, Report
+from strixfleet.errors import ExitCode, FleetError, UsageError
+from strixfleet.report.output import show
+from strixfleet.report.play_progress import PlayProgress
+from strixfleet.report.progress import say, step
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What the operator allows."""
+
+    yes: bool
+    check: bool
+    diff: bool
+    reboot: str
+
+
+def _needs_work(seen: Seen) -> bool:
+    """Say whether a play or a reboot could change anything on the host."""
+    return any(
+        row.status not in {Status.OK, Status.WAIVED} and row.cure is not Cure.MANUAL
+        for row in seen.differences
+    )
+
+
+def _reboots(seen: Seen) -> bool:
+    return any(
+        row.cost is Cost.REBOOT and row.status in {Status.DRIFT, Status.PENDING_REBOOT}
+        for row in seen.differences
+    )
+
+
+def _settle_reboot(consent: Consent, due: list[str]) -> str:
+    """Give `auto` or `never`; without a terminal or under --yes nobody can be asked, so: never."""
+    if consent.reboot != "ask":
+        return consent.reboot
+    if not due:
+        return "never"
+    names = ", ".join(due)
+    if consent.yes:
+        say(f"note: {names} will need a reboot; --yes alone does not consent to one: add --reboot auto")
+        return "never"
+    return "auto" if click.confirm(f"Reboot, one at a time: {names}?", err=True) else "never"
+
+
+def _play(fleet: Fleet, names: list[str], options: Options, consent: Consent) -> dict[str, HostOutcome]:
+    become = next((host.connection.become_password for host in fleet.hosts), None)
+    secret = become.reveal() if become is not None and options.ask_become_pass else None
+    vault = [part for file in options.vault_password_file for part in ("--vault-password-file", file)]
+    request = PlayRequest(
+        "provision.yml",
+        fleet.source,
+        ",".join(names),
+        fleet.known_hosts,
+        variables={"strixfleet_reboot": consent.reboot},
+        extra_vars=options.extra_vars,
+        check=consent.check,
+        diff=consent.diff,
+        forks=options.forks,
+        verbose=options.verbose,
+        become_password=secret,
+        vault_arguments=(*vault, *(["--ask-vault-pass"] if options.ask_vault_pass else [])),
+    )
+    return play(request, PlayProgress(verbose=options.verbose, diff=consent.diff))
+
+
+def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
+    """Let a failed play weigh more than a host that looks fine after it."""
+    if outcome is None:
+        return report
+    extra: dict[str, Any] = {"changed": list(outcome.changed_tasks)}
+    if outcome.status is PlayStatus.FAILED:
+        message = f"{outcome.failed_task}: {outcome.message}"
+        return with_extra(replace(report, error=message, code=ExitCode.FAILED), extra)
+    if outcome.status is PlayStatus.UNREACHABLE:
+        return replace(report, reachable=False, error=f"lost during the play: {outcome.message}")
+    return with_extra(report, extra)
+
+
+def _ask(plan: Report, work: list[str], consent: Consent) -> None:
+    show(plan, to_stderr=True)
+    if consent.yes or consent.check:
+        return
+    if not click.confirm(f"Change {', '.join(work)}?", err=True):
+        raise UsageError("nothing was changed")
+
+
+def run_provision(options: Options, consent: Consent) -> Report:
+    """Plan, ask, play, measure, look again; give what the hosts are then."""
+    started = now()
+    fleet = load_fleet(options)
+    step(f"looking at {len(fleet.hosts)} host(s)")
+    before = look_at_all(fleet, fleet.hosts, options.forks)
+    good = {name: one for name, one in before.items() if isinstance(one, Seen)}
+    work = [name for name, one in good.items() if _needs_work(one)]
+    if not work:
+        step("every host that answered is as desired")
+        return finish("provision", started, _reports(fleet, before, {}, options, consent))
+    _ask(plan_report(before, started), work, consent)
+    reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
+    settled = replace(consent, reboot=reboot)
+    outcomes = _play(fleet, work, options, settled)
+    step("looking again")
+    hosts = [host for host in fleet.hosts if host.name in good]
+    after: dict[str, Seen | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
+    return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
+
+
+def _reports(
+    fleet: Fleet,
+    seen: dict[str, Seen | FleetError],
+    outcomes: dict[str, HostOutcome],
+    options: Options,
+    consent: Consent,
+) -> tuple[HostReport, ...]:
+    reports = {name: _merge(host_report(name, one), outcomes.get(name)) for name, one in seen.items()}
+    if not consent.check:
+        reports = smoke_reports(fleet, seen, reports, forks=options.forks)
+    return tuple(reports.values())
+
+
+@click.command()
+@fleet_options
+@change_options
+@click.option(
+    "--reboot",
+    type=click.Choice(["never", "ask", "auto"]),
+    default="ask",
+    show_default=True,
+    help="Whether hosts may be rebooted, one at a time.",
+)
+def provision(options: Options, *, yes: bool, check: bool, diff: bool, reboot: str) -> ExitCode:
+    """
+    Bring hosts from a bare OS to a verified llama-server.
+
+    Shows the plan, asks, applies it, runs the smoke benchmark and the audit. A killed run is finished by
+    the next; a run with nothing to do changes nothing.
+    """
+    report = run_provision(options, Consent(yes, check, diff, reboot))
+    show(report, as_json=options.as_json, output=options.output)
+    return report.exit_code

@@ -1,0 +1,100 @@
+"""`strixfleet trust`: show and enrol host keys in the fleet's own known_hosts."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from strixfleet.adapters.fanout import fan_out
+from strixfleet.adapters.host_keys import HostKey, enrol, enrolled, offered
+from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.session import load_fleet
+from strixfleet.core.fleet import Fleet
+from strixfleet.core.questions import Json
+from strixfleet.errors import ExitCode, FleetError, worst
+from strixfleet.report.progress import say
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a host shows against what is enrolled: `known`, `new` or `changed`."""
+
+    state: str
+    keys: frozenset[HostKey]
+
+
+def _judge(known: frozenset[HostKey], shown: frozenset[HostKey]) -> str:
+    if not known:
+        return "new"
+    kinds = {key.kind for key in known}
+    return "known" if {key for key in shown if key.kind in kinds} == known else "changed"
+
+
+def _look(fleet: Fleet, forks: int) -> dict[str, Offer | FleetError]:
+    def one(name: str) -> Offer:
+        host = fleet.host(name)
+        shown = offered(host)
+        return Offer(_judge(enrolled(Path(fleet.known_hosts), host.connection), shown), shown)
+
+    hosts = (host for host in fleet.hosts if not host.connection.local)
+    return fan_out(hosts, lambda host: one(host.name), forks=forks)
+
+
+def _show(offers: dict[str, Offer | FleetError]) -> None:
+    for name, offer in offers.items():
+        if isinstance(offer, FleetError):
+            click.echo(str(offer))
+            continue
+        click.echo(f"{name}: {offer.state}")
+        for key in sorted(offer.keys):
+            click.echo(f"  {key.kind:<20} {key.fingerprint}")
+
+
+def _json(offers: dict[str, Offer | FleetError], code: ExitCode) -> str:
+    hosts: dict[str, Json] = {}
+    for name, offer in offers.items():
+        if isinstance(offer, FleetError):
+            hosts[name] = {"reachable": False, "error": str(offer)}
+        else:
+            keys: list[Json] = [{"type": k.kind, "fingerprint": k.fingerprint} for k in sorted(offer.keys)]
+            hosts[name] = {"reachable": True, "state": offer.state, "keys": keys}
+    document = {"schema": "strixfleet/trust/1", "exit_code": int(code), "hosts": hosts}
+    return json.dumps(document, indent=2)
+
+
+@click.command()
+@fleet_options
+@click.option("--yes", is_flag=True, help="Enrol new keys without a question.")
+@click.option(
+    "--replace", is_flag=True, help="Enrol changed keys, too: only after a reinstallation you know of."
+)
+def trust(options: Options, *, yes: bool, replace: bool) -> ExitCode:
+    """
+    Show the keys that hosts offer and enrol them in the fleet's own known_hosts.
+
+    Compare the fingerprints with the host's console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`)
+    before you say yes. Every other verb refuses a host whose key is unknown or changed.
+    """
+    fleet = load_fleet(options)
+    offers = _look(fleet, options.forks)
+    good = {name: offer for name, offer in offers.items() if isinstance(offer, Offer)}
+    wanted = {"new", "changed"} if replace else {"new"}
+    chosen = {name: offer for name, offer in good.items() if offer.state in wanted}
+    refused = [name for name, offer in good.items() if offer.state == "changed" and not replace]
+    lost = [offer.exit_code for offer in offers.values() if isinstance(offer, FleetError)]
+    code = worst(*lost, ExitCode.UNREACHABLE if refused else ExitCode.OK)
+    if not options.as_json:
+        _show(offers)
+    if chosen and (yes or click.confirm(f"Enrol the keys of {', '.join(chosen)}?", err=True)):
+        for name, offer in chosen.items():
+            enrol(Path(fleet.known_hosts), fleet.host(name).connection, offer.keys)
+        say(f"enrolled {', '.join(chosen)} in {fleet.known_hosts}")
+    elif chosen:
+        say("nothing was enrolled")
+        code = worst(code, ExitCode.ATTENTION)
+    for name in refused:
+        say(f"{name}: shows a key that is not the enrolled one; hint: find out why, then --replace")
+    if options.as_json:
+        click.echo(_json(offers, code))
+    return code
