@@ -36,6 +36,7 @@ class Origin:
 
     file: str
     line: int = 0
+    templated: bool = False
 
     def __str__(self) -> str:
         """Give `file:line`."""

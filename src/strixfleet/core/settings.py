@@ -22,6 +22,7 @@ from strixfleet.core.settings_types import (
     Text,
     Version,
     as_list,
+    gtt_gib,
 )
 
 
@@ -30,6 +31,7 @@ ProfileName = Literal[
     "auto", "strix-halo-128", "strix-halo-96", "strix-halo-64", "strix-halo-32", "strix-point", "sandbox"
 ]
 Versions = Annotated[tuple[Version, ...], BeforeValidator(as_list)]
+GttGib = Annotated[int | Literal["auto"], BeforeValidator(gtt_gib)]
 Tags = Annotated[tuple[DeviceTag, ...], BeforeValidator(as_list)]
 
 
@@ -39,7 +41,7 @@ class HostSettings(Part):
     hardware_profile: ProfileName = Field(
         default="auto", description="Profile of the box, or `auto`: recognised from DMI and PCI ids."
     )
-    kernel_gtt_gib: Annotated[Integer, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+    kernel_gtt_gib: GttGib = Field(
         default="auto",
         description="GPU-addressable memory in GiB; ttm.pages_limit and amdgpu.gttsize derive from it. "
         "`auto` is the memory that the system sees less the profile's reserve.",

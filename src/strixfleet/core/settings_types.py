@@ -131,6 +131,13 @@ def batch(value: object) -> object:
     return text if text.endswith("%") else int(text)
 
 
+def gtt_gib(value: object) -> object:
+    """Accept GiB of GPU-addressable memory, or `auto`."""
+    if isinstance(value, bool) or not re.fullmatch(r"auto|[1-9][0-9]{0,3}", str(value)):
+        raise refusal("gtt", f"{quoted(value)} is no memory size", "write whole GiB such as 96, or auto")
+    return "auto" if value == "auto" else int(str(value))
+
+
 def device_tag(text: str) -> str:
     """Accept a Tailscale ACL tag."""
     if not TAG.match(text):

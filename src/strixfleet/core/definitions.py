@@ -1,0 +1,51 @@
+"""Where the inventory's files define a variable, and which definition holds for a host."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from strixfleet.core.yaml_tree import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whom a definition concerns: a group, a host or all (`extra`); in a vars file or inline."""
+
+    level: str
+    name: str
+    in_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One place where a variable is given a value."""
+
+    name: str
+    file: str
+    line: int
+    scope: Scope
+    node: Node
+
+
+def holding(definitions: Iterable[Definition], host: str, groups: Sequence[str]) -> Definition | None:
+    """
+    Choose among definitions of one name the one that wins for a host, by Ansible's precedence.
+
+    `groups` are in Ansible's order, weakest first. Host before group, child before parent, vars file before
+    inline; host ranges (`h[1:3]`) are not expanded, they lose.
+    """
+    order = {name: rank for rank, name in enumerate(groups, 1)}
+    best: tuple[tuple[int, int, int], Definition] | None = None
+    for index, found in enumerate(definitions):
+        scope = found.scope
+        if scope.level == "extra":
+            rank = len(order) + 2
+        elif scope.level == "host":
+            rank = len(order) + 1 if scope.name == host else 0
+        else:
+            rank = order.get(scope.name, 0)
+        if not rank:
+            continue
+        weight = (rank, int(scope.in_file), index)
+        if best is None or weight >= best[0]:
+            best = (weight, found)
+    return best[1] if best else None
