@@ -117,24 +117,24 @@ def _table(*columns: str) -> Table:
 
 
 def _items(rows: Iterable[Difference]) -> RenderableType:
-    table = _table("status", "item", "have", "want", "cure")
+    table = _table("status", "item", "cure")
     for row in rows:
-        have, want = words.sides(row.have, row.want)
-        item = Text(words.inert(row.id))
+        what = Text(words.inert(row.id))
+        if row.status not in {Status.OK, Status.UNKNOWN}:
+            what.append("".join(f"\n  {line}" for line in words.steps(row.have, row.want)))
         if row.message:
-            item.append(f"\n{words.remark(row)}", style="dim")
+            what.append(f"\n  {words.inert(row.message)}", style="dim")
         status = Text(_SHORT.get(row.status, row.status.value), style=_STYLES[row.status])
-        cure = "" if row.status in {Status.OK, Status.WAIVED} else row.cure.value
-        table.add_row(status, item, Text(have), Text(want), cure)
+        table.add_row(status, what, "" if row.status in {Status.OK, Status.WAIVED} else row.cure.value)
     return Padding(table, (0, 0, 1, 2))
 
 
 def _changes(rows: Iterable[dict[str, Json]]) -> RenderableType:
-    table = _table("item", "have", "want", "cost")
+    table = _table("cost", "item")
     for row in rows:
-        have, want = words.sides(row.get("have"), row.get("want"))
-        cost = words.value(row.get("cost"))
-        table.add_row(Text(words.value(row.get("id"))), Text(have), Text(want), Text(cost))
+        what = Text(words.value(row.get("id")))
+        what.append("".join(f"\n  {line}" for line in words.steps(row.get("have"), row.get("want"))))
+        table.add_row(Text(words.value(row.get("cost"))), what)
     return Padding(table, (0, 0, 1, 2))
 
 

@@ -1,10 +1,13 @@
 """How values read: the same words in every medium, and inert whatever a host put into them."""
 
-from strixfleet.core.items import Difference
+import re
+
 from strixfleet.core.questions import Json
 
 
 _LONGEST = 300
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST_CHARS = 12
 _DECIMALS = ((100.0, 0), (10.0, 1))
 GIB = 1 << 30
 
@@ -25,23 +28,16 @@ def value(json: Json) -> str:
         return ", ".join(f"{inert(key)} {value(item)}" for key, item in json.items()) or "nothing"
     if isinstance(json, list):
         return ", ".join(value(item) for item in json) or "nothing"
-    return inert(str(json)) or '""'
+    text = inert(str(json)) or '""'
+    return f"{text[:_DIGEST_CHARS]}…" if _DIGEST.fullmatch(text) else text
 
 
-def sides(have: Json, want: Json) -> tuple[str, str]:
-    """Write both sides; of two maps only what differs."""
+def steps(have: Json, want: Json) -> list[str]:
+    """Write old → new, a line for each; of two maps only what differs, key by key."""
     if isinstance(have, dict) and isinstance(want, dict):
         keys = [key for key in {**want, **have} if have.get(key) != want.get(key)]
-        return (
-            value({key: have.get(key) for key in keys}),
-            value({key: want.get(key) for key in keys}),
-        )
-    return value(have), value(want)
-
-
-def remark(row: Difference) -> str:
-    """Give what is to be said of a row besides its two sides."""
-    return inert(row.message)
+        return [f"{inert(key)}: {value(have.get(key))} → {value(want.get(key))}" for key in keys]
+    return [f"{value(have)} → {value(want)}"]
 
 
 def speed(tps: float | None) -> str:
