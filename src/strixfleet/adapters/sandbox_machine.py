@@ -1,0 +1,178 @@
+"""Start and stop one host, and find what runs of it by evidence, not by remembered process ids."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from strixfleet.adapters import sandbox_packages
+from strixfleet.adapters.sandbox_state import cache_dir, write_atomically
+from strixfleet.adapters.sandbox_supervisor import CGROUP_ROOTS
+from strixfleet.core.sandbox import CCACHE_IN_GUEST, Sandbox, SandboxHost
+from strixfleet.errors import SandboxError
+
+
+BOOT_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 60.0
+POLL_S = 0.1
+SSH_PORT = 22
+SUPERVISOR = "strixfleet.adapters.sandbox_supervisor"
+
+
+def start(sandbox: Sandbox, host: SandboxHost, lower: list[Path]) -> None:
+    """Boot a host on its own layers over `lower`, in a process that outlives this one."""
+    for folder in ("upper", "work", "root"):
+        (host.folder / folder).mkdir(exist_ok=True)
+    (host.folder / "upper").chmod(0o755)
+    ccache = cache_dir() / "ccache"
+    prepare_ccache(ccache)
+    binds = {
+        str(sandbox_packages.offer(host.name)): "/var/cache/apt/archives",
+        str(ccache): CCACHE_IN_GUEST,
+    }
+    record = {
+        "machine": host.name,
+        "bridge": sandbox.bridge,
+        "lower": [str(host.folder / "seed"), *map(str, lower)],
+        "binds": binds,
+    }
+    write_atomically(host.folder / "launch.json", json.dumps(record, indent=1))
+    _launch(host)
+
+
+def lower_of(host: SandboxHost) -> list[Path]:
+    """Give the layers below a host's own that it was last started on."""
+    launch = json.loads((host.folder / "launch.json").read_text(encoding="utf-8"))
+    return [Path(folder) for folder in launch["lower"][1:]]
+
+
+def _launch(host: SandboxHost) -> None:
+    python = [sys.executable, "-m", SUPERVISOR, str(host.folder)]
+    argv = ["unshare", "--mount", "--propagation", "private", *python]
+    if Path("/run/systemd/system").is_dir():
+        scope = [
+            "--scope",
+            "--quiet",
+            "--collect",
+            f"--unit=strixfleet-{host.name}",
+            "--property=Delegate=yes",
+        ]
+        argv = ["systemd-run", *scope, *argv]
+    package_root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"PYTHONPATH": package_root, "PYTHONDONTWRITEBYTECODE": "1"}
+    with (host.folder / "console.log").open("ab") as log:
+        subprocess.run(
+            ["setsid", "--fork", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            check=True,
+        )
+
+
+def prepare_ccache(folder: Path) -> None:
+    """Make the compiler cache that all hosts share, writable for whichever user builds."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        (folder / "ccache.conf").write_text("max_size = 5G\numask = 000\n", encoding="ascii")
+        folder.chmod(0o777)
+
+
+def wait_for_ssh(host: SandboxHost, timeout_s: float = BOOT_TIMEOUT_S) -> None:
+    """Wait until sshd greets; a host that ended instead is an error with its last words."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if _greets(host.address):
+            return
+        if not processes_of(host.folder):
+            break
+        time.sleep(POLL_S)
+    log = host.folder / "console.log"
+    words = (
+        log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-2:] if log.exists() else []
+    )
+    raise SandboxError(f"did not come up: {' '.join(words)}", where=host.name, hint=f"read {log}")
+
+
+def _greets(address: str) -> bool:
+    try:
+        with socket.create_connection((address, SSH_PORT), timeout=1.0) as connection:
+            connection.settimeout(2.0)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def processes_of(folder: Path) -> list[int]:
+    """
+    List the processes of a host: those that see its overlay, and its supervisor.
+
+    Guests outlive a killed nspawn, and remembered ids may be others' by now; mount tables tell the truth.
+    """
+    overlay = f"upperdir={folder / 'upper'},".replace(" ", "\\040").encode()
+    supervisor = b"\0".join([b"-m", SUPERVISOR.encode(), os.fsencode(folder), b""])
+    own = {os.getpid(), os.getppid()}
+    return [pid for pid in _pids() if pid not in own and _belongs(pid, overlay, supervisor)]
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _belongs(pid: int, overlay: bytes, supervisor: bytes) -> bool:
+    process = Path("/proc", str(pid))
+    try:
+        return (process / "cmdline").read_bytes().endswith(supervisor) or overlay in (
+            process / "mountinfo"
+        ).read_bytes()
+    except OSError:
+        return False
+
+
+def kill(host: SandboxHost) -> None:
+    """End a host at once, as a power cut does, and clear what it held on this machine."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while pids := processes_of(host.folder):
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if time.monotonic() > deadline:
+            raise SandboxError(f"processes {pids} do not end", where=host.name)
+        time.sleep(POLL_S)
+    _remove_cgroups(host.name)
+    sandbox_packages.collect(host.name)
+
+
+def power_off(host: SandboxHost) -> None:
+    """Stop a host in order, so that its files are complete."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    supervisor = b"\0".join([b"-m", SUPERVISOR.encode(), os.fsencode(host.folder), b""])
+    for pid in _pids():
+        if _belongs(pid, b"\0no overlay", supervisor):
+            os.kill(pid, signal.SIGTERM)
+    while processes_of(host.folder) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    kill(host)
+
+
+def _remove_cgroups(machine: str) -> None:
+    for root in CGROUP_ROOTS:
+        own = root / f"strixfleet-{machine}"
+        for folder in sorted((path for path in own.rglob("*") if path.is_dir()), reverse=True):
+            folder.rmdir()
+        if own.is_dir():
+            own.rmdir()
+
+
+def wipe(host: SandboxHost) -> None:
+    """Throw away all that a stopped host wrote."""
+    for folder in ("upper", "work"):
+        shutil.rmtree(host.folder / folder, ignore_errors=True)

@@ -1,0 +1,161 @@
+"""
+Give each sandbox a bridge, forwarding and masquerade on this machine, and take them away again.
+
+Docker and ufw drop what they do not know in chains of their own, where an accept in another table does not help:
+a rule for the bridge goes into those chains, marked with a comment by which it is found and removed.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from strixfleet.adapters.sandbox_state import names, state_dir, write_atomically
+from strixfleet.adapters.sandbox_tools import has, run
+from strixfleet.core.sandbox import Sandbox
+from strixfleet.errors import SandboxError
+
+
+IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+FORWARD_WAS = ".ip_forward_before"
+
+
+def networks_in_use() -> list[str]:
+    """List what this machine routes already."""
+    routes = json.loads(run(["ip", "-4", "-j", "route", "show", "table", "all"]) or "[]")
+    return [route["dst"] for route in routes if route.get("dst", "default") != "default"]
+
+
+def set_up(sandbox: Sandbox) -> list[str]:
+    """Make the sandbox's network; give what changed on this machine, in words."""
+    changes = [f"bridge {sandbox.bridge} with {sandbox.gateway}", f"nft table ip {table_of(sandbox.name)}"]
+    if IP_FORWARD.read_text(encoding="ascii").strip() != "1":
+        write_atomically(state_dir() / FORWARD_WAS, IP_FORWARD.read_text(encoding="ascii"))
+        IP_FORWARD.write_text("1\n", encoding="ascii")
+        changes.append("net.ipv4.ip_forward=1")
+    run(["ip", "link", "add", sandbox.bridge, "type", "bridge"])
+    run(
+        [
+            "ip",
+            "address",
+            "add",
+            f"{sandbox.gateway}/{sandbox.subnet.rpartition('/')[2]}",
+            "dev",
+            sandbox.bridge,
+        ]
+    )
+    run(["ip", "link", "set", sandbox.bridge, "up"])
+    run(["nft", "-f", "-"], stdin=_table_text(sandbox))
+    return changes + _accept_in_foreign_chains(sandbox)
+
+
+def tear_down(name: str, bridge: str) -> None:
+    """Take a sandbox's network away; what is gone already is no error."""
+    if f"ip {table_of(name)}" in _nft_tables():
+        run(["nft", "delete", "table", "ip", table_of(name)])
+    _remove_from_foreign_chains(name)
+    if Path("/sys/class/net", bridge).exists():
+        run(["ip", "link", "delete", bridge])
+
+
+def restore_forwarding() -> None:
+    """Put ip_forward back to what it was when the last sandbox has gone."""
+    before = state_dir() / FORWARD_WAS
+    if before.exists() and not names():
+        IP_FORWARD.write_text(before.read_text(encoding="ascii"), encoding="ascii")
+        before.unlink()
+
+
+def table_of(name: str) -> str:
+    """Give the name of a sandbox's nft table; names hold no underscore, so none collide."""
+    return f"strixfleet_{name.replace('-', '_')}"
+
+
+def bridge_of(name: str, taken: set[str]) -> str:
+    """Choose a bridge name within the 15 characters that Linux allows."""
+    candidates = (f"sf-{name[: 12 - len(str(n))]}{n or ''}" for n in range(1000))
+    return next(bridge for bridge in candidates if bridge not in taken)
+
+
+def links_in_use() -> set[str]:
+    """List this machine's network links."""
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def _table_text(sandbox: Sandbox) -> str:
+    return (
+        f"table ip {table_of(sandbox.name)} {{\n"
+        "  chain postrouting {\n    type nat hook postrouting priority srcnat; policy accept;\n"
+        f'    ip saddr {sandbox.subnet} oifname != "{sandbox.bridge}" masquerade\n  }}\n}}\n'
+    )
+
+
+def _nft_tables() -> list[str]:
+    return [line.removeprefix("table ") for line in run(["nft", "list", "tables"]).splitlines()]
+
+
+def _comment(name: str) -> str:
+    return f"strixfleet sandbox {name}"
+
+
+def _accept_in_foreign_chains(sandbox: Sandbox) -> list[str]:
+    changes = []
+    if _iptables_forward_is_filtered():
+        for flag in ("-i", "-o"):
+            run(["iptables", "-w", "-I", "FORWARD", *_iptables_rule(flag, sandbox.bridge, sandbox.name)])
+        changes.append(f"iptables FORWARD accepts {sandbox.bridge}")
+    for chain in _filtering_nft_chains():
+        for key in ("iifname", "oifname"):
+            rule = [key, f'"{sandbox.bridge}"', "accept", "comment", f'"{_comment(sandbox.name)}"']
+            run(["nft", "insert", "rule", *chain, *rule])
+        changes.append(f"nft chain {' '.join(chain)} accepts {sandbox.bridge}")
+    return changes
+
+
+def _iptables_rule(flag: str, bridge: str, name: str) -> list[str]:
+    return [flag, bridge, "-m", "comment", "--comment", _comment(name), "-j", "ACCEPT"]
+
+
+def _iptables_forward_is_filtered() -> bool:
+    if not has("iptables"):
+        return False
+    try:
+        return run(["iptables", "-w", "-S", "FORWARD"]).strip() != "-P FORWARD ACCEPT"
+    except SandboxError:  # installed, but this kernel has no such tables
+        return False
+
+
+def _nft_objects() -> list[dict[str, Any]]:
+    listing: list[dict[str, Any]] = json.loads(run(["nft", "-j", "list", "ruleset"]))["nftables"]
+    return listing
+
+
+def _filtering_nft_chains() -> list[tuple[str, str, str]]:
+    """Find base chains at the forward hook that may drop; iptables' own are served by iptables."""
+    return [
+        (chain["family"], chain["table"], chain["name"])
+        for entry in _nft_objects()
+        if (chain := entry.get("chain", {})).get("hook") == "forward"
+        and chain["family"] in {"ip", "inet"}
+        and chain.get("type") == "filter"
+        and not (has("iptables") and (chain["family"], chain["table"]) == ("ip", "filter"))
+    ]
+
+
+def _remove_from_foreign_chains(name: str) -> None:
+    if has("iptables"):
+        for line in _iptables_lines():
+            if f'--comment "{_comment(name)}"' in line:
+                flag, bridge = line.split()[2:4]
+                run(["iptables", "-w", "-D", "FORWARD", *_iptables_rule(flag, bridge, name)])
+    for entry in _nft_objects():
+        rule = entry.get("rule", {})
+        if rule.get("comment") == _comment(name):
+            where = [rule["family"], rule["table"], rule["chain"]]
+            run(["nft", "delete", "rule", *where, "handle", str(rule["handle"])])
+
+
+def _iptables_lines() -> list[str]:
+    try:
+        return run(["iptables", "-w", "-S", "FORWARD"]).splitlines()
+    except SandboxError:
+        return []

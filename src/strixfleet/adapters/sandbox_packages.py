@@ -1,0 +1,45 @@
+"""
+Keep downloaded Debian packages between hosts.
+
+Each host has an archives folder of its own, because apt locks it: of two hosts that install at once on a shared
+one, one fails. The folders share files by hard links with a pool, which collects new ones when a host stops.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from strixfleet.adapters.sandbox_state import cache_dir
+
+
+def pool() -> Path:
+    """Give the folder with every package that any host downloaded."""
+    return cache_dir() / "packages"
+
+
+def offer(host_name: str) -> Path:
+    """Give a host its archives folder, filled with what the pool holds."""
+    folder = cache_dir() / "archives" / host_name
+    (folder / "partial").mkdir(parents=True, exist_ok=True)
+    pool().mkdir(parents=True, exist_ok=True)
+    _link_all(pool(), folder)
+    return folder
+
+
+def collect(host_name: str) -> None:
+    """Keep what a stopped host downloaded, and remove its folder; apt writes whole files by rename only."""
+    folder = cache_dir() / "archives" / host_name
+    if folder.is_dir():
+        pool().mkdir(parents=True, exist_ok=True)
+        _link_all(folder, pool())
+        shutil.rmtree(folder)
+
+
+def _link_all(source: Path, target: Path) -> None:
+    for package in source.glob("*.deb"):
+        if package.is_symlink() or not package.is_file():
+            continue
+        try:
+            os.link(package, target / package.name)
+        except FileExistsError:
+            continue

@@ -1,0 +1,222 @@
+"""
+Present the hardware of a named box inside a sandbox host, as the boot configuration leaves it.
+
+Runs in the guest, standard library only. `boot` computes the tree from /etc/strixfleet-sandbox/box.json and the kernel
+command line that update-grub last wrote; `power` renews what the active tuned profile sets. The CPU is not simulated.
+Semantics: parameters of module `m` are `m.name=value`, `-` and `_` in a name are the same, the last one wins, unknown
+names and unreadable values change nothing; TTM's limit defaults to half of memory; the GTT is `amdgpu.gttsize` (MiB)
+where given, else TTM's limit; what HIP may use is the smaller of the two.
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+
+ROOT = Path("/run/strixfleet-sandbox/hardware")
+PAGE_BYTES = 4096
+MIB = 1024**2
+VISIBLE_SHARE = 0.98  # 2 x 63973 MiB of GTT are seen on 128 GiB less 512 MiB
+CWSR_FIXED = (6, 18, 4)
+PERFORMANCE_PROFILES = {"accelerator-performance", "throughput-performance", "latency-performance", "hpc-compute"}
+AMDGPU_DEFAULTS = {
+    "gttsize": "-1",
+    "cwsr_enable": "1",
+    "lockup_timeout": "",
+    "no_system_mem_limit": "N",
+    "noretry": "-1",
+    "vm_fragment_size": "-1",
+    "vramlimit": "0",
+    "ppfeaturemask": "0xfff7bfff",
+}
+SWITCHES = {"no_system_mem_limit"}
+NUMBERS = {"gttsize", "cwsr_enable", "noretry", "vm_fragment_size", "vramlimit"}
+
+
+def boot_arguments(grub_cfg, default_release):
+    """Give kernel release and command line of the first menu entry, or of a bare installation."""
+    for line in grub_cfg.splitlines():
+        words = line.split(None, 2)
+        if len(words) > 1 and words[0] == "linux":
+            release = words[1].rpartition("vmlinuz-")[2]
+            return release, f"BOOT_IMAGE={words[1]} {words[2] if len(words) > 2 else ''}".rstrip()
+    return default_release, f"BOOT_IMAGE=/boot/vmlinuz-{default_release} ro quiet"
+
+
+def module_options(cmdline, modprobe_conf=""):
+    """Give {module: {parameter: value}} from modprobe.d options and, stronger, the kernel command line."""
+    options = {}
+    for line in modprobe_conf.splitlines():
+        words = line.split()
+        if len(words) > 2 and words[0] == "options":
+            for word in words[2:]:
+                name, _, value = word.partition("=")
+                options.setdefault(_same(words[1]), {})[_same(name)] = value
+    for word in re.findall(r'(?:[^\s"]|"[^"]*")+', cmdline):
+        name, _, value = word.replace('"', "").partition("=")
+        module, dot, parameter = name.partition(".")
+        if dot:
+            options.setdefault(_same(module), {})[_same(parameter)] = value
+    return options
+
+
+def _same(name):
+    return name.replace("-", "_")
+
+
+def kernel_int(text, *, negative=False):
+    """Read a number as the kernel's parameters do (0x hex, leading 0 octal), None when it is not one."""
+    match = re.fullmatch(r"(-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", text or "")
+    if not match or (match[1] and not negative):
+        return None
+    digits = match[2]
+    base = 16 if digits[:2] in ("0x", "0X") else 8 if len(digits) > 1 and digits[0] == "0" else 10
+    return int(match[1] + digits, base)
+
+
+def version_tuple(release):
+    """Give the leading numbers of a kernel release."""
+    return tuple(int(part) for part in re.findall(r"\d+", release.split("-")[0])[:3])
+
+
+def memory_sizes(box, options):
+    """Give MemTotal, the TTM limit, pool size, GTT and HIP pool in bytes."""
+    total = int((box["memory_bytes"] - box["carve_out_bytes"]) * VISIBLE_SHARE) // PAGE_BYTES * PAGE_BYTES
+    half_pages = total // 2 // PAGE_BYTES
+    ttm = options.get("ttm", {})
+    pages = kernel_int(ttm.get("pages_limit")) or half_pages
+    pool = kernel_int(ttm.get("page_pool_size")) or half_pages
+    gttsize_mib = kernel_int(options.get("amdgpu", {}).get("gttsize"), negative=True)
+    gtt = pages * PAGE_BYTES if gttsize_mib is None or gttsize_mib < 0 else gttsize_mib * MIB
+    return {"total": total, "pages": pages, "pool": pool, "gtt": gtt, "hip": min(gtt, pages * PAGE_BYTES)}
+
+
+def amdgpu_parameters(options):
+    """Give /sys/module/amdgpu/parameters, where values that the kernel cannot read change nothing."""
+    values = dict(AMDGPU_DEFAULTS)
+    for name, value in options.get("amdgpu", {}).items():
+        if name in NUMBERS and (number := kernel_int(value, negative=True)) is not None:
+            values[name] = str(number)
+        elif name in SWITCHES and value.lower() in ("", "1", "y", "yes", "on", "0", "n", "no", "off"):
+            values[name] = "N" if value.lower() in ("0", "n", "no", "off") else "Y"
+        elif name in AMDGPU_DEFAULTS and name not in NUMBERS | SWITCHES:
+            values[name] = value
+    return values
+
+
+def iommu_names(cmdline):
+    """Give the entries of /sys/class/iommu: none when it is switched off; `amd_iommu=pt` is no option."""
+    words = cmdline.split()
+    return [] if "amd_iommu=off" in words or "iommu=off" in words else ["ivhd0"]
+
+
+def files_of(box, release, cmdline, modprobe_conf="", cpuinfo=""):
+    """Give every file of the tree but the power state: {path below the root: text}."""
+    options = module_options(cmdline, modprobe_conf)
+    size = memory_sizes(box, options)
+    files = {
+        "SIMULATED": f"{box['label']}: simulated by strixfleet\n",
+        "proc/cmdline": f"{cmdline}\n",
+        "proc/cpuinfo": cpuinfo,
+        "proc/meminfo": f"MemTotal:       {size['total'] // 1024} kB\n",
+        "proc/sys/kernel/osrelease": f"{release}\n",
+        "proc/sys/kernel/ostype": "Linux\n",
+        "sys/module/ttm/parameters/pages_limit": f"{size['pages']}\n",
+        "sys/module/ttm/parameters/page_pool_size": f"{size['pool']}\n",
+    }
+    files |= {f"sys/class/dmi/id/{name}": f"{value}\n" for name, value in box["dmi"].items()}
+    files |= {f"sys/module/amdgpu/parameters/{n}": f"{v}\n" for n, v in amdgpu_parameters(options).items()}
+    files |= {f"sys/class/iommu/{name}/uevent": "" for name in iommu_names(cmdline)}
+    files |= _gpu_files(box, size)
+    files |= _kfd_files(box, release, size)
+    return files
+
+
+def _gpu_files(box, size):
+    vendor, device = box["pci_id"].split(":")
+    device_files = {
+        "vendor": f"0x{vendor}",
+        "device": f"0x{device}",
+        "uevent": f"DRIVER=amdgpu\nPCI_ID={box['pci_id'].upper()}\nPCI_SLOT_NAME=0000:c5:00.0",
+        "mem_info_gtt_total": size["gtt"],
+        "mem_info_gtt_used": 64 * MIB,
+        "mem_info_vram_total": box["carve_out_bytes"],
+        "mem_info_vram_used": 128 * MIB,
+        "gpu_busy_percent": 0,
+        "power_dpm_force_performance_level": "auto",
+        "pp_dpm_sclk": "0: 600Mhz *\n1: 1100Mhz\n2: 2900Mhz",
+        "pp_dpm_mclk": "0: 400Mhz *\n1: 800Mhz\n2: 1000Mhz",
+    }
+    return {f"sys/class/drm/card1/device/{name}": f"{value}\n" for name, value in device_files.items()}
+
+
+def _kfd_files(box, release, size):
+    vendor, device = box["pci_id"].split(":")
+    properties = [
+        "cpu_cores_count 0",
+        f"simd_count {box['simd_count']}",
+        f"gfx_target_version {box['gfx_target_version']}",
+        f"vendor_id {int(vendor, 16)}",
+        f"device_id {int(device, 16)}",
+        "local_mem_size 0",
+    ]
+    if version_tuple(release) >= CWSR_FIXED:
+        properties += ["cwsr_size 24997888", "ctl_stack_size 16384"]
+    nodes = "sys/class/kfd/kfd/topology/nodes"
+    return {
+        f"{nodes}/0/properties": "cpu_cores_count 16\nsimd_count 0\ngfx_target_version 0\n",
+        f"{nodes}/1/properties": "\n".join(properties) + "\n",
+        f"{nodes}/1/mem_banks/0/properties": f"heap_type 1\nsize_in_bytes {size['hip']}\nflags 0\n",
+    }
+
+
+def power_files(active_profile, cpus):
+    """Give the power state that a tuned profile leaves; without one, what amd-pstate and firmware start with."""
+    fast = active_profile.strip() in PERFORMANCE_PROFILES
+    files = {
+        "sys/firmware/acpi/platform_profile": "performance\n" if fast else "balanced\n",
+        "sys/firmware/acpi/platform_profile_choices": "low-power balanced performance\n",
+    }
+    for cpu in range(cpus):
+        folder = f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
+        files[f"{folder}/scaling_driver"] = "amd-pstate-epp\n"
+        files[f"{folder}/scaling_governor"] = "performance\n" if fast else "powersave\n"
+        files[f"{folder}/energy_performance_preference"] = "performance\n" if fast else "balance_performance\n"
+    return files
+
+
+def write_tree(root, files):
+    """Write the files below root, with empty folders where the kernel has them."""
+    for folder in ("sys/class/iommu", "sys/class/drm"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _read(path):
+    try:
+        return Path(path).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def main(verb, system=Path("/")):
+    """Renew the whole tree at boot, or only the power state."""
+    cpuinfo = _read("/proc/cpuinfo")
+    power = power_files(_read(system / "etc/tuned/active_profile"), cpuinfo.count("processor\t") or 1)
+    if verb == "power":
+        write_tree(ROOT, power)
+        return
+    box = json.loads((system / "etc/strixfleet-sandbox/box.json").read_text())
+    release, cmdline = boot_arguments(_read(system / "boot/grub/grub.cfg"), box["kernel_release"])
+    shutil.rmtree(ROOT, ignore_errors=True)
+    modprobe_conf = _read(system / "boot/strixfleet-sandbox/modprobe.conf")
+    write_tree(ROOT, files_of(box, release, cmdline, modprobe_conf, cpuinfo) | power)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
