@@ -121,15 +121,21 @@ def _relative(mistake: Mistake) -> Mistake:
 
 
 def _with(mistake: Mistake, *, file: str | None = None, host: str | None = None) -> Mistake:
+    """Copy a mistake; nothing in it can steer a terminal."""
     return Mistake(
-        mistake.message,
-        mistake.file if file is None else file,
+        printable(mistake.message),
+        printable(mistake.file if file is None else file),
         mistake.line,
         mistake.host if host is None else host,
-        mistake.field,
-        mistake.hint,
+        printable(mistake.field),
+        printable(mistake.hint),
         mistake.warning,
     )
+
+
+def printable(text: str) -> str:
+    """Write control characters as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _merge(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:

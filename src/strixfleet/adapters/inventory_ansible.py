@@ -7,41 +7,14 @@ names. Module-level caches are emptied before each load, so that a second load s
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from strixfleet.adapters.inventory_values import HostVariables, place_of, reason
 from strixfleet.errors import InventoryError, Mistake, UsageError
 
 
-PLAIN_ITEMS_MAX = 200_000
 SECRET_HINT = "give --ask-vault-pass or --vault-password-file FILE"  # noqa: S105 - a hint, no secret
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a value was written, as Ansible's tag says; file may be a description such as `-e`."""
-
-    file: str
-    line: int
-
-
-@dataclass(slots=True)
-class Value:
-    """One resolved variable: plain data, and the places of its parts by key path."""
-
-    data: object
-    places: dict[tuple[str | int, ...], Place] = field(default_factory=dict)
-    raw_place: Place | None = None
-    templated: bool = False
-
-
-class TemplateFailed(Exception):  # noqa: N818 - says what happened
-    """A template could not be resolved."""
-
-    def __init__(self, message: str, place: Place | None) -> None:
-        self.message, self.place = message, place
-        super().__init__(message)
 
 
 class AnsibleInventory:
@@ -53,14 +26,16 @@ class AnsibleInventory:
 
     def hosts(self, limit: str | None) -> list[Any]:
         """Give the hosts of a pattern in the inventory's order."""
+        from ansible._internal._display_utils import DeferredWarningContext
         from ansible.errors import AnsibleError
 
-        try:
-            if limit:
-                self._manager.subset(limit)
-            return list(self._manager.get_hosts("all"))
-        except AnsibleError as error:
-            raise UsageError(f"the limit {limit!r} cannot be used: {error.message}") from None
+        with DeferredWarningContext(variables={}):  # what matches nothing is said by us
+            try:
+                if limit:
+                    self._manager.subset(limit)
+                return list(self._manager.get_hosts("all"))
+            except AnsibleError as error:
+                raise UsageError(f"the limit {limit!r} cannot be used: {reason(error)}") from None
 
     def all_names(self) -> set[str]:
         """Give every host's name, whatever the limit."""
@@ -76,7 +51,7 @@ class AnsibleInventory:
 
         return tuple(str(group.name) for group in sort_groups(host.get_groups()))
 
-    def variables(self, host: Any) -> "HostVariables":
+    def variables(self, host: Any) -> HostVariables:
         """Give a host's variables, unresolved."""
         return HostVariables(self._loader, self._variables.get_vars(host=host))
 
@@ -84,87 +59,6 @@ class AnsibleInventory:
         """Give the content of an encrypted file."""
         text: str = self._loader.get_text_file_contents(path)
         return text.encode()
-
-
-class HostVariables:
-    """One host's variables, resolved one by one."""
-
-    def __init__(self, loader: Any, variables: dict[str, Any]) -> None:
-        from ansible.template import Templar
-
-        self._raw = variables
-        self._templar = Templar(loader=loader, variables=variables)
-
-    def names(self) -> Iterator[tuple[str, Place | None]]:
-        """Walk over all names with the place of their key."""
-        for key in self._raw:
-            yield str(key), place_of(key)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._raw
-
-    def place(self, name: str) -> Place | None:
-        """Give the place of a variable's unresolved value."""
-        return place_of(self._raw.get(name))
-
-    def resolve(self, name: str) -> Value:
-        """Resolve templates and vault, and note where each part stands."""
-        raw = self._raw[name]
-        try:
-            resolved = self._templar.template(raw)
-            value = Value(None, raw_place=place_of(raw), templated=isinstance(raw, str) and "{{" in raw)
-            value.data = _plain(resolved, (), value.places, [0])
-        except RecursionError:
-            raise TemplateFailed("refers to itself", place_of(raw)) from None
-        except Exception as error:  # noqa: BLE001 - filters and lookups raise what they like
-            raise TemplateFailed(reason(error), place_of(raw)) from None
-        return value
-
-
-def place_of(value: object) -> Place | None:
-    """Read Ansible's origin tag."""
-    from ansible._internal._datatag._tags import Origin
-
-    tag = Origin.get_tag(value)
-    if tag is None or not (tag.path or tag.description):
-        return None
-    return Place(str(tag.path or tag.description), int(tag.line_num or 0))
-
-
-def _plain(
-    value: Any,
-    path: tuple[str | int, ...],
-    places: dict[tuple[str | int, ...], Place],
-    count: list[int],
-) -> object:
-    """Strip Ansible's types off a value, deep down, and collect the places."""
-    count[0] += 1
-    if count[0] > PLAIN_ITEMS_MAX:
-        raise ValueError(f"has more than {PLAIN_ITEMS_MAX} items")
-    place = place_of(value)
-    if place is not None:
-        places[path] = place
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item, (*path, str(key)), places, count) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item, (*path, index), places, count) for index, item in enumerate(value)]
-    if isinstance(value, str):
-        return str.__str__(value)[:]
-    for kind in (bool, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def _key(key: object) -> object:
-    return str.__str__(key) if isinstance(key, str) else key
-
-
-def reason(error: BaseException) -> str:
-    """Give an error of Ansible as one line without values."""
-    text = str(getattr(error, "message", None) or error) or type(error).__name__
-    line = re.sub(r"\s+", " ", text).strip()
-    return line if len(line) <= 300 else f"{line[:300]}…"  # noqa: PLR2004
 
 
 def _forget() -> None:

@@ -1,0 +1,81 @@
+"""Names in the inventory that are not ours: slips, strangers, files of no group, canaries of no fleet."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from strixfleet.adapters.inventory_ansible import AnsibleInventory
+from strixfleet.core.definitions import Definition
+from strixfleet.core.fleet import Host, Origin
+from strixfleet.core.problems import Problem
+from strixfleet.core.settings import FIELDS
+from strixfleet.core.settings_types import quoted
+from strixfleet.core.spelling import Kinship, kinship, nearest
+from strixfleet.errors import Mistake
+
+
+ByName = Mapping[str, list[Definition]]
+PREFIXES = (
+    "audit_waivers",
+    "gpu_stack_",
+    "hardware_profile",
+    "kernel_",
+    "llama_cpp_",
+    "llama_models_",
+    "llama_server_",
+    "rollout_",
+    "smoke_bench",
+    "tailscale_",
+    "tuning_",
+)
+FOREIGN_HINT = "strixfleet does not read it"
+
+
+def names_in_files(inventory: AnsibleInventory, by_name: ByName) -> Iterator[Mistake]:
+    """Find slips and strangers among all names that files define, used by a host or not."""
+    groups, hosts = inventory.all_groups(), inventory.all_names()
+    for name, definitions in by_name.items():
+        if name in FIELDS or name.startswith("ansible_"):
+            continue
+        problem = unknown_name(name)
+        for place in definitions if problem else ():
+            if problem:
+                yield Mistake(
+                    problem.message, place.file, place.line, "", problem.field, problem.hint, problem.warning
+                )
+    for path, scope in {(item.file, item.scope) for items in by_name.values() for item in items}:
+        if (
+            scope.in_file
+            and scope.level != "extra"
+            and scope.name not in (groups if scope.level == "group" else hosts)
+        ):
+            close = nearest(scope.name, groups if scope.level == "group" else hosts)
+            hint = f"rename it to {close}" if close else f"name it after a {scope.level}, or remove it"
+            yield Mistake(
+                f"no {scope.level} of that name: Ansible does not read this file",
+                path,
+                hint=hint,
+                warning=True,
+            )
+
+
+def unknown_name(name: str) -> Problem | None:
+    """Judge a name that is no variable of ours."""
+    kind, close = kinship(name, FIELDS, PREFIXES)
+    if kind is Kinship.SLIP:
+        return Problem((name,), "is not known", f"write {close}")
+    if kind is Kinship.FOREIGN:
+        hint = f"{FOREIGN_HINT}; ours is {close}" if close else FOREIGN_HINT
+        return Problem((name,), "is none of strixfleet's variables", hint, warning=True)
+    return None
+
+
+def canaries(hosts: Iterable[Host], inventory: AnsibleInventory) -> Iterator[Mistake]:
+    """Find canaries that are no hosts."""
+    names = inventory.all_names() | inventory.all_groups()
+    for host in hosts:
+        canary = host.settings.rollout_canary
+        if canary is not None and canary not in names:
+            origin = host.origins.get("rollout_canary", Origin(""))
+            close = nearest(canary, names)
+            hint = f"write {close}" if close else "write the name of a host of this inventory"
+            message = f"{quoted(canary)} is no host of this inventory"
+            yield Mistake(message, origin.file, origin.line, host.name, "rollout_canary", hint)
