@@ -1,0 +1,321 @@
+"""
+Measure on this host: what state it is in, and the programs of its current build.
+
+Runs on the managed host as `python3 -I -c …`: standard library of Python 3.9 or newer, and nothing of ours.
+It gets one request {"do": name, …} and prints one JSON line after SENTINEL. The only files it writes are the
+host's own measurements in STATE. `root` stands in for /sys and /proc on hosts that present a simulated box.
+"""
+
+import base64
+import glob
+import json
+import os
+import pwd
+import re
+import subprocess
+import tempfile
+import time
+import zlib
+
+
+SENTINEL = "strixfleet-bench:"
+STATE = "/var/lib/strixfleet"
+CURRENT = "/opt/strixfleet/llama.cpp/current"
+ENVIRONMENT = re.compile(r"^(LLAMA_ARG_|GGML_|VK_|RADV_|AMD_|HSA_|HIP_|ROCR_|GPU_|MESA_|XDG_CACHE_HOME$)")
+SECRET = re.compile(r"KEY$|TOKEN|PASSWORD")
+SAMPLE_S = 0.5
+BUSY_SHARE = 0.05
+GPU_MEMORY = ("gtt_total", "gtt_used", "vram_total", "vram_used")
+
+
+def under(root, path):
+    """Send /proc and /sys of a simulated host to its stand-in."""
+    return root + path if root and path.startswith(("/sys/", "/proc/")) else path
+
+
+def read(path, root=""):
+    """Read a small text file; None where there is none."""
+    try:
+        with open(under(root, path), encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20).strip()
+    except OSError:
+        return None
+
+
+def values(pattern, root):
+    """Give the different contents of all files that a pattern names."""
+    found = {read(path) for path in glob.glob(under(root, pattern))}
+    return sorted(text for text in found if text)
+
+
+def number(text):
+    """Read a whole number; None where there is none."""
+    return int(text) if text and re.fullmatch(r"-?\d+", text) else None
+
+
+def cpu_times():
+    """Give busy and total jiffies of all cores."""
+    fields = [int(word) for word in (read("/proc/stat") or "cpu 0 0 0 0 0").splitlines()[0].split()[1:9]]
+    return sum(fields) - fields[3] - fields[4], sum(fields)
+
+
+def gpu_times():
+    """Give {pid: nanoseconds of GPU engines} of all processes that hold the GPU."""
+    found = {}
+    for path in glob.glob("/proc/[0-9]*/fdinfo/*"):
+        text = read(path)
+        if text and "drm-driver" in text:
+            spent = sum(int(ns) for ns in re.findall(r"^drm-engine-[^c]\S*:\s*(\d+) ns", text, re.MULTILINE))
+            pid = int(path.split("/")[2])
+            found[pid] = max(found.get(pid, 0), spent)
+    return found
+
+
+def gpu_users(before, after, span_s, own):
+    """Name the processes that kept the GPU busy while nothing of ours ran."""
+    rows = []
+    for pid, spent in after.items():
+        share = (spent - before.get(pid, spent)) / (span_s * 1e9)
+        if share > BUSY_SHARE and pid not in own:
+            rows.append({"pid": pid, "name": read("/proc/%d/comm" % pid) or "?", "share": round(share, 3)})
+    return rows
+
+
+def memory(root):
+    """Give available memory and what of the GPU's is taken."""
+    text = read("/proc/meminfo") or ""
+    available = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
+    cards = "/sys/class/drm/card*/device/mem_info_"
+    totals = {name: sum(number(one) or 0 for one in values(cards + name, root)) for name in GPU_MEMORY}
+    return {"available_bytes": int(available[1]) * 1024 if available else 0, **totals}
+
+
+def temperatures(root):
+    """Give the sensors in degrees Celsius by label; those of disks and radios tell nothing here."""
+    found = {}
+    for folder in glob.glob(under(root, "/sys/class/hwmon/hwmon*")):
+        name = read(folder + "/name") or "?"
+        if name in {"k10temp", "amdgpu", "coretemp", "zenpower"}:
+            for path in glob.glob(folder + "/temp*_input"):
+                value = number(read(path))
+                if value is not None:
+                    found["%s %s" % (name, os.path.basename(path)[:-6])] = value / 1000
+    return found
+
+
+def on_mains(root):
+    """Say whether the machine has mains power; None where nothing tells."""
+    rows = [read(path) for path in glob.glob(under(root, "/sys/class/power_supply/*/online"))]
+    known = [row for row in rows if row in {"0", "1"}]
+    return "1" in known if known else None
+
+
+def state(root, own):
+    """Describe whether the host can be measured now."""
+    busy, gpu, started = cpu_times(), gpu_times(), time.monotonic()
+    time.sleep(SAMPLE_S)
+    after, span_s = cpu_times(), time.monotonic() - started
+    total = max(1, after[1] - busy[1])
+    cpufreq = "/sys/devices/system/cpu/cpu*/cpufreq/"
+    return {
+        "governors": values(cpufreq + "scaling_governor", root),
+        "drivers": values(cpufreq + "scaling_driver", root),
+        "preferences": values(cpufreq + "energy_performance_preference", root),
+        "platform_profile": read("/sys/firmware/acpi/platform_profile", root),
+        "gpu_levels": values("/sys/class/drm/card*/device/power_dpm_force_performance_level", root),
+        "gpu_clocks": values("/sys/class/drm/card*/device/pp_dpm_sclk", root),
+        "temperatures_c": temperatures(root),
+        "on_mains": on_mains(root),
+        "cpu_busy_share": round((after[0] - busy[0]) / total, 3),
+        "gpu_users": gpu_users(gpu, gpu_times(), span_s, own),
+        "memory": memory(root),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def environment_of(pid):
+    """Give those variables of a process that say how it computes; never a secret."""
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            pairs = [row.decode("utf-8", "replace").partition("=") for row in file.read().split(b"\0") if row]
+    except OSError:
+        return {}
+    return {name: value for name, _, value in pairs if ENVIRONMENT.match(name) and not SECRET.search(name)}
+
+
+def arguments_of(pid):
+    """Give the command line of a process, less what follows an option with a secret."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            words = [word.decode("utf-8", "replace") for word in file.read().split(b"\0") if word]
+    except OSError:
+        return []
+    return ["***" if index and words[index - 1] == "--api-key" else word for index, word in enumerate(words)]
+
+
+def unit(name):
+    """Describe a unit and its main process."""
+    argv = ["systemctl", "show", "--property=ActiveState,SubState,MainPID,NRestarts", "--", name]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False)
+    shown = dict(row.partition("=")[::2] for row in done.stdout.decode("utf-8", "replace").splitlines())
+    pid = number(shown.get("MainPID")) or 0
+    row = {"state": shown.get("ActiveState", "unknown"), "pid": pid, "argv": [], "environment": {}}
+    if pid:
+        row.update(argv=arguments_of(pid), environment=environment_of(pid), cores=cores_of(pid))
+        row["exe"] = os.path.realpath("/proc/%d/exe" % pid)
+        row["nice"] = os.getpriority(os.PRIO_PROCESS, pid)
+    return row
+
+
+def cores_of(pid):
+    """Give the cores that a process may run on."""
+    try:
+        return sorted(os.sched_getaffinity(pid))
+    except OSError:
+        return []
+
+
+def stat(path):
+    """Describe a file without reading it."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+
+
+def stored(name):
+    """Read one of the host's own measurement files; {} where there is none or it is damaged."""
+    try:
+        found = json.loads(read(os.path.join(STATE, name)) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def look(request):
+    """Say what is installed, what runs, and in what state the host is."""
+    instances = {name: unit("llama-server@%s.service" % name) for name in request["instances"]}
+    own = {row["pid"] for row in instances.values()}
+    build = os.path.realpath(CURRENT)
+    return {
+        "build": os.path.basename(build) if os.path.isdir(build) else None,
+        "binaries": sorted(os.listdir(build + "/bin")) if os.path.isdir(build + "/bin") else [],
+        "instances": instances,
+        "files": {path: stat(path) for path in request["files"]},
+        "state": state(request["root"], own),
+        "last_good": stored("last-good.json"),
+        "bandwidth": stored("bandwidth.json"),
+        "cpu": next(
+            iter(re.findall(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo") or "", re.MULTILINE)), ""
+        ),
+    }
+
+
+def header(request):
+    """Give the first bytes of a file, packed."""
+    with open(request["path"], "rb") as file:
+        return {"packed": base64.b64encode(zlib.compress(file.read(request["count"]), 1)).decode()}
+
+
+def identity(request):
+    """Settle whose rights a measurement runs with: the server's own, or an account without rights."""
+    pid = request.get("pid") or 0
+    text = read("/proc/%d/status" % pid) if pid else None
+    if text:
+        rows = dict(row.split(":", 1) for row in text.splitlines() if ":" in row)
+        groups = [int(word) for word in rows["Groups"].split()]
+        return int(rows["Uid"].split()[1]), int(rows["Gid"].split()[1]), groups
+    if os.geteuid() != 0:
+        return None
+    import grp
+
+    for name in request["users"]:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        groups = [one.gr_gid for one in grp.getgrall() if one.gr_name in {"render", "video"}]
+        return entry.pw_uid, entry.pw_gid, [*groups, *os.getgrouplist(name, entry.pw_gid)]
+    return None
+
+
+def run_as(request, argv, timeout_s):
+    """Run one program like the server: its account, cores, niceness and environment."""
+    cores, nice, options = request.get("cores") or [], request.get("nice") or 0, {}
+    who = identity(request)
+    if who and os.geteuid() == 0:
+        options = {"user": who[0], "group": who[1], "extra_groups": who[2]}
+
+    def settle():
+        if cores:
+            os.sched_setaffinity(0, cores)
+        if nice > 0:
+            os.nice(nice)
+
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
+    environment.update(request.get("environment") or {})
+    return subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=timeout_s,
+        check=False,
+        cwd="/",
+        env=environment,
+        preexec_fn=settle,
+        **options,
+    )
+
+
+def measured(done, started):
+    """Give what a program printed."""
+    return {
+        "exit_code": done.returncode,
+        "stdout": done.stdout.decode("utf-8", "replace"),
+        "stderr": done.stderr.decode("utf-8", "replace")[-4000:],
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def program(request):
+    """Run a program of the current build, and say how hot the host became."""
+    started = time.monotonic()
+    argv = [os.path.join(CURRENT, "bin", request["program"]), *request["arguments"]]
+    try:
+        row = measured(run_as(request, argv, request["timeout_s"]), started)
+    except subprocess.TimeoutExpired:
+        return {"exit_code": -1, "stdout": "", "stderr": "no end within %d s" % request["timeout_s"]}
+    except OSError as problem:
+        return {"exit_code": -1, "stdout": "", "stderr": "%s: %s" % (argv[0], problem.strerror)}
+    row["temperatures_c"] = temperatures(request["root"])
+    return row
+
+
+def keep(request):
+    """Write one of the host's own measurement files whole or not at all."""
+    if request["name"] not in {"last-good.json", "bandwidth.json"}:
+        raise ValueError("no measurement file: %r" % request["name"])
+    os.makedirs(STATE, mode=0o755, exist_ok=True)
+    handle, path = tempfile.mkstemp(dir=STATE, prefix="." + request["name"])
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(request["data"], file, indent=1, sort_keys=True)
+        file.write("\n")
+        os.fchmod(file.fileno(), 0o644)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path, os.path.join(STATE, request["name"]))
+    return {}
+
+
+OPERATIONS = {"look": look, "header": header, "program": program, "keep": keep}
+
+
+def main(request):
+    """Print the answer on one line after the sentinel, so that a chatty login shell cannot corrupt it."""
+    try:
+        answer = {"answer": OPERATIONS[request["do"]](request)}
+    except Exception as problem:
+        answer = {"error": "%s: %s" % (type(problem).__name__, problem)}
+    print(SENTINEL + json.dumps(answer))

@@ -1,0 +1,98 @@
+"""
+Send completions to a server on this host: timed ones, and two that have to be alike.
+
+Runs on the managed host as `python3 -I -c …`: standard library of Python 3.9 or newer, and nothing of ours.
+Servers listen on loopback or a tailnet only, so the requests start here. Writes nothing.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+
+SENTINEL = "strixfleet-bench:"
+
+
+def keys_of(path):
+    """Read the keys of a server's key file."""
+    with open(path, encoding="utf-8") as file:
+        rows = [row.strip() for row in file]
+    return [row for row in rows if row and not row.startswith("#")]
+
+
+def open_url(request, path, body=None):
+    """Open one address of a server on this host; never through a proxy."""
+    headers = {"Content-Type": "application/json"}
+    if request.get("key_file"):
+        headers["Authorization"] = "Bearer " + keys_of(request["key_file"])[0]
+    data = None if body is None else json.dumps(body).encode()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    made = urllib.request.Request(request["url"] + path, data=data, headers=headers)
+    return opener.open(made, timeout=request["timeout_s"])
+
+
+def fetch(request, path, body=None):
+    """Fetch one JSON answer."""
+    with open_url(request, path, body) as response:
+        return json.loads(response.read(8 << 20))
+
+
+def stream(request, body):
+    """Time one streamed completion: arrival of its first and last token, and what the server itself says."""
+    started, first_s, last_s, final = time.monotonic(), None, None, {}
+    with open_url(request, "/completion", {**body, "stream": True}) as response:
+        for line in response:
+            if not line.startswith(b"data: {"):
+                continue
+            now_s, event = time.monotonic() - started, json.loads(line[6:])
+            if event.get("stop"):
+                final = event
+            else:
+                first_s = now_s if first_s is None else first_s
+                last_s = now_s
+    timings = final.get("timings", {})
+    return {
+        "first_token_s": first_s,
+        "last_token_s": last_s,
+        "tokens": final.get("tokens_predicted", 0),
+        "prompt_tokens": timings.get("prompt_n", 0),
+        "server_decode_tps": timings.get("predicted_per_second"),
+        "server_prefill_tps": timings.get("prompt_per_second"),
+    }
+
+
+def served(request):
+    """Send completions to a running server: timed ones, and two that have to be alike."""
+    body = {**request["body"], "cache_prompt": False, "temperature": 0, "seed": 1}
+    try:
+        busy = [slot for slot in fetch(request, "/slots") if slot.get("is_processing")]
+    except (OSError, ValueError, AttributeError):
+        busy = []
+    try:
+        warm = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
+        alike = [fetch(request, "/completion", warm) for _ in range(2)]
+        runs = [stream(request, body) for _ in range(request["repetitions"])]
+        properties = fetch(request, "/props")
+    except urllib.error.HTTPError as problem:
+        reason = problem.read(300).decode("utf-8", "replace")
+        return {"error": "the server answered %d: %s" % (problem.code, reason)}
+    except (OSError, ValueError) as problem:
+        return {"error": "the server did not answer: %s" % getattr(problem, "reason", problem)}
+    return {
+        "error": None,
+        "busy_slots": len(busy),
+        "runs": runs,
+        "outputs": [{"tokens": row.get("tokens"), "content": row.get("content")} for row in alike],
+        "build_info": properties.get("build_info"),
+        "model_path": properties.get("model_path"),
+    }
+
+
+def main(request):
+    """Print the answer on one line after the sentinel, so that a chatty login shell cannot corrupt it."""
+    try:
+        answer = {"answer": served(request)}
+    except Exception as problem:
+        answer = {"error": "%s: %s" % (type(problem).__name__, problem)}
+    print(SENTINEL + json.dumps(answer))
