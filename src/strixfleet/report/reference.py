@@ -1,11 +1,11 @@
 """
-The inventory's reference page, written from the models: `python -m strixfleet.report.reference > docs/inventory.md`.
+The inventory's reference page, written from the models.
 
-A test holds the page in docs/ against this.
+`python -m strixfleet.report.reference > docs/inventory.md`; a test holds the page against this.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -41,21 +41,32 @@ TITLES = {
     SmokeBench: "Keys of `smoke_bench`",
     Waiver: "Each entry of `audit_waivers`",
 }
+WORDS = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "boolean",
+    "object": "map",
+    "password": "secret",
+    "date": "day",
+}
 INTRODUCTION = """\
 # Inventory reference
 
-<!-- Written by `python -m strixfleet.report.reference`; edit the descriptions in src/strixfleet/core/settings*.py. -->
+<!-- Written by `python -m strixfleet.report.reference`; edit src/strixfleet/core/settings*.py instead. -->
 
-The inventory is Ansible's own: hosts, groups, `group_vars/`, `host_vars/`, vault, templates, dynamic plugins, and
-the connection variables (`ansible_host`, `ansible_port`, `ansible_user`, `ansible_ssh_private_key_file`,
-`ansible_ssh_common_args` with ProxyJump, `ansible_become*`, `ansible_python_interpreter`). `strixfleet init` writes
-a commented starter; `strixfleet validate` says every mistake with file, line, host and field, and what to write instead.
+The inventory is Ansible's own: hosts, groups, `group_vars/`, `host_vars/`, vault, templates, dynamic
+plugins, and the connection variables (`ansible_host`, `ansible_port`, `ansible_user`,
+`ansible_ssh_private_key_file`, `ansible_ssh_common_args` with ProxyJump, `ansible_become*`,
+`ansible_python_interpreter`). `strixfleet init` writes a commented starter; `strixfleet validate` says
+every mistake with file, line, host and field, and what to write instead.
 
-Which inventory is read: `-i`, else `ANSIBLE_INVENTORY`, else `./inventory`, else the one of ansible.cfg. Host keys
-are kept beside it, in `.strixfleet/known_hosts`.
+Which inventory is read: `-i`, else `ANSIBLE_INVENTORY`, else `./inventory`, else the one of ansible.cfg.
+Host keys are kept beside it, in `.strixfleet/known_hosts`.
 
-A name close to one of these is a mistake; another name under one of these prefixes is a warning. Files are
-scanned before Ansible reads them: at most 4 MiB and 100,000 values (aliases expanded) each, no duplicate keys.
+A name close to one of these is a mistake; another name under one of these prefixes is a warning. Files
+are scanned before Ansible reads them: at most 4 MiB and 100,000 values (aliases expanded) each, and no
+duplicate keys.
 """
 
 
@@ -85,7 +96,7 @@ def _table(model: type[BaseModel], schema: Mapping[str, Any], names: list[str]) 
         default = (
             "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
         )
-        yield f"| `{name}` | {_type(shape)} | {default} | {field.description} |"
+        yield f"| `{name}` | {_type(shape)}{_limits(field.metadata)} | {default} | {field.description} |"
     yield ""
 
 
@@ -103,29 +114,22 @@ def _type(shape: Mapping[str, Any]) -> str:
     if "anyOf" in shape:
         options = [_type(option) for option in shape["anyOf"] if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(options))
-    if "enum" in shape:
-        return " or ".join(f"`{name}`" for name in shape["enum"])
-    if "const" in shape:
-        return f"`{shape['const']}`"
-    if "$ref" in shape:
-        return "map"
-    kind = str(shape.get("type"))
-    if kind == "array":
+    names = shape.get("enum") or ([shape["const"]] if "const" in shape else [])
+    if names:
+        return " or ".join(f"`{name}`" for name in names)
+    if shape.get("type") == "array":
         return f"list of {_type(shape['items'])}s"
-    if kind in {"integer", "number"}:
-        return _range(shape, "whole number" if kind == "integer" else "number")
-    words = {"password": "secret", "date": "day, YYYY-MM-DD"}
-    return words.get(
-        str(shape.get("format")), {"string": "text", "boolean": "boolean", "object": "map"}[kind]
-    )
+    return WORDS[str(shape.get("format") or shape.get("type") or "object")]
 
 
-def _range(shape: Mapping[str, Any], noun: str) -> str:
-    least, most = shape.get("minimum"), shape.get("maximum")
-    if least is not None and most is not None:
-        return f"{noun}, {least} to {most}"
-    above, below = shape.get("exclusiveMinimum"), shape.get("exclusiveMaximum")
-    return f"{noun} between {above} and {below}" if above is not None else noun
+def _limits(metadata: Iterable[object]) -> str:
+    """Give a number's range as `, 1 to 9`."""
+    bounds: dict[str, object] = {}
+    for item in metadata:
+        bounds.update({side: getattr(item, side) for side in ("ge", "gt", "le", "lt") if hasattr(item, side)})
+    if "ge" in bounds and "le" in bounds:
+        return f", {bounds['ge']} to {bounds['le']}"
+    return f" between {bounds['gt']} and {bounds['lt']}" if "gt" in bounds and "lt" in bounds else ""
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""A host as a running play knows it: what the action plugin compiles from, under any Ansible front end."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from strixfleet.adapters.inventory_values import HostVariables, TemplateFailed
+from strixfleet.core.fleet import Connection, Host
+from strixfleet.core.settings import HostSettings
+from strixfleet.core.settings_check import check
+from strixfleet.errors import InventoryError, Mistake
+
+
+FIELDS = frozenset(HostSettings.model_fields)
+
+
+def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host:  # noqa: ANN401 - Ansible's
+    """Check a play's variables as `load` checks an inventory's; Ansible itself holds the connection."""
+    resolver = HostVariables(loader, dict(variables))
+    values: dict[str, object] = {}
+    try:
+        for field in FIELDS & set(variables):
+            data = resolver.resolve(field).data
+            if data is not None:
+                values[field] = data
+    except TemplateFailed as error:
+        raise InventoryError((Mistake(error.message, host=name, hint="check the template"),)) from None
+    settings, problems = check(values, datetime.now(UTC).date())
+    if settings is None:
+        wrong = (problem for problem in problems if not problem.warning)
+        raise InventoryError(
+            tuple(Mistake(one.message, host=name, field=one.field, hint=one.hint) for one in wrong)
+        )
+    return Host(name, Connection(address=name), settings)
