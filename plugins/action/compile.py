@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from strixfleet.adapters.inventory import host_from_vars
+from strixfleet.adapters.inventory_task import host_from_vars
 from strixfleet.adapters.probe import probe_argv, read_answers
 from strixfleet.aspects import compile_host, questions_for
 from strixfleet.core.items import Status
@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         name = str(variables["inventory_hostname"])
         try:
-            host = host_from_vars(name, variables, self._templar)
+            host = host_from_vars(name, variables, self._loader)
             root = host.settings.sandbox_hardware_root
             argv = probe_argv(questions_for(host), root=root)
             done = self._low_level_execute_command(shlex.join(argv))

@@ -20,7 +20,9 @@ GRUB_CFG = "/boot/grub/grub.cfg"
 PAGES_PER_GIB = 262_144  # ttm.pages_limit counts 4 KiB pages: noamsto/nix-amd-ai#42, antirez/ds4#871
 MIB_PER_GIB = 1_024  # amdgpu.gttsize counts MiB: the kernel's own parameter description
 GTTSIZE_DEPRECATED = (6, 16)  # "Configuring gttsize via module parameter is deprecated": ROCm #5562
-CARVE_OUT_LIMIT_BYTES = 4 << 30  # AMD advises 0.5 GiB; boxes' smallest settings read up to 4 GiB (rdna3-5 page)
+CARVE_OUT_LIMIT_BYTES = (
+    4 << 30
+)  # AMD advises 0.5 GiB; boxes' smallest settings read up to 4 GiB (rdna3-5 page)
 GTT_TOLERANCE = 0.01
 
 

@@ -139,8 +139,9 @@ _RULES: Mapping[Rule, Callable[[Json, Json], bool]] = {
     Rule.EQUAL: lambda want, have: want == have,
     Rule.AT_MOST: lambda want, have: _compare_numbers(want, have, lambda w, h: h <= w),
     Rule.AT_LEAST: lambda want, have: _compare_numbers(want, have, lambda w, h: h >= w),
-    Rule.VERSION_AT_LEAST: lambda want, have: isinstance(have, str)
-    and version_key(have) >= version_key(str(want)),
+    Rule.VERSION_AT_LEAST: lambda want, have: (
+        isinstance(have, str) and version_key(have) >= version_key(str(want))
+    ),
     Rule.NONE_OF: _none_of,
     Rule.INCLUDES: _includes,
 }
@@ -165,9 +166,7 @@ def compare(item: Item, observed: Observed | None) -> Difference:
     if _RULES[item.rule](item.want, have):
         return row
     if _only_live_differs(item, have):
-        return replace(
-            row, status=Status.PENDING_REBOOT, cure=Cure.REBOOT, cost=Cost.REBOOT, message=message
-        )
+        return replace(row, status=Status.PENDING_REBOOT, cure=Cure.REBOOT, cost=Cost.REBOOT, message=message)
     return replace(row, status=Status.DRIFT, message=message)
 
 
