@@ -53,12 +53,11 @@ BACKEND_PACKAGES: Mapping[str, tuple[str, ...]] = {
 GIB = 1 << 30
 # Seen on Debian 13: source 0.2, objects 0.3 (cpu) to 0.6 (vulkan), ccache 2, ROCm's packages 5.
 NEEDED_DISK_BYTES: Mapping[str, int] = {"cpu": 3 * GIB, "vulkan": 4 * GIB, "rocm": 12 * GIB}
-NEEDED_MEMORY_BYTES: Mapping[str, int] = {"cpu": GIB, "vulkan": 3 * GIB // 2, "rocm": 3 * GIB}
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a build is made of; `toolchain` is the system's name and version, known before anything is installed."""
+    """What goes into a build; `toolchain` is the system's name and version, known before any package is."""
 
     ref: str
     backend: str
@@ -94,7 +93,7 @@ class Build:
 def plan_build(
     ref: str, backend: str, extra: Mapping[str, str | None], *, gfx: str | None, toolchain: str
 ) -> Build:
-    """Settle the CMake definitions: ours, the backend's, then the inventory's, which win; an empty one is dropped."""
+    """Settle the CMake definitions: ours, the backend's, then the inventory's, which win; None drops one."""
     definitions = dict(COMMON_DEFINITIONS) | dict(BACKEND_DEFINITIONS[backend])
     if backend == "rocm" and gfx:
         definitions["GPU_TARGETS"] = gfx
@@ -108,7 +107,7 @@ def plan_build(
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished build says of itself; `files` maps each path to its SHA-256, or to "-> target" for a link."""
+    """What a finished build says of itself; `files` maps each path to its SHA-256, or a link to "-> target"."""
 
     id: str
     ref: str

@@ -1,0 +1,150 @@
+"""Configures and compiles llama.cpp, offline, with ccache, and with no more jobs than memory allows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import NamedTuple
+
+from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
+
+
+CCACHE = "/var/cache/strixfleet/ccache"
+GIB = 1 << 30
+JOB_BYTES = {"cpu": GIB, "vulkan": GIB, "rocm": 2 * GIB}
+TARGETS = ("llama-server", "llama-bench")
+UNUSED = "Manually-specified variables were not used by the project"
+
+
+class Recipe(NamedTuple):
+    """What the controller asks for."""
+
+    backend: str
+    definitions: dict[str, str]
+    offline: list[tuple[list[str], str]]
+    membw: str
+
+
+class Compiled(NamedTuple):
+    """What came out, and of what."""
+
+    folder: str
+    definitions: dict[str, str]
+    compilers: dict[str, str]
+    shader_features: dict[str, bool]
+
+
+def job_count(backend: str, meminfo: str, cores: int) -> int:
+    """Cap the jobs by cores and by available memory: 2 GiB each for HIP, 1 GiB for others."""
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo, re.MULTILINE)
+    available = int(found[1]) * 1024 if found else 0
+    jobs = min(cores, available // JOB_BYTES[backend])
+    if jobs < 1:
+        raise BuildError(
+            f"{available >> 20} MiB of memory are free, a {backend} build takes {JOB_BYTES[backend] >> 20}; "
+            "hint: stop what fills the memory, or choose a smaller frame buffer in the BIOS"
+        )
+    return jobs
+
+
+def known_definitions(source: str, offline: list[tuple[list[str], str]]) -> dict[str, str]:
+    """Choose, of definitions that changed their names over time, those that this tree knows."""
+    text = []
+    for folder, folders, files in os.walk(source):
+        folders[:] = [name for name in folders if name not in {".git", "models", "tests", "examples"}]
+        for name in files:
+            if name == "CMakeLists.txt" or name.endswith(".cmake"):
+                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                    text.append(file.read())
+    words = set(re.findall(r"\w+", "\n".join(text)))
+    chosen = {}
+    for names, value in offline:
+        first = next((name for name in names if name in words), None)
+        if first is not None:
+            chosen[first] = value
+    return chosen
+
+
+def unused_definitions(lines: list[str]) -> list[str]:
+    """Read CMake's list of definitions that the project does not know."""
+    for number, line in enumerate(lines):
+        if UNUSED in line:
+            rest = lines[number + 1 :]
+            end = next((n for n, row in enumerate(rest) if row.startswith("--")), len(rest))
+            return [row.strip() for row in rest[:end] if re.fullmatch(r"\s+\w+", row)]
+    return []
+
+
+def shader_features(lines: list[str]) -> dict[str, bool]:
+    """Read which shader extensions the installed glslc knows; a missing one only makes the result slower."""
+    found = [re.search(r"(GL_\w+) (not )?supported by glslc", line) for line in lines]
+    return {match[1]: match[2] is None for match in found if match}
+
+
+def compilers(workshop: Workshop, backend: str) -> dict[str, str]:
+    """Ask the tools for their versions; their first line is their identity."""
+    tools = ["cc", "c++", "cmake", "ninja", "ccache"]
+    tools += {"vulkan": ["glslc"], "rocm": ["hipcc"], "cpu": []}[backend]
+    found = {}
+    for tool in tools:
+        lines = workshop.run([tool, "--version"], cwd=workshop.folder)
+        found[tool] = next((line.strip() for line in lines if line.strip()), "")
+    return found
+
+
+def prepare_ccache(workshop: Workshop) -> dict[str, str]:
+    """
+    Give ccache's settings.
+
+    The name space holds what `-march=native` means on this machine, which ccache cannot see: a cache that
+    travels to another processor must not answer there.
+    """
+    os.makedirs(CCACHE, mode=0o755, exist_ok=True)
+    os.chown(CCACHE, workshop.account.pw_uid, workshop.account.pw_gid)
+    native = workshop.run(["cc", "-march=native", "-Q", "--help=target"], cwd=workshop.folder)
+    return {
+        "CCACHE_DIR": CCACHE,
+        "CCACHE_MAXSIZE": "5G",
+        "CCACHE_BASEDIR": os.path.dirname(workshop.folder),
+        "CCACHE_NAMESPACE": hashlib.sha256("\n".join(native).encode()).hexdigest()[:12],
+        "CCACHE_SLOPPINESS": "time_macros",
+    }
+
+
+def hip_environment(workshop: Workshop) -> dict[str, str]:
+    """Point CMake to the compiler that hipconfig names."""
+    answers = [workshop.run(["hipconfig", flag], cwd=workshop.folder)[-1].strip() for flag in ("-l", "-R")]
+    return {"HIPCXX": f"{answers[0]}/clang", "HIP_PATH": answers[1]}
+
+
+def compile_source(workshop: Workshop, source: str, recipe: Recipe) -> Compiled:
+    """Configure and compile; an ignored definition is an error, because it silently builds something else."""
+    objects = workshop.own_folder("obj")
+    workshop.environment.update(prepare_ccache(workshop))
+    if recipe.backend == "rocm":
+        workshop.environment.update(hip_environment(workshop))
+    definitions = recipe.definitions | known_definitions(source, recipe.offline)
+    workshop.progress("configure")
+    argv = ["cmake", "-S", source, "-B", objects, "-G", "Ninja"]
+    lines = workshop.run([*argv, *(f"-D{name}={value}" for name, value in definitions.items())], cwd=objects)
+    if unused := unused_definitions(lines):
+        raise BuildError(
+            f"this llama.cpp does not know {', '.join(unused)}; hint: correct llama_cpp_cmake_arguments"
+        )
+    with open("/proc/meminfo", encoding="ascii") as file:
+        jobs = job_count(recipe.backend, file.read(), len(os.sched_getaffinity(0)))
+    made = workshop.run(["cmake", "--build", objects, "--target", *TARGETS, "-j", str(jobs)], cwd=objects)
+    if any(line.startswith("cannot compile ") for line in made):
+        raise BuildError("a shader did not compile; hint: see the log, often memory ran out")
+    compile_membw(workshop, objects, recipe.membw)
+    return Compiled(objects, definitions, compilers(workshop, recipe.backend), shader_features(lines))
+
+
+def compile_membw(workshop: Workshop, objects: str, text: str) -> None:
+    """Compile the program that measures memory bandwidth."""
+    path = os.path.join(workshop.folder, "membw.c")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    target = os.path.join(objects, "bin", "strixfleet-membw")
+    workshop.run(["cc", "-O3", "-march=native", "-pthread", "-o", target, path], cwd=objects)

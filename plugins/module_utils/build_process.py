@@ -1,0 +1,103 @@
+"""Runs the tools of a build as an unprivileged user who dies with us, and tells how far they are."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+from collections import deque
+from typing import Any
+
+
+BUILD_USER = "strixfleet-build"
+PATH = "/usr/local/bin:/usr/bin:/bin"
+STEP = re.compile(r"^\[(\d+)/(\d+)\]")
+KEPT_LINES = 400
+
+
+class BuildError(Exception):
+    """A build that cannot go on, in one sentence."""
+
+
+class Workshop:
+    """
+    A folder of one build: `log` and `progress` are root's, all else the unprivileged user's.
+
+    Tools run under `setpriv` without capabilities, and die with this process. Offline ones have no network
+    and their own process ids, so that none of their children outlives them either.
+    """
+
+    def __init__(self, folder: str, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.account = pwd.getpwnam(BUILD_USER)
+        self.environment = environment
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+
+    def own_folder(self, name: str) -> str:
+        """Make a folder that the unprivileged user may write to."""
+        path = os.path.join(self.folder, name)
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        os.chown(path, self.account.pw_uid, self.account.pw_gid)
+        return path
+
+    def progress(self, text: str) -> None:
+        """Say how far the build is, for whoever follows `progress`."""
+        with open(os.path.join(self.folder, "progress"), "a", encoding="utf-8") as file:
+            file.write(f"strixfleet-progress: {text}\n")
+
+    def run(self, argv: list[str], *, cwd: str, network: bool = False, **options: Any) -> list[str]:
+        """Run a tool and give its output lines; log all of it; raise BuildError when it fails."""
+        launcher = ["setpriv", "--pdeathsig", "KILL", "--"]
+        if not network:
+            launcher += ["unshare", "--net", "--pid", "--fork", "--kill-child=KILL", "--"]
+        launcher += ["setpriv", f"--reuid={self.account.pw_uid}", f"--regid={self.account.pw_gid}"]
+        launcher += ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--"]
+        base = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": self.account.pw_dir, "NINJA_STATUS": "[%f/%t] "}
+        child = subprocess.Popen(
+            [*launcher, *argv],
+            cwd=cwd,
+            env={**base, **self.environment, **options.get("environment", {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            umask=0o022,
+            pass_fds=options.get("pass_fds", ()),
+        )
+        lines = self._follow(child, " ".join(argv[:3]))
+        if child.wait() != 0:
+            raise BuildError(explain(argv[0], child.returncode, lines))
+        return lines
+
+    def _follow(self, child: subprocess.Popen[bytes], title: str) -> list[str]:
+        lines: deque[str] = deque(maxlen=KEPT_LINES)
+        shown = -1
+        with open(os.path.join(self.folder, "log"), "a", encoding="utf-8") as log:
+            log.write(f"$ {title}\n")
+            for raw in child.stdout or ():
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                log.write(line + "\n")
+                lines.append(line)
+                step = STEP.match(line)
+                if step and int(step[1]) * 100 // int(step[2]) != shown:
+                    shown = int(step[1]) * 100 // int(step[2])
+                    self.progress(f"{step[1]}/{step[2]}")
+        return list(lines)
+
+
+def explain(tool: str, code: int, lines: list[str]) -> str:
+    """Say why a tool failed: its first complaint, and what is known about it."""
+    complaint = re.compile(r"error|fatal|cannot |no such |not found|killed|refused", re.IGNORECASE)
+    said = [line.strip() for line in lines if complaint.search(line) and not STEP.match(line)]
+    text = "; ".join((said or [line.strip() for line in lines if line.strip()])[:3])[:800]
+    if any("Killed signal" in line or "Cannot allocate memory" in line for line in lines):
+        text += "; hint: out of memory, give the host more or build with fewer jobs"
+    return f"{tool} failed with exit code {code}: {text}"
+
+
+def remove_tree(workshop: Workshop, name: str) -> None:
+    """Remove a folder of the unprivileged user, as that user: it may hold what it likes."""
+    path = os.path.join(workshop.folder, name)
+    if os.path.lexists(path):
+        workshop.run(["find", path, "-mindepth", "1", "-delete"], cwd=workshop.folder)
+        os.rmdir(path)

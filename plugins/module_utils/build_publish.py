@@ -1,0 +1,118 @@
+"""Checks what was compiled and publishes it at one stroke: a build is there whole, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from typing import Any
+
+from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
+
+
+PROGRAMS = ("llama-server", "llama-bench", "strixfleet-membw")
+BACKEND_LIBRARY = {"vulkan": "libggml-vulkan.so", "rocm": "libggml-hip.so"}
+BACKEND_SYMBOL = {"vulkan": b"ggml_backend_vk_reg", "rocm": b"ggml_backend_cuda_reg"}
+VERSION = re.compile(r"^version: .*?(?:build )?(\d+)(?:, commit |\s*\()([0-9a-f]{7,40})\)", re.MULTILINE)
+
+
+def sha256(path: str) -> str:
+    """Digest a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(folder: str) -> dict[str, str]:
+    """Digest all files of a build except its manifest; links by their target."""
+    found = {}
+    for parent, _folders, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(parent, name)
+            relative = os.path.relpath(path, folder)
+            if relative != "manifest.json":
+                found[relative] = f"-> {os.readlink(path)}" if os.path.islink(path) else sha256(path)
+    return dict(sorted(found.items()))
+
+
+def intact(folder: str) -> bool:
+    """Tell whether a published build still is what its manifest says."""
+    try:
+        with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
+            wanted = json.load(file)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(wanted) and digests(folder) == wanted
+
+
+def collect(made: str, target: str) -> None:
+    """Copy programs and libraries; links only where they stay inside their folder."""
+    for name in ("bin", "lib"):
+        os.makedirs(os.path.join(target, name), mode=0o755)
+    for name in sorted(os.listdir(os.path.join(made, "bin"))):
+        source = os.path.join(made, "bin", name)
+        if name not in PROGRAMS and not re.fullmatch(r"lib[\w+-]+\.so(\.\d+)*", name):
+            continue
+        copy = os.path.join(target, "bin" if name in PROGRAMS else "lib", name)
+        if os.path.islink(source):
+            if "/" in os.readlink(source):
+                raise BuildError(f"{name} is a link that leaves its folder")
+            os.symlink(os.readlink(source), copy)
+            continue
+        with (
+            os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as reader,
+            open(copy, "wb") as writer,
+        ):
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        os.chmod(copy, 0o755)  # noqa: S103 - programs and libraries, root's own
+
+
+def check(workshop: Workshop, folder: str, backend: str, commit: str) -> tuple[str, int]:
+    """Prove backend and commit by the programs themselves; give their version text and build number."""
+    for name in PROGRAMS:
+        if not os.path.isfile(os.path.join(folder, "bin", name)):
+            raise BuildError(f"the build made no {name}")
+    library = BACKEND_LIBRARY.get(backend)
+    server = os.path.join(folder, "bin", "llama-server")
+    if library and not os.path.exists(os.path.join(folder, "lib", library)):
+        with open(server, "rb") as file:
+            if BACKEND_SYMBOL[backend] not in file.read():
+                raise BuildError(f"the build has no {library}: it would run on the CPU")
+    text = "\n".join(workshop.run([server, "--version"], cwd=folder))
+    found = VERSION.search(text)
+    if not found or not commit.startswith(found[2]):
+        raise BuildError(f"llama-server was built from another commit than {commit}: {text[:200]}")
+    return text, int(found[1])
+
+
+def publish(partial: str, final: str, manifest: dict[str, Any]) -> None:
+    """Write the manifest, sync everything, and give the build its name by a rename."""
+    with open(os.path.join(partial, "manifest.json"), "w", encoding="utf-8") as file:
+        json.dump({**manifest, "files": digests(partial)}, file, indent=1, sort_keys=True)
+        file.write("\n")
+    os.chmod(os.path.join(partial, "manifest.json"), 0o644)
+    for parent, _folders, files in os.walk(partial, topdown=False):
+        for name in files:
+            if not os.path.islink(os.path.join(parent, name)):
+                sync(os.path.join(parent, name))
+        os.chmod(parent, 0o755)  # noqa: S103 - everybody may run them
+        sync(parent)
+    if os.path.lexists(final):
+        broken = os.path.join(os.path.dirname(final), f".{os.path.basename(final)}.broken")
+        shutil.rmtree(broken, ignore_errors=True)
+        os.rename(final, broken)
+        os.rename(partial, final)
+        shutil.rmtree(broken)
+    else:
+        os.rename(partial, final)
+    sync(os.path.dirname(final))
+
+
+def sync(path: str) -> None:
+    """Flush a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,220 @@
+#!/usr/bin/python
+"""Build llama.cpp at a pinned commit into a folder of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.strixfleet.fleet.plugins.module_utils import (
+    build_compile,
+    build_process,
+    build_publish,
+    build_source,
+)
+
+
+DOCUMENTATION = """
+module: llama_build
+short_description: Build llama.cpp at a pinned commit
+description:
+  - Fetches the source, proves the pin, compiles as an unprivileged user without network, checks the result
+    and publishes it under C(/opt/strixfleet/llama.cpp) by a rename. An intact build is left alone.
+  - A second call on the same host waits for the first. A killed one leaves nothing that a later one trusts.
+  - While it runs, C(/var/lib/strixfleet/build/ID/progress) says how far it is; C(log) says why it failed.
+author: The strixfleet developers
+options:
+  id:
+    description: Name of the build's folder.
+    type: str
+    required: true
+  repository:
+    description: Git URL, or the path on the controller that O(bundle) was made from.
+    type: str
+    required: true
+  ref:
+    description: The pin.
+    type: str
+    required: true
+  bundle:
+    description: Git bundle on the host; set by the action plugin for repositories on the controller.
+    type: path
+  commit:
+    description: The commit that the bundle holds; set by the action plugin.
+    type: str
+  backend:
+    description: What to build for.
+    type: str
+    choices: [cpu, vulkan, rocm]
+    required: true
+  definitions:
+    description: CMake definitions; one that the source does not know is an error.
+    type: dict
+    required: true
+  offline:
+    description: Pairs of alternative names and a value; the first name that the source knows is defined.
+    type: list
+    elements: list
+    required: true
+  membw:
+    description: C source of the program that measures memory bandwidth.
+    type: str
+    required: true
+  toolchain:
+    description: Name and version of the operating system, for the record.
+    type: str
+    required: true
+  wait_s:
+    description: How long to wait for another build on the same host.
+    type: int
+    default: 7200
+"""
+
+EXAMPLES = """
+- name: Build llama.cpp
+  strixfleet.fleet.llama_build:
+    id: "{{ llama_cpp_build.id }}"
+    repository: "{{ llama_cpp_build.repository }}"
+    ref: "{{ llama_cpp_build.ref }}"
+    backend: "{{ llama_cpp_build.backend }}"
+    definitions: "{{ llama_cpp_build.definitions }}"
+    offline: "{{ llama_cpp_build.offline }}"
+    membw: "{{ llama_cpp_build.membw }}"
+    toolchain: "{{ llama_cpp_build.toolchain }}"
+"""
+
+RETURN = """
+commit:
+  description: The commit that was built.
+  type: str
+  returned: when something was built
+seconds:
+  description: How long it took.
+  type: int
+  returned: when something was built
+"""
+
+STATE = "/var/lib/strixfleet"
+SPEC: dict[str, Any] = {
+    "id": {"type": "str", "required": True},
+    "repository": {"type": "str", "required": True},
+    "ref": {"type": "str", "required": True},
+    "bundle": {"type": "path"},
+    "commit": {"type": "str"},
+    "backend": {"type": "str", "required": True, "choices": ["cpu", "vulkan", "rocm"]},
+    "definitions": {"type": "dict", "required": True},
+    "offline": {"type": "list", "elements": "list", "required": True},
+    "membw": {"type": "str", "required": True},
+    "toolchain": {"type": "str", "required": True},
+    "wait_s": {"type": "int", "default": 7200},
+}
+
+
+def take_turn(wait_s: int) -> int:
+    """Wait for other builds on this host; the lock goes with the process."""
+    os.makedirs(os.path.join(STATE, "build"), mode=0o755, exist_ok=True)
+    lock = os.open(os.path.join(STATE, "build", ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise build_process.BuildError(f"another build has run for {wait_s} s") from None
+            time.sleep(1)
+        else:
+            return lock
+
+
+def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_source.Source:
+    """Bring the pinned source."""
+    workshop.progress("fetch")
+    home = os.path.join(STATE, "source")
+    os.makedirs(home, mode=0o755, exist_ok=True)
+    os.chown(home, workshop.account.pw_uid, workshop.account.pw_gid)
+    repository = build_source.Repository(workshop, os.path.join(home, "llama.cpp.git"))
+    if wanted["bundle"]:
+        parcel = os.path.join(workshop.folder, "source.bundle")
+        shutil.copyfile(wanted["bundle"], parcel)
+        os.chmod(parcel, 0o644)
+        repository.fetch_bundle(parcel, wanted["commit"])
+        commit = wanted["commit"]
+    else:
+        repository.fetch_url(wanted["repository"])
+        commit = repository.resolve(wanted["ref"])
+    build_source.refuse_moved_tag(wanted["repository"], wanted["ref"], commit)
+    workshop.progress("checkout")
+    return repository.check_out(commit, os.path.join(workshop.own_folder("src"), "llama.cpp"))
+
+
+def build(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Fetch, compile, check, publish."""
+    started = time.monotonic()
+    workshop = build_process.Workshop(os.path.join(STATE, "build", wanted["id"]), {})
+    for name in ("src", "obj"):
+        build_process.remove_tree(workshop, name)
+    for name in ("progress", "log"):
+        open(os.path.join(workshop.folder, name), "w", encoding="utf-8").close()
+    source = fetch(workshop, wanted)
+    definitions = {name: str(value) for name, value in wanted["definitions"].items()}
+    offline = [([str(name) for name in names], str(value)) for names, value in wanted["offline"]]
+    recipe = build_compile.Recipe(wanted["backend"], definitions, offline, wanted["membw"])
+    compiled = build_compile.compile_source(workshop, source.folder, recipe)
+    workshop.progress("publish")
+    partial = os.path.join(build_source.BUILDS, f".{wanted['id']}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    os.makedirs(partial, mode=0o755)
+    build_publish.collect(compiled.folder, partial)
+    version, number = build_publish.check(workshop, partial, wanted["backend"], source.commit)
+    manifest = {
+        "schema": "strixfleet/build/1",
+        **{name: wanted[name] for name in ("id", "repository", "ref", "backend", "toolchain")},
+        "commit": source.commit,
+        "tree": source.tree,
+        "definitions": definitions,
+        "definitions_passed": compiled.definitions,
+        "compilers": compiled.compilers,
+        "shader_features": compiled.shader_features,
+        "version": version,
+        "build_number": number,
+    }
+    build_publish.publish(partial, os.path.join(build_source.BUILDS, wanted["id"]), manifest)
+    for name in ("src", "obj"):
+        build_process.remove_tree(workshop, name)
+    shutil.rmtree(workshop.folder)
+    return {"commit": source.commit, "seconds": round(time.monotonic() - started)}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    wanted = module.params
+    final = os.path.join(build_source.BUILDS, wanted["id"])
+    diff = {"before": "", "after": f"{final}\n"}
+    if build_publish.intact(final):
+        module.exit_json(changed=False)
+    if module.check_mode:
+        module.exit_json(changed=True, diff=diff)
+    os.umask(0o022)
+    result: dict[str, Any] = {}
+    try:
+        lock = take_turn(wanted["wait_s"])
+        if build_publish.intact(final):
+            module.exit_json(changed=False)
+        result = build(wanted)
+        os.close(lock)
+    except build_process.BuildError as error:
+        log = os.path.join(STATE, "build", wanted["id"], "log")
+        module.fail_json(msg=f"{error} (log on the host: {log})")
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or final}: {error.strerror}; hint: is the disk full?")
+    module.exit_json(changed=True, diff=diff, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The llama.cpp build of a host: which one is current, whether it is the pinned one, and untouched."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import ClassVar, Self
+
+from strixfleet.core.aspect import Situation
+from strixfleet.core.build import (
+    BUILDS,
+    NEEDED_DISK_BYTES,
+    OFFLINE_DEFINITIONS,
+    Build,
+    Manifest,
+    file_differences,
+    parse_manifest,
+    plan_build,
+)
+from strixfleet.core.files import ManagedFile
+from strixfleet.core.fleet import Host
+from strixfleet.core.items import Cost, Cure, Item, Observed
+from strixfleet.core.questions import Answers, Json, Question, Verb
+
+
+CURRENT = Question(Verb.LINK, f"{BUILDS}/current")
+PREVIOUS = Question(Verb.LINK, f"{BUILDS}/previous")
+MANIFEST = Question(Verb.READ, f"{BUILDS}/current/manifest.json")
+PREVIOUS_MANIFEST = Question(Verb.READ, f"{BUILDS}/previous/manifest.json")
+TREE = Question(Verb.TREE, f"{BUILDS}/current")
+NAMES = Question(Verb.NAMES, BUILDS)
+SERVER = Question(Verb.STAT, f"{BUILDS}/current/bin/llama-server")
+SPACES = tuple(Question(Verb.SPACE, path) for path in (BUILDS, "/var/lib/strixfleet"))
+HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
+
+
+def shipped(name: str) -> str:
+    """Give the text of a program that is copied to hosts."""
+    return files("strixfleet.host").joinpath(name).read_text(encoding="utf-8")
+
+
+def _current(answers: Answers) -> str | None:
+    target = answers[CURRENT].value
+    return target.rsplit("/", 1)[-1] if isinstance(target, str) else None
+
+
+def _tree(answers: Answers) -> dict[str, str]:
+    value = answers[TREE].value
+    found = value if isinstance(value, dict) else {}
+    return {path: digest for path, digest in found.items() if isinstance(digest, str)}
+
+
+def _state(manifest: Manifest | None, answers: Answers) -> dict[str, Json]:
+    """Say what is wrong with the current build's files; an empty map is as built."""
+    if manifest is None:
+        return {"missing": ["manifest.json"]}
+    return {kind: list(paths) for kind, paths in file_differences(manifest, _tree(answers)).items()}
+
+
+def _leftovers(answers: Answers) -> tuple[str, ...]:
+    """Name what broken-off builds and switches left behind."""
+    value = answers[NAMES].value
+    names = value if isinstance(value, list) else []
+    return tuple(name for name in names if isinstance(name, str) and name.startswith("."))
+
+
+def _free_bytes(answers: Answers) -> int:
+    values = [answers[question].value for question in SPACES]
+    return min((value for value in values if isinstance(value, int)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaCpp:
+    """The pinned build of one host; None where the inventory pins nothing."""
+
+    build: Build | None
+    repository: str
+    install: bool
+    free_bytes: int = 0
+    leftovers: tuple[str, ...] = ()
+
+    name: ClassVar[str] = "llama_cpp"
+
+    @classmethod
+    def questions(cls, host: Host) -> Iterator[Question]:  # noqa: ARG003 - the same for all hosts
+        """Ask for links, manifests and the digests of the current build's files."""
+        yield from (CURRENT, PREVIOUS, MANIFEST, PREVIOUS_MANIFEST, TREE, NAMES, SERVER, *SPACES)
+        yield Question(Verb.DIGEST, HOST_PROGRAM)
+
+    @classmethod
+    def compile(cls, situation: Situation) -> Self:
+        """Settle the build; it is installed where none is current, or where the current one was damaged."""
+        settings, facts, answers = situation.host.settings, situation.facts, situation.answers
+        if settings.llama_cpp_ref is None:
+            return cls(None, settings.llama_cpp_repository, install=False)
+        build = plan_build(
+            settings.llama_cpp_ref,
+            settings.llama_cpp_backend,
+            settings.llama_cpp_cmake_arguments,
+            gfx=situation.profile.gfx if situation.profile else None,
+            toolchain=f"{facts.os_id} {facts.os_version}",
+        )
+        current = _current(answers)
+        manifest = parse_manifest(answers.text(*_pair(MANIFEST)))
+        damaged = current == build.id and bool(_state(manifest, answers))
+        return cls(
+            build,
+            settings.llama_cpp_repository,
+            install=current is None or damaged,
+            free_bytes=_free_bytes(answers),
+            leftovers=_leftovers(answers),
+        )
+
+    @property
+    def host_program(self) -> ManagedFile:
+        """The program that switches builds."""
+        return ManagedFile(HOST_PROGRAM, shipped("strixfleet_host.py"), mode="0755")
+
+    def items(self) -> Iterator[Item]:
+        """Say that the pinned build is current and untouched, the way back whole, and nothing half-made there."""
+        yield self.host_program.item(self.name)
+        if self.build is None:
+            yield Item(
+                "llama_cpp:pin", "set", Cure.MANUAL, message="llama_cpp_ref is not set in the inventory"
+            )
+            return
+        cure = Cure.PROVISION if self.install else Cure.MANUAL
+        yield Item("llama_cpp:current", self.build.id, cure, Cost.BUILD)
+        yield Item("llama_cpp:files", {}, cure, Cost.BUILD, message="files differ from what was built here")
+        yield Item("llama_cpp:owner", {"owner": "root", "mode": "0755"}, Cure.MANUAL)
+        yield Item("llama_cpp:previous", "whole or none", Cure.MANUAL)
+        yield Item("llama_cpp:leftovers", [], Cure.PROVISION)
+
+    def observe(self, answers: Answers) -> Iterator[Observed]:
+        """Read links, manifests and digests."""
+        yield self.host_program.observe(self.name, answers)
+        if self.build is None:
+            yield Observed("llama_cpp:pin", "not set")
+            return
+        current = _current(answers)
+        yield Observed("llama_cpp:current", current, answers[CURRENT].error, self._why(answers))
+        unread = answers[MANIFEST].error or answers[TREE].error
+        if current is None:
+            yield Observed("llama_cpp:files", {"missing": ["everything"]}, unread, "no build is current")
+        else:
+            state = _state(parse_manifest(answers.text(*_pair(MANIFEST))), answers)
+            yield Observed("llama_cpp:files", state, unread)
+        server = answers[SERVER]
+        have = server.value if isinstance(server.value, dict) else {}
+        yield Observed("llama_cpp:owner", {key: have.get(key) for key in ("owner", "mode")}, server.error)
+        yield self._observe_previous(answers)
+        yield Observed("llama_cpp:leftovers", list(_leftovers(answers)), answers[NAMES].error)
+
+    def _why(self, answers: Answers) -> str:
+        """Say how the current build differs from the wanted one."""
+        current = _current(answers)
+        if self.build is None or current == self.build.id:
+            return ""
+        if current is None:
+            return "no build is current"
+        manifest = parse_manifest(answers.text(*_pair(MANIFEST)))
+        if manifest is None:
+            return f"{current} is current and has no readable manifest; `strixfleet upgrade` moves the host"
+        pairs = [("pin", manifest.ref, self.build.ref), ("backend", manifest.backend, self.build.backend)]
+        names = sorted(manifest.definitions.keys() | self.build.definitions.keys())
+        pairs += [
+            (name, manifest.definitions.get(name, "unset"), self.build.definitions.get(name, "unset"))
+            for name in names
+        ]
+        changes = [f"{what} {have} → {want}" for what, have, want in pairs if have != want]
+        return f"{', '.join(changes) or 'another toolchain'}: `strixfleet upgrade` moves the host"
+
+    def _observe_previous(self, answers: Answers) -> Observed:
+        target, error = answers[PREVIOUS].value, answers[PREVIOUS].error
+        if target is None:
+            return Observed("llama_cpp:previous", "whole or none", error)
+        whole = parse_manifest(answers.text(*_pair(PREVIOUS_MANIFEST))) is not None
+        return Observed(
+            "llama_cpp:previous", "whole or none" if whole else f"{target} has no readable manifest", error
+        )
+
+    def role_vars(self) -> dict[str, Json]:
+        """Give the role the build's recipe and what the host needs for it."""
+        build = self.build
+        offline: list[Json] = [[list(names), value] for names, value in OFFLINE_DEFINITIONS]
+        recipe: dict[str, Json] = {}
+        if build is not None:
+            recipe = {
+                "id": build.id,
+                "repository": self.repository,
+                "ref": build.ref,
+                "backend": build.backend,
+                "definitions": dict(build.definitions),
+                "offline": offline,
+                "membw": shipped("membw.c"),
+                "toolchain": build.toolchain,
+            }
+        return {
+            "llama_cpp_files": [self.host_program.role_var()],
+            "llama_cpp_install": self.install,
+            "llama_cpp_build": recipe,
+            "llama_cpp_leftovers": [f"{BUILDS}/{name}" for name in self.leftovers],
+            "llama_cpp_packages": list(build.packages) if build else [],
+            "llama_cpp_needed_disk_bytes": NEEDED_DISK_BYTES[build.backend] if build else 0,
+            "llama_cpp_free_disk_bytes": self.free_bytes,
+        }
+
+
+def _pair(question: Question) -> tuple[Verb, str]:
+    return question.verb, question.subject
