@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from strixfleet.aspects.kernel import Kernel
+from strixfleet.aspects.llama_cpp import LlamaCpp
 from strixfleet.core.aspect import Aspect, HostState, Situation
 from strixfleet.core.facts import FACT_QUESTIONS, Facts, facts_from
 from strixfleet.core.fleet import Host
@@ -10,7 +11,7 @@ from strixfleet.core.hardware import PROFILES, Profile, recognise
 from strixfleet.core.questions import Answers, Question
 
 
-ASPECTS: tuple[type[Aspect], ...] = (Kernel,)
+ASPECTS: tuple[type[Aspect], ...] = (Kernel, LlamaCpp)
 
 
 def questions_for(host: Host) -> frozenset[Question]:
