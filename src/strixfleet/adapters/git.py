@@ -193,3 +193,12 @@ def bundle(repository: Path, ref: str, target: Path) -> Resolved:
         run(create, repository=borrower, environment=objects, timeout_s=600)
         partial.replace(target)
     return found
+
+
+def upstream_answers(url: str) -> bool:
+    """Say whether a remote repository can be read from here within a few seconds."""
+    try:
+        run(("ls-remote", "--quiet", "--exit-code", "--", url, "HEAD"), timeout_s=15)
+    except FleetError:
+        return False
+    return True

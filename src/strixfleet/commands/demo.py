@@ -1,0 +1,142 @@
+"""`strixfleet demo`: the main job on a disposable host made on this machine, with real parts all the way."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import platformdirs
+
+from strixfleet.adapters import sandbox
+from strixfleet.adapters.git import upstream_answers
+from strixfleet.adapters.gguf_writer import write_random_llama
+from strixfleet.adapters.llama_source import import_from_sdist
+from strixfleet.commands.options import Options
+from strixfleet.commands.provision import Consent, run_provision
+from strixfleet.commands.report import write_page
+from strixfleet.core.sandbox import Sandbox, SandboxRequest
+from strixfleet.core.settings import LLAMA_CPP_REPOSITORY
+from strixfleet.errors import ExitCode
+from strixfleet.report.output import show
+from strixfleet.report.progress import step
+
+
+NAME = "demo"
+PORT = 8080
+UPSTREAM_COMMIT = "0c1e57098bba43ac29e6e3b677cdceebdd22334f"  # the tree that llama-cpp-python 0.3.36 carries
+MODEL_BYTES = 400_000_000  # several times the last-level cache, so that decode really reads memory
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where llama.cpp comes from, and which commit of it."""
+
+    repository: str
+    ref: str
+    words: str
+
+
+def _source() -> Source:
+    mirror = platformdirs.user_cache_path("strixfleet") / "llama.cpp" / "demo.git"
+    step("llama.cpp: looking for upstream git")
+    if upstream_answers(LLAMA_CPP_REPOSITORY):
+        return Source(LLAMA_CPP_REPOSITORY, UPSTREAM_COMMIT, "upstream git")
+    step("upstream git cannot be reached: importing the tree of a llama-cpp-python release instead")
+    imported = import_from_sdist(mirror)
+    proved = "equal to upstream's tree" if imported.verified else "tree not compared with upstream's"
+    step(f"imported as {imported.tag}, commit {imported.commit}")
+    step(f"it is upstream's {imported.upstream_commit[:12]}, {proved}")
+    return Source(str(mirror), imported.tag, f"{imported.tag} from a source distribution")
+
+
+def last_level_cache_bytes() -> int:
+    """Give the size of this machine's largest cache, as sysfs has it; 0 where it does not say."""
+    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("*/size")]
+    factors = {"K": 1024, "M": 1024**2}
+    return max((int(text[:-1]) * factors.get(text[-1], 1) for text in sizes if text[:-1].isdigit()), default=0)
+
+
+def _model() -> tuple[Path, str]:
+    """Write a random-weight model larger than the last-level cache, once; give its path and digest."""
+    size = max(MODEL_BYTES, 4 * last_level_cache_bytes())
+    path = platformdirs.user_cache_path("strixfleet") / "models" / f"demo-{size // 10**6}.gguf"
+    if not path.exists():
+        step(f"writing a random-weight model of {size // 10**6} MB")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spare = path.with_suffix(f".{os.getpid()}")
+        write_random_llama(spare, size_bytes_at_least=size, name="strixfleet demo")
+        spare.replace(path)
+    with path.open("rb") as file:
+        return path, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def demo_settings(source: Source, model: Path, digest: str, address: str) -> dict[str, object]:
+    """Give the variables of the demo's host, as a user would write them."""
+    return {
+        "llama_cpp_repository": source.repository,
+        "llama_cpp_ref": source.ref,
+        "llama_cpp_backend": "cpu",
+        "llama_models": [{"name": "demo", "path": str(model), "sha256": digest}],
+        "llama_server_instances": [
+            {"name": "demo", "model": "demo", "host": address, "port": PORT, "context_size": 2048}
+        ],
+        "smoke_bench": {"prompt_tokens": 128, "generate_tokens": 32, "repetitions": 3},
+    }
+
+
+def _host(source: Source) -> Sandbox:
+    if sandbox.destroy(NAME):
+        step("removed the host of an earlier demo")
+    model, digest = _model()
+    step("making a disposable host: a bare Debian 13 with systemd and sshd")
+    made = sandbox.create(SandboxRequest(name=NAME, hosts=1), step)
+    settings = demo_settings(source, model, digest, made.hosts[0].address)
+    variables = made.inventory / "group_vars" / "all.yml"
+    variables.parent.mkdir(exist_ok=True)
+    variables.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
+    return made
+
+
+def _closing(made: Sandbox, source: Source, page: Path) -> str:
+    url = f"http://{made.hosts[0].address}:{PORT}"
+    return f"""
+What happened
+  A bare Debian became a verified llama-server: kernel arguments proven after a reboot, llama.cpp
+  ({source.words}) built from source, a hardened unit serving, speed judged, audit clean.
+  The hardware that kernel and GPU settings were checked against is simulated; the build, the
+  server and the speed of the CPU backend are real.
+
+Report     {page}
+Try it     curl {url}/completion -d '{{"prompt": "Hello", "n_predict": 16}}'
+Look       strixfleet audit -i {made.inventory}
+Log in     ssh -F {made.ssh_config} {made.hosts[0].name}
+Remove     strixfleet sandbox destroy {NAME}
+
+Your own box
+  strixfleet init fleet && $EDITOR fleet/hosts.yml
+  strixfleet validate -i fleet
+  strixfleet trust -i fleet
+  strixfleet provision -i fleet --reboot ask
+"""
+
+
+@click.command()
+def demo() -> ExitCode:
+    """
+    Provision a disposable host on this machine from a bare OS to a verified llama-server.
+
+    The host stays until `strixfleet sandbox destroy demo`.
+    """
+    source = _source()
+    made = _host(source)
+    options = Options(inventory=(str(made.inventory),))
+    report = run_provision(options, Consent(yes=True, check=False, diff=False, reboot="auto"))
+    page = write_page(report)
+    show(report)
+    if report.exit_code is ExitCode.OK:
+        click.echo(_closing(made, source, page))
+    else:
+        click.echo(f"\nReport: {page}\nThe host is left for a look: ssh -F {made.ssh_config} {made.hosts[0].name}")
+    return report.exit_code

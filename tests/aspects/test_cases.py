@@ -1,0 +1,44 @@
+"""A case is a folder: what the inventory says, what the host answered, what the audit must find."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from strixfleet.aspects import ASPECTS, compile_host
+from strixfleet.core.fleet import Connection, Host
+from strixfleet.core.items import Status
+from strixfleet.core.questions import Answers
+from strixfleet.core.settings import HostSettings
+
+
+CASES = Path(__file__).with_name("cases")
+FOLDERS = sorted(path.parent for path in CASES.glob("*/*/expected.json"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_case(folder: Path) -> None:
+    """The items of the case's aspect are found as expected, each key that the expectation names."""
+    settings = HostSettings.model_validate(yaml.safe_load((folder / "settings.yml").read_text()) or {})
+    answers = Answers.from_json(json.loads((folder / "answers.json").read_text()))
+    state = compile_host(Host("case", Connection("127.0.0.1"), settings), answers)
+    aspect = folder.parent.name
+    found = {
+        row.id: row.to_json() for row in state.differences(answers) if row.id.startswith(f"{aspect}:")
+    }
+
+    expected = json.loads((folder / "expected.json").read_text())
+
+    assert {row["id"] for row in expected} <= found.keys()
+    for row in expected:
+        assert row == {key: found[row["id"]][key] for key in row}
+    named = {row["id"] for row in expected}
+    others = {key: row["status"] for key, row in found.items() if key not in named}
+    assert set(others.values()) <= {Status.OK.value}, others
+
+
+@pytest.mark.parametrize("aspect", [aspect.name for aspect in ASPECTS])
+@pytest.mark.parametrize("kind", ["in_sync", "drifted", "unknown"])
+def test_every_aspect_has_the_three_cases(aspect: str, kind: str) -> None:
+    assert (CASES / aspect / kind / "expected.json").is_file(), f"add tests/aspects/cases/{aspect}/{kind}/"

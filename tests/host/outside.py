@@ -1,0 +1,101 @@
+"""The outside oracle: what is on a host and which runs of its units, without asking any module of ours."""
+
+import json
+import subprocess
+from typing import Any
+
+from strixfleet.core.sandbox import Sandbox
+
+
+# Left out, each with its reason: what programs rewrite on their own, and records of runs.
+ALLOWED = (
+    "/etc/ld.so.cache",  # ldconfig's
+    "/etc/machine-id",
+    "/etc/resolv.conf",
+    "/etc/mtab",
+    "/var/lib/strixfleet/bandwidth.json",  # a measurement
+    "/var/lib/strixfleet/last-good.json",  # a measurement
+    "/var/lib/strixfleet/.cache",
+    "/etc/tuned/bootcmdline",  # tuned's own
+)
+PROGRAM = """
+import hashlib, json, os, stat, subprocess, sys
+folders, allowed, ignored_times = json.loads(sys.argv[1])
+rows = {}
+def row(path):
+    status = os.lstat(path)
+    kind = stat.S_IFMT(status.st_mode)
+    value = [oct(status.st_mode), status.st_uid, status.st_gid]
+    value.append(sorted((name, os.getxattr(path, name, follow_symlinks=False).hex())
+                        for name in os.listxattr(path, follow_symlinks=False)))
+    if stat.S_ISLNK(status.st_mode):
+        value.append(os.readlink(path))
+    elif stat.S_ISREG(status.st_mode):
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+        value.append(digest.hexdigest())
+    return value
+for folder in folders:
+    for parent, names, files in os.walk(folder):
+        names[:] = [n for n in names if os.path.join(parent, n) not in allowed]
+        for name in names + files:
+            path = os.path.join(parent, name)
+            if path not in allowed:
+                rows[path] = row(path)
+units = subprocess.run(
+    ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=service,timer",
+     "llama-server@*", "strixfleet*", "tuned.service", "tailscaled.service", "ssh.service"],
+    stdout=subprocess.PIPE, text=True, check=True).stdout.split("\\n")
+for unit in [line.split()[0] for line in units if line.strip()]:
+    if unit == "strixfleet-revert.service":
+        continue  # runs every few seconds, by its timer
+    shown = subprocess.run(["systemctl", "show", "-p", "InvocationID,ActiveState,UnitFileState,NRestarts", unit],
+                           stdout=subprocess.PIPE, text=True, check=True).stdout
+    rows["unit:" + unit] = sorted(shown.split())
+rows["boot_id"] = open("/proc/sys/kernel/random/boot_id").read().strip()
+print(json.dumps(rows))
+"""
+FOLDERS = ("/etc", "/opt", "/var/lib/strixfleet", "/usr/local", "/boot", "/var/spool/cron")
+
+
+def ssh(sandbox: Sandbox, host: str, *argv: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a command on a host, as its unprivileged user."""
+    import shlex
+
+    return subprocess.run(
+        ["ssh", "-F", str(sandbox.ssh_config), host, shlex.join(argv)],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def root(sandbox: Sandbox, host: str, script: str, timeout_s: float = 120) -> str:
+    """Run a shell line as root and give its output; the test fails where the line does."""
+    done = ssh(sandbox, host, "sudo", "-n", "sh", "-c", script, timeout_s=timeout_s)
+    assert done.returncode == 0, f"{script}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+def picture(sandbox: Sandbox, host: str, *, moments: bool = True) -> dict[str, Any]:
+    """
+    Give {path or unit: what it is} of everything that a provision might touch.
+
+    Without `moments`, what is different in any two hosts is left out: boot ids, runs of units.
+    """
+    request = json.dumps([FOLDERS, ALLOWED, []])
+    done = ssh(sandbox, host, "sudo", "-n", "python3", "-c", PROGRAM, request, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    rows: dict[str, Any] = json.loads(done.stdout)
+    if moments:
+        return rows
+    return {key: value for key, value in rows.items() if not key.startswith(("unit:", "boot_id"))}
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Name what two pictures do not share."""
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
