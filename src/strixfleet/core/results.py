@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 from types import MappingProxyType
 
 from strixfleet.core.items import Difference, Status
@@ -26,9 +27,10 @@ def _now() -> datetime:
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Json]:
-    """Give the contract's `verdicts[]` entry; speeds to four significant digits and more."""
+    """Give the contract's `verdicts[]` entry; a ceiling that is not known is null."""
     row: dict[str, Json] = asdict(verdict)
-    rounded = {key: round(value, 4) for key, value in row.items() if isinstance(value, float)}
+    speeds = {key: value for key, value in row.items() if isinstance(value, float)}
+    rounded = {key: round(value, 4) if isfinite(value) else None for key, value in speeds.items()}
     return {**row, **rounded, "grade": verdict.grade.value}
 
 

@@ -1,6 +1,7 @@
 """How values read: the same words in every medium, and inert whatever a host put into them."""
 
 import re
+from math import isfinite
 
 from strixfleet.core.questions import Json
 
@@ -42,7 +43,7 @@ def steps(have: Json, want: Json) -> list[str]:
 
 def speed(tps: float | None) -> str:
     """Write tokens per second with about three digits."""
-    if tps is None:
+    if tps is None or not isfinite(tps):
         return "-"
     decimals = next((digits for least, digits in _DECIMALS if tps >= least), 2)
     return f"{tps:.{decimals}f}"
@@ -50,7 +51,10 @@ def speed(tps: float | None) -> str:
 
 def band(floor: float | None, ceiling: float | None) -> str:
     """Write an expectation's band."""
-    return f"{speed(floor)} to {speed(ceiling)}" if floor is not None else ""
+    if floor is None:
+        return ""
+    known = ceiling is not None and isfinite(ceiling)
+    return f"{speed(floor)} to {speed(ceiling)}" if known else f"from {speed(floor)}"
 
 
 def counted(number: int, noun: str) -> str:

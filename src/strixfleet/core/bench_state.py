@@ -1,0 +1,75 @@
+"""Whether a host is in a state to be measured: a wrong one makes a run invalid, not slow."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from strixfleet.core.hyperparameters import printable
+from strixfleet.core.questions import Json
+
+
+HOT_C = 95.0  # AMD gives 100 as the most that the chip bears; a run that starts here measures the cooler
+BUSY_SHARE = 0.25
+_OWN_SCALING = frozenset(
+    {"amd-pstate-epp", "intel_pstate"}
+)  # "powersave" means "as the preference says" there
+
+
+@dataclass(frozen=True, slots=True)
+class HostMeasure:
+    """State of the host before a run, as the script read it."""
+
+    raw: Mapping[str, Json]
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Give a list of words."""
+        value = self.raw.get(key)
+        return tuple(printable(str(one)) for one in value) if isinstance(value, list) else ()
+
+    def number(self, key: str) -> float:
+        """Give a number, 0 where there is none."""
+        value = self.raw.get(key)
+        return float(value) if isinstance(value, int | float) else 0.0
+
+    @property
+    def hottest_c(self) -> float:
+        """Give the highest temperature of CPU and GPU, 0 where none is known."""
+        value = self.raw.get("temperatures_c")
+        rows = value.values() if isinstance(value, dict) else ()
+        return max((float(row) for row in rows if isinstance(row, int | float)), default=0.0)
+
+    def memory_bytes(self, key: str) -> int:
+        """Give one row of the memory table."""
+        value = self.raw.get("memory")
+        row = value.get(key) if isinstance(value, dict) else None
+        return row if isinstance(row, int) else 0
+
+
+def wrong_state(measure: HostMeasure) -> tuple[str, ...]:
+    """List what makes a measurement worthless, each with its cure."""
+    return tuple(_wrong(measure))
+
+
+def _wrong(measure: HostMeasure) -> Iterator[str]:
+    if measure.raw.get("on_mains") is False:
+        yield "the machine runs on battery; connect it to mains"
+    profile = measure.raw.get("platform_profile")
+    if profile in {"low-power", "quiet", "cool"}:
+        yield f"the platform profile is {profile}; `echo performance > /sys/firmware/acpi/platform_profile`"
+    if "powersave" in measure.texts("governors") and not _OWN_SCALING & set(measure.texts("drivers")):
+        yield "the CPU governor is powersave; `tuned-adm profile accelerator-performance`"
+    if "power" in measure.texts("preferences"):
+        yield "the CPU's energy preference is power; `tuned-adm profile accelerator-performance`"
+    if "low" in measure.texts("gpu_levels"):
+        yield "the GPU is forced to its lowest clock (power_dpm_force_performance_level low)"
+    if measure.hottest_c >= HOT_C:
+        yield f"it is {measure.hottest_c:.0f} °C hot before the run; let it cool, look at the fan"
+    users = measure.raw.get("gpu_users")
+    for user in users if isinstance(users, list) else ():
+        if isinstance(user, dict):
+            yield f"process {user.get('pid')} ({printable(str(user.get('name')))}) uses the GPU"
+
+
+def busy_remark(measure: HostMeasure) -> str:
+    """Give what explains a slow run on the CPU: others computed before it began; empty where nobody did."""
+    share = measure.number("cpu_busy_share")
+    return f"other work kept {share:.0%} of the CPU busy before the run" if share > BUSY_SHARE else ""

@@ -1,0 +1,86 @@
+"""What requests to the running server showed: speed as a caller sees it, and the same answer twice or not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from strixfleet.core.questions import Json
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRun:
+    """One streamed completion; times since the request was sent."""
+
+    first_token_s: float
+    last_token_s: float
+    tokens: int
+    prompt_tokens: int
+
+    @property
+    def decode_tps(self) -> float:
+        """Give the rate after the first token: it is prefill that the first one waits for."""
+        span_s = self.last_token_s - self.first_token_s
+        return (self.tokens - 1) / span_s if span_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """All requests to one instance; `error` says why there are none."""
+
+    runs: tuple[ServedRun, ...] = ()
+    outputs: tuple[Json, ...] = ()
+    busy_slots: int = 0
+    build_info: str = ""
+    model_path: str = ""
+    error: str | None = None
+
+    @property
+    def decode_tps(self) -> tuple[float, ...]:
+        """Give the decode rate of each request."""
+        return tuple(run.decode_tps for run in self.runs)
+
+    def wrong_output(self) -> str:
+        """Give the evidence that the server does not compute what it should; empty where it does."""
+        if not self.outputs:
+            return ""
+        if not all(_says_something(output) for output in self.outputs):
+            return "the server returned no tokens"
+        if any(output != self.outputs[0] for output in self.outputs):
+            return "the same request at temperature 0 with a fixed seed was answered in two ways"
+        return ""
+
+
+def _says_something(output: Json) -> bool:
+    return isinstance(output, dict) and bool(output.get("tokens") or output.get("content"))
+
+
+def served_from(answer: Mapping[str, Json]) -> Served:
+    """Read the script's answer; requests that brought less than two tokens are left out."""
+    error = answer.get("error")
+    if isinstance(error, str):
+        return Served(error=error)
+    rows, outputs = answer.get("runs"), answer.get("outputs")
+    found = [_run(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    busy = answer.get("busy_slots")
+    return Served(
+        runs=tuple(run for run in found if run is not None),
+        outputs=tuple(outputs) if isinstance(outputs, list) else (),
+        busy_slots=busy if isinstance(busy, int) else 0,
+        build_info=str(answer.get("build_info") or ""),
+        model_path=str(answer.get("model_path") or ""),
+    )
+
+
+def _run(row: Mapping[str, Json]) -> ServedRun | None:
+    first, last, tokens = row.get("first_token_s"), row.get("last_token_s"), row.get("tokens")
+    if not isinstance(first, int | float) or not isinstance(last, int | float) or not isinstance(tokens, int):
+        return None
+    prompt = row.get("prompt_tokens")
+    run = ServedRun(float(first), float(last), tokens, prompt if isinstance(prompt, int) else 0)
+    return run if tokens > 1 and run.last_token_s > run.first_token_s else None
+
+
+def served_body(prompt_tokens: int, generate_tokens: int) -> dict[str, Json]:
+    """Give a request whose length does not depend on what the model would like to say."""
+    words: Sequence[str] = ("the", "of", "and", "to", "in", "a", "is", "it")
+    prompt = " ".join(words[index % len(words)] for index in range(prompt_tokens))
+    return {"prompt": prompt, "n_predict": generate_tokens, "ignore_eos": True}
