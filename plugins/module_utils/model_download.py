@@ -21,6 +21,7 @@ from ansible_collections.strixfleet.fleet.plugins.module_utils.model_http import
 
 
 FAILURES_MAX = 5
+PATIENCE_S = 45
 PAUSES_S = (1, 2, 4, 8)
 MAGIC = b"GGUF"
 OK, PARTIAL, NOT_SATISFIABLE = 200, 206, 416
@@ -57,7 +58,11 @@ class Download:
         self._resumed = False
 
     def run(self) -> None:
-        """Bring the part to completion and prove its digest; what is wrong is removed."""
+        """
+        Bring the part to completion and prove its digest.
+
+        What turned out wrong is removed; what is merely unfinished stays, for the next run to resume.
+        """
         try:
             self._complete()
             if self._proved():
@@ -67,9 +72,6 @@ class Download:
                 self._complete()
                 if self._proved():
                     return
-        except DownloadError:
-            self.discard()
-            raise
         except OSError as error:
             self.discard()
             raise DownloadError(f"{self.folder.path}: {error.strerror}") from None
@@ -97,14 +99,16 @@ class Download:
 
     def _complete(self) -> None:
         """Try until complete; failures are counted anew whenever bytes have come."""
-        failures = 0
+        failures, since = 0, time.monotonic()
         while True:
             before = self.transferred_bytes
             try:
                 self._once()
             except TryAgainError as error:
-                failures = 1 if self.transferred_bytes > before else failures + 1
-                if failures >= FAILURES_MAX:
+                if self.transferred_bytes > before:
+                    failures, since = 0, time.monotonic()
+                failures += 1
+                if failures >= FAILURES_MAX or time.monotonic() - since > PATIENCE_S:
                     raise DownloadError(f"{error}; gave up after {failures} tries without progress") from None
                 time.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             else:
@@ -192,9 +196,11 @@ class Download:
                 raise TryAgainError(f"the connection broke after {position} bytes: {error}") from None
             if not block:
                 return position
-            if position == 0 and not block.startswith(MAGIC):
+            if position == 0 and not block.startswith(MAGIC[: len(block)]):
+                self.discard()
                 raise DownloadError(f"{model_http.shown(self.wanted.url)} is no GGUF file")
             if total < 0 and len(block) > self.folder.spare_bytes():
+                self.discard()
                 raise DownloadError(f"{self.folder.path}: the file does not fit on the disk")
             position += len(block)
             self.transferred_bytes += len(block)

@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 
-TIMEOUT_S = 60
+TIMEOUT_S = 30
 REDIRECTS_MAX = 8
+URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 UNAUTHORISED = frozenset({401, 403})
 SCOPES = frozenset(
@@ -55,9 +56,20 @@ def check_url(url: str, *, allow_http: bool) -> None:
     if parts.scheme not in {"https", "http"} or not host:
         raise DownloadError(f"refused {parts.scheme or 'a'} address: only https is fetched")
     if parts.scheme == "http" and not allow_http:
-        raise DownloadError(f"refused {shown(url)}: not https; hint: llama_models_allow_http permits http")
+        raise DownloadError(f"refused {shown(url)}: no https; hint: see llama_models_allow_http")
     if parts.username is not None or parts.password is not None:
         raise DownloadError(f"refused {shown(url)}: an address with a user name in it")
+    if not host.isascii():
+        raise DownloadError("refused a host name that is not ASCII; hint: write it in its xn-- form")
+
+
+def is_literal(host: str) -> bool:
+    """Tell an IP address from a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def origin_of(url: str) -> tuple[str, str | None, int]:
@@ -70,13 +82,13 @@ class Client:
     """
     Fetches one model's address.
 
-    A redirect may lead to global addresses, or to the kind of address that the original host has; the check is
-    made on the address that is connected to, so that a name cannot change its mind in between.
+    A redirect may lead to global addresses, or to the kind of address that the original host has. What is
+    checked is the address that is connected to, so that a name cannot change its mind in between.
     """
 
     def __init__(self, url: str, *, allow_http: bool = False, token: str = "") -> None:
         check_url(url, allow_http=allow_http)
-        self.url = url
+        self.url = quote(url, safe=URL_SAFE)
         self._allow_http = allow_http
         self._token = token
         self._show_token = False
@@ -96,7 +108,7 @@ class Client:
             if response.status not in REDIRECTS or not location:
                 return response
             response.close()
-            url = urljoin(url, quote(location, safe="%/:=&?~#+!$,;'@()*[]"))
+            url = urljoin(url, quote(location, safe=URL_SAFE))
             check_url(url, allow_http=self._allow_http)
         raise DownloadError(f"{shown(self.url)} redirects more than {REDIRECTS_MAX} times")
 
@@ -127,12 +139,14 @@ class Client:
         """Connect to the first address that may be talked to."""
         first = origin_of(url) == origin_of(self.url)
         allowed = {"global", self._scope} if self._scope else set(SCOPES)
-        if first and re.fullmatch(r"[0-9.]+|.*:.*", host):
+        if first and is_literal(host):
             allowed.add(scope_of(host))
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise TryAgainError(f"the name {host} does not resolve: {error}") from None
+            raise TryAgainError(
+                f"the name {host} does not resolve: {getattr(error, 'strerror', error)}"
+            ) from None
         usable = [info for info in found if scope_of(str(info[4][0])) in allowed]
         if not usable:
             raise DownloadError(

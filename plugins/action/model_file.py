@@ -1,0 +1,81 @@
+"""Run `model_file` on the host, and send the file where it comes from the controller and is not there yet."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.plugins.action import ActionBase
+
+
+MODULE = "strixfleet.fleet.model_file"
+BLOCK = 1 << 20
+TOKEN_HOSTS = ("huggingface.co", "hf.co")
+
+
+def digest_of(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def environment_token(url: str) -> str:
+    """Give HF_TOKEN, for the host that it was made for and no other."""
+    host = urlsplit(url).hostname or ""
+    known = any(host == name or host.endswith(f".{name}") for name in TOKEN_HOSTS)
+    return os.environ.get("HF_TOKEN", "") if known else ""
+
+
+class ActionModule(ActionBase):
+    """Inspect first, send only what is missing or different."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give the module's result."""
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = dict(self._task.args)
+        if arguments.get("origin") == "url" and not arguments.get("token"):
+            arguments["token"] = environment_token(str(arguments["source"]))
+        result = self._module(arguments, variables)
+        if result.get("failed") or not result.get("needs_file"):
+            return result
+        source = Path(str(arguments["source"])).expanduser()
+        if not source.is_absolute():
+            source = Path(str(variables.get("inventory_dir") or ".")) / source
+        if problem := self._problem(source, str(arguments["sha256"]), int(result["spare_bytes"])):
+            return {"failed": True, "changed": False, "msg": problem}
+        return self._send(source, arguments, variables)
+
+    def _module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._execute_module(
+            module_name=MODULE, module_args=arguments, task_vars=variables
+        )
+        return found
+
+    def _problem(self, source: Path, sha256: str, spare_bytes: int) -> str:
+        """Say what is wrong with the file on the controller, before anything is sent."""
+        try:
+            size = source.stat().st_size
+            if size > spare_bytes:
+                return f"{source} has {size} bytes, the host can spare {max(spare_bytes, 0)}"
+            found = digest_of(source)
+        except OSError as error:
+            return f"{source} on the controller: {error.strerror}"
+        return "" if found == sha256 else f"{source} has sha256 {found}, the inventory says {sha256}"
+
+    def _send(self, source: Path, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        folder = self._make_tmp_path()
+        try:
+            incoming = self._connection._shell.join_path(folder, "incoming")
+            self._transfer_file(str(source), incoming)
+            return self._module({**arguments, "incoming": incoming}, variables)
+        finally:
+            self._remove_tmp_path(folder)
