@@ -1,4 +1,4 @@
-"""Runs measurements on a host over its one connection: the scripts beside this file are sent and forgotten."""
+"""Runs measurements on a host over its one connection: scripts that are sent, run and forgotten."""
 
 import base64
 import hashlib

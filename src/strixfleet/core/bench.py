@@ -110,8 +110,8 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool) -> str:
     """
     Give the evidence that not the wanted device computed; empty where it did.
 
-    A build for Vulkan that finds no driver runs on the CPU and still reports `backends: Vulkan`, with an empty
-    `gpu_info`. With `amd`, Vulkan must be RADV: its name stands in the device's.
+    A build for Vulkan that finds no driver runs on the CPU and still reports `backends: Vulkan`, with an
+    empty `gpu_info`. With `amd`, Vulkan must be RADV: its name stands in the device's.
     """
     seen = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
     why = ""

@@ -1,0 +1,74 @@
+"""
+The last good speed of a model on a host, kept on the host so that every operator judges alike.
+
+Per build, model file and test. Only a run graded ok is kept, and only when it is the first or clearly faster:
+a slower one never takes its place.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from strixfleet.core.expectation import Basis, Expectation
+from strixfleet.core.questions import Json
+from strixfleet.core.verdict import Grade, Verdict
+
+
+CLEARLY_FASTER = 1.05  # repeated runs of one file differ by up to 5.3 % (performance data, section 1.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was measured: the build, and the model by file name and size."""
+
+    build: str
+    model_file: str
+    size_bytes: int
+
+    def key(self, test: str) -> str:
+        """Name one entry."""
+        return f"{self.build}|{self.model_file}|{self.size_bytes}|{test}"
+
+
+@dataclass(frozen=True, slots=True)
+class LastGood:
+    """All entries of one host; damaged ones are as good as none."""
+
+    entries: Mapping[str, Json] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, raw: Json) -> "LastGood":
+        """Read what the host keeps."""
+        rows = raw.get("entries") if isinstance(raw, dict) else None
+        return cls(rows if isinstance(rows, dict) else {})
+
+    def to_json(self) -> dict[str, Json]:
+        """Give what the host keeps."""
+        return {"schema": "strixfleet/last-good/1", "entries": dict(self.entries)}
+
+    def speed_tps(self, subject: Subject, test: str) -> float | None:
+        """Give the last good speed."""
+        row = self.entries.get(subject.key(test))
+        value = row.get("tps") if isinstance(row, dict) else None
+        return float(value) if isinstance(value, int | float) and 0 < value < inf else None
+
+    def expectation(self, subject: Subject, test: str, formula: Expectation | None) -> Expectation | None:
+        """Expect what was reached before, within what the formula allows; the formula alone before that."""
+        last = self.speed_tps(subject, test)
+        if last is None:
+            return formula
+        reason = f"the last good run of this build on this host reached {last:.2f} t/s"
+        ceiling = formula.ceiling_tps if formula else inf
+        mine = Expectation(last, ceiling, Basis.LAST_GOOD, reason)
+        return formula if formula and formula.floor_tps > mine.floor_tps else mine
+
+    def with_runs(self, subject: Subject, verdicts: Iterable[Verdict], at: str) -> "LastGood":
+        """Keep the good runs that are the first of their kind or clearly faster."""
+        entries = dict(self.entries)
+        for verdict in verdicts:
+            if verdict.grade is not Grade.OK or verdict.measured_tps is None:
+                continue
+            last = self.speed_tps(subject, verdict.test)
+            if last is None or verdict.measured_tps > last * CLEARLY_FASTER:
+                entries[subject.key(verdict.test)] = {"tps": round(verdict.measured_tps, 4), "at": at}
+        return LastGood(entries)
