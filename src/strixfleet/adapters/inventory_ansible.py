@@ -8,34 +8,47 @@ names. Module-level caches are emptied before each load, so that a second load s
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from strixfleet.adapters.inventory_values import HostVariables, place_of, reason
+from strixfleet.adapters.inventory_values import HostVariables, Place, place_of, reason
 from strixfleet.errors import InventoryError, Mistake, UsageError
 
 
 SECRET_HINT = "give --ask-vault-pass or --vault-password-file FILE"  # noqa: S105 - a hint, no secret
+CAUSES_SHOWN = 4
+SAID_BETTER = re.compile(
+    r"duplicate mapping key|Could not match supplied host pattern|Skipping (unexpected )?key"
+)
 
 
 class AnsibleInventory:
     """A loaded inventory."""
 
-    def __init__(self, loader: Any, manager: Any, variables: Any, warnings: Sequence[str]) -> None:
+    def __init__(self, loader: Any, manager: Any, variables: Any, captured: Any) -> None:
         self._loader, self._manager, self._variables = loader, manager, variables
-        self.warnings = tuple(warnings)
+        self._captured = captured
+
+    def warnings(self) -> tuple[str, ...]:
+        """Give what Ansible warned of so far, but what the scan says better."""
+        sentences = (_sentence(summary) for summary in self._captured.get_warnings())
+        return tuple(text for text in sentences if not SAID_BETTER.search(text))
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Collect Ansible's warnings within a `with` instead of printing them."""
+        quiet: AbstractContextManager[Any] = self._captured
+        return quiet
 
     def hosts(self, limit: str | None) -> list[Any]:
         """Give the hosts of a pattern in the inventory's order."""
-        from ansible._internal._display_utils import DeferredWarningContext
         from ansible.errors import AnsibleError
 
-        with DeferredWarningContext(variables={}):  # what matches nothing is said by us
-            try:
-                if limit:
-                    self._manager.subset(limit)
-                return list(self._manager.get_hosts("all"))
-            except AnsibleError as error:
-                raise UsageError(f"the limit {limit!r} cannot be used: {reason(error)}") from None
+        try:
+            if limit:
+                self._manager.subset(limit)
+            return list(self._manager.get_hosts("all"))
+        except AnsibleError as error:
+            raise UsageError(f"the limit {limit!r} cannot be used: {reason(error)}") from None
 
     def all_names(self) -> set[str]:
         """Give every host's name, whatever the limit."""
@@ -53,11 +66,22 @@ class AnsibleInventory:
 
     def variables(self, host: Any) -> HostVariables:
         """Give a host's variables, unresolved."""
-        return HostVariables(self._loader, self._variables.get_vars(host=host))
+        from ansible.errors import AnsibleError
+
+        try:
+            return HostVariables(self._loader, self._variables.get_vars(host=host))
+        except AnsibleError as error:
+            raise InventoryError(_failures(error, (), ())) from None
 
     def decrypt(self, path: str) -> bytes:
         """Give the content of an encrypted file."""
-        text: str = self._loader.get_text_file_contents(path)
+        from ansible.errors import AnsibleError
+
+        try:
+            text: str = self._loader.get_text_file_contents(path)
+        except AnsibleError as error:
+            message = f"cannot be decrypted: {reason(error)}"
+            raise InventoryError((Mistake(message, path, 1, hint=SECRET_HINT),)) from None
         return text.encode()
 
 
@@ -91,13 +115,13 @@ def load_inventory(
         ) from None
     _forget()
     constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
-    with DeferredWarningContext(variables={}) as captured:
+    captured = DeferredWarningContext(variables={})
+    with captured:
         try:
             loaded = _load(sources, extra_vars, vault)
         except AnsibleError as error:
             raise InventoryError(_failures(error, captured.get_warnings(), sources)) from None
-    warnings = [_sentence(summary) for summary in captured.get_warnings()]
-    return AnsibleInventory(*loaded, warnings)
+    return AnsibleInventory(*loaded, captured)
 
 
 def _load(
@@ -107,11 +131,13 @@ def _load(
     from ansible.cli import CLI
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
+    from ansible.parsing.vault import VaultSecretsContext
     from ansible.plugins.loader import init_plugin_loader
+    from ansible.utils.collection_loader import AnsibleCollectionConfig
     from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
 
-    with contextlib.suppress(Exception):  # a second call only warns
+    if AnsibleCollectionConfig.collection_finder is None:
         init_plugin_loader()
     loader = DataLoader()
     ask, password_files = vault
@@ -121,7 +147,9 @@ def _load(
         vault_password_files=list(password_files),
         ask_vault_pass=ask,
         auto_prompt=False,
+        initialize_context=False,
     )
+    VaultSecretsContext._current = VaultSecretsContext(secrets)  # noqa: SLF001 - initialize() refuses a second load
     loader.set_vault_secrets(secrets)
     manager = InventoryManager(loader=loader, sources=list(sources))
     variables = VariableManager(
@@ -157,7 +185,13 @@ def _extra(loader: Any, extra_vars: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _sentence(summary: Any) -> str:
-    return re.sub(r"\s+", " ", str(summary.event.msg)).strip()
+    """Give a warning with its causes as one line."""
+    texts: list[str] = []
+    event = summary.event
+    while event is not None and len(texts) < CAUSES_SHOWN:
+        texts.append(str(event.msg).strip().rstrip("."))
+        event = event.chain.event if event.chain else None
+    return re.sub(r"\s+", " ", ": ".join(dict.fromkeys(texts)))
 
 
 def _failures(error: Any, warnings: Sequence[Any], sources: tuple[str, ...]) -> tuple[Mistake, ...]:
@@ -165,10 +199,11 @@ def _failures(error: Any, warnings: Sequence[Any], sources: tuple[str, ...]) -> 
     place = place_of(getattr(error, "obj", None))
     message = reason(error)
     hint = SECRET_HINT if "vault" in message.lower() or "decrypt" in message.lower() else ""
-    file = place.file if place and place.file.startswith("/") else (sources[0] if sources else "")
-    mistakes = [
-        Mistake(message, file, place.line if place else 0, hint=hint or "see `ansible-inventory --list`")
-    ]
+    named = re.search(r"(/[^\n\"']+?)(?=['\":]|$)", message)
+    if place is None or not place.file.startswith("/"):
+        place = Place(named[1] if named else sources[0] if sources else "", 0)
+    file = place.file
+    mistakes = [Mistake(message, file, place.line, hint=hint or "see `ansible-inventory --list`")]
     for summary in warnings:
         text = _sentence(summary)
         if "Failed to parse" in text or "Unable to parse" in text:

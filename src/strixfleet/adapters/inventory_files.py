@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strixfleet.adapters.ini_scan import scan_ini
+from strixfleet.adapters.inventory_shape import check_shape
 from strixfleet.adapters.yaml_scan import Scanned, read_capped, scan_bytes
 from strixfleet.core.definitions import Definition, Scope
 from strixfleet.core.yaml_tree import Node
@@ -127,6 +128,7 @@ def _scan_one(path: Path, kind: str, found: Survey) -> None:
         definitions = list(_definitions(str(path), kind, scanned.root))
     found.nodes += scanned.nodes
     found.mistakes.extend(scanned.mistakes)
+    found.mistakes.extend(check_shape(str(path), kind, scanned.root))
     found.definitions.extend(definitions)
 
 
@@ -135,6 +137,7 @@ def add_decrypted(found: Survey, path: Path, kind: str, data: bytes) -> None:
     scanned = scan_bytes(str(path), data)
     found.nodes += scanned.nodes
     found.mistakes.extend(scanned.mistakes)
+    found.mistakes.extend(check_shape(str(path), kind, scanned.root))
     found.definitions.extend(_definitions(str(path), kind, scanned.root))
 
 

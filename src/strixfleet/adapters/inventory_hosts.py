@@ -50,19 +50,27 @@ def examine_hosts(
     for definition in found.definitions:
         by_name.setdefault(definition.name, []).append(definition)
     whole = _Whole(inventory, by_name, connection_defaults())
-    selected = inventory.hosts(request.limit)
-    if not selected:
-        _refuse_empty(request.limit, sources)
     mistakes = list(names_in_files(inventory, by_name))
     hosts = []
-    for entry in selected:
-        host, wrong = _HostReader(whole, entry).read()
-        mistakes.extend(wrong)
-        if host is not None:
-            hosts.append(host)
-    mistakes.extend(Mistake(text, warning=True) for text in inventory.warnings)
+    with inventory.quiet():
+        selected = inventory.hosts(request.limit)
+        if not selected and not found.mistakes:
+            _refuse_empty(request.limit, sources)
+        for entry in selected:
+            host, wrong = _HostReader(whole, entry).read()
+            mistakes.extend(wrong)
+            if host is not None:
+                hosts.append(host)
     mistakes.extend(canaries(hosts, inventory))
+    mistakes = _without_echoes(mistakes)
+    mistakes.extend(Mistake(text, sources[0], warning=True) for text in inventory.warnings())
     return Fleet(tuple(hosts)), mistakes
+
+
+def _without_echoes(mistakes: list[Mistake]) -> list[Mistake]:
+    """Leave out that a variable is missing when a misspelt one is named."""
+    meant = {mistake.hint.removeprefix("write ") for mistake in mistakes if mistake.message == "is not known"}
+    return [item for item in mistakes if not (item.field in meant and item.message.startswith("is missing"))]
 
 
 def _look_into_vault(inventory: AnsibleInventory, found: Survey) -> None:
@@ -96,6 +104,7 @@ class _HostReader:
         self.values: dict[str, Value] = {}
         self.places = Places((self.name, self.groups), whole.by_name, self.variables, self.values)
         self.mistakes: list[Mistake] = []
+        self.unresolved: set[str] = set()
 
     def read(self) -> tuple[Host | None, list[Mistake]]:
         """Resolve and check; no host when its settings or connection are wrong."""
@@ -125,6 +134,7 @@ class _HostReader:
             try:
                 self.values[name] = self.variables.resolve(name)
             except TemplateFailed as error:
+                self.unresolved.add(name)
                 origin = self.places.origin(error.place, name, ())
                 hint = FACTS_HINT if "undefined" in error.message else "check the template"
                 self.mistakes.append(Mistake(error.message, origin.file, origin.line, self.name, name, hint))
@@ -144,6 +154,8 @@ class _HostReader:
                 )
 
     def _report(self, problem: Problem) -> None:
+        if problem.path[0] in self.unresolved:
+            return  # its template has been reported
         origin = self.places.find(problem.path)
         self.mistakes.append(
             Mistake(

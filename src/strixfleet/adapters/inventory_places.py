@@ -62,9 +62,9 @@ class Places:
 
     def _missing(self) -> Origin:
         """Give the place for what is not there: where the host's servers are, else where the host is."""
-        for name in ("llama_server_instances", "llama_models", *self.values):
-            if name in self.values and self.values[name].raw_place:
-                origin = self.origin(self.values[name].raw_place, name, ())
-                return Origin(origin.file)
-        places = [place for _, place in self.variables.names() if place and Path(place.file).is_file()]
-        return Origin(places[0].file) if places else Origin("")
+        servers = self.values.get("llama_server_instances")
+        if servers and servers.raw_place:
+            return Origin(servers.raw_place.file, servers.raw_place.line)
+        named = [self.variables.place("inventory_hostname"), *(place for _, place in self.variables.names())]
+        places = [place for place in named if place and Path(place.file).is_file()]
+        return Origin(places[0].file, places[0].line) if places else Origin("")

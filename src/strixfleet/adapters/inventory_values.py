@@ -113,4 +113,6 @@ def reason(error: BaseException) -> str:
     """Give an error of Ansible as one line without values."""
     text = str(getattr(error, "message", None) or error) or type(error).__name__
     line = re.sub(r"\s+", " ", text).strip()
+    if "Recursive loop" in line:
+        return "refers to itself"
     return line if len(line) <= 300 else f"{line[:300]}…"  # noqa: PLR2004

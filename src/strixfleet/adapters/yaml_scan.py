@@ -101,7 +101,7 @@ class _Scanner:
             self.anchors[event.anchor] = None  # open: a reference to it now would be a cycle
         if isinstance(event, yaml.ScalarEvent):
             self._add(len(event.value) // TEXT_CHARS_PER_NODE, line)
-            node = Node(line, text=event.value, plain=event.style is None and event.tag is None)
+            node = Node(line, text=event.value, plain=not event.style and event.tag is None)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self._list(line, depth)
         else:
@@ -206,10 +206,14 @@ def _scan_text(file: str, text: str) -> Scanned:
 def _syntax_mistake(file: str, error: yaml.YAMLError) -> Mistake:
     """Say what the parser stumbled over, with the cures of the usual slips."""
     mark = getattr(error, "problem_mark", None)
+    if "quoted scalar" in str(getattr(error, "context", "")):
+        mark = getattr(error, "context_mark", None) or mark
     line = mark.line + 1 if mark is not None else 0
     problem = str(getattr(error, "problem", None) or "cannot be parsed")
     hint = "check the indentation and the colons of this line and the one before"
-    if "\\t" in problem or "cannot start any token" in problem:
+    if "end of stream" in problem:
+        hint = "close the quote or bracket that this line opens"
+    elif "\\t" in problem or "cannot start any token" in problem:
         hint = "indent with blanks instead of tabs, and quote text that begins with @, %, ` or {{"
     elif "mapping values are not allowed" in problem:
         hint = "quote a text that has a colon in it, or check the indentation"

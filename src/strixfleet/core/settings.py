@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from strixfleet.core.settings_addresses import AbsolutePath, Repository, SecureAddress
+from strixfleet.core.settings_addresses import AbsolutePath, ControllerPath, Repository, SecureAddress
 from strixfleet.core.settings_maps import CmakeArguments, KernelArguments
 from strixfleet.core.settings_parts import Instances, Models, Part, SmokeBench, Waivers
 from strixfleet.core.settings_types import (
     Batch,
     DeviceTag,
+    Fingerprint,
     HostLabel,
     Integer,
     Pin,
@@ -27,6 +28,7 @@ from strixfleet.core.settings_types import (
 
 
 LLAMA_CPP_REPOSITORY = "https://github.com/ggml-org/llama.cpp.git"
+TAILSCALE_FINGERPRINT = "2596A99EAAB33821893C0A79458CA832957F5868"  # the vendor's repository key
 ProfileName = Literal[
     "auto", "strix-halo-128", "strix-halo-96", "strix-halo-64", "strix-halo-32", "strix-point", "sandbox"
 ]
@@ -92,9 +94,22 @@ class HostSettings(Part):
     tailscale_hostname: HostLabel | None = Field(
         default=None, description="Name in the tailnet; the host's when left out."
     )
-    gpu_stack_kernel_from: Literal["distribution", "backports", "hwe", "oem"] = Field(
-        default="distribution",
-        description="Where the kernel comes from: Debian has backports, Ubuntu hwe and oem.",
+    tailscale_repository: SecureAddress | None = Field(
+        default=None,
+        description="apt repository that has tailscale; the vendor's for the distribution when left out.",
+    )
+    tailscale_repository_key: ControllerPath | None = Field(
+        default=None,
+        description="File on the controller with the repository's OpenPGP key, such as the vendor's "
+        "CODENAME.noarmor.gpg. Left out: tailscale is installed already, or the host's own sources have it.",
+    )
+    tailscale_repository_fingerprint: Fingerprint = Field(
+        default=TAILSCALE_FINGERPRINT,
+        description="Fingerprint that the key must have, 40 hexadecimal digits.",
+    )
+    gpu_stack_kernel_from: Literal["auto", "distribution", "backports", "hwe", "oem"] = Field(
+        default="auto",
+        description="Where a kernel comes from that is too old: Debian has backports, Ubuntu hwe and oem.",
     )
     gpu_stack_kernel_floor: Version | None = Field(
         default=None,
@@ -102,6 +117,9 @@ class HostSettings(Part):
     )
     gpu_stack_kernel_known_bad: Versions | None = Field(
         default=None, description="Kernel versions never accepted; the shipped list when left out."
+    )
+    gpu_stack_firmware_from: Literal["auto", "distribution", "backports"] = Field(
+        default="auto", description="Where the GPU's firmware comes from."
     )
     gpu_stack_firmware_floor: Version | None = Field(
         default=None,
@@ -111,8 +129,8 @@ class HostSettings(Part):
         default=None,
         description="linux-firmware versions never accepted; the shipped list when left out.",
     )
-    gpu_stack_mesa_from: Literal["distribution", "backports"] = Field(
-        default="distribution", description="Where Mesa comes from."
+    gpu_stack_mesa_from: Literal["auto", "distribution", "backports"] = Field(
+        default="auto", description="Where Mesa comes from."
     )
     gpu_stack_mesa_floor: Version | None = Field(
         default=None, description="Oldest Mesa accepted; the shipped floor when left out."

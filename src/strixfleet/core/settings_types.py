@@ -56,6 +56,17 @@ def _text(value: object) -> object:
     return value
 
 
+def _no_number(value: object) -> object:
+    """Say what to write when a build number stands alone."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise refusal(
+            "pin",
+            f"is the number {value}, no tag or commit",
+            f"write b{value} for the release of that number",
+        )
+    return value
+
+
 def has_control(text: str) -> bool:
     """Tell whether a text has control characters, line separators or unpaired surrogates."""
     return CONTROL.search(text) is not None
@@ -163,6 +174,18 @@ def version(text: str) -> str:
     return text
 
 
+def fingerprint(text: str) -> str:
+    """Accept a whole OpenPGP fingerprint, blanks or not, in upper case; a short key id can be forged."""
+    digits = text.replace(" ", "").upper()
+    if not re.fullmatch(r"[0-9A-F]{40}", digits):
+        raise refusal(
+            "fingerprint",
+            f"{quoted(text)} is no fingerprint",
+            "write all 40 digits that `gpg --show-keys FILE` prints",
+        )
+    return digits
+
+
 def as_map(value: object) -> object:
     """Say what a map looks like when something else was given."""
     if value is None or isinstance(value, Mapping):
@@ -182,11 +205,12 @@ Integer = Annotated[int, BeforeValidator(_no_bool)]
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 PlainName = Annotated[Text, AfterValidator(plain_name)]
 FileName = Annotated[Text, AfterValidator(file_name)]
-Pin = Annotated[Text, AfterValidator(pin)]
+Pin = Annotated[Text, AfterValidator(pin), BeforeValidator(_no_number)]
 Sha256 = Annotated[Text, AfterValidator(sha256)]
 Batch = Annotated[int | str, BeforeValidator(batch)]
 DeviceTag = Annotated[Text, AfterValidator(device_tag)]
 HostLabel = Annotated[Text, AfterValidator(host_label)]
+Fingerprint = Annotated[Text, AfterValidator(fingerprint)]
 Version = Annotated[Text, AfterValidator(version)]
 
 

@@ -67,10 +67,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         return None
     best: tuple[float, str] | None = None
     for candidate in known:
+        theirs = candidate.lower().replace("-", "_")
         limit = SLIPS_MAX if len(candidate) > 5 else 1  # noqa: PLR2004 - short names have near neighbours
-        slips = distance(word, candidate, limit)
-        likeness = SequenceMatcher(None, word, candidate).ratio()
-        same_words = sorted(word.split("_")) == sorted(candidate.split("_"))
+        slips = distance(word, theirs, limit)
+        likeness = SequenceMatcher(None, word, theirs).ratio()
+        same_words = sorted(word.split("_")) == sorted(theirs.split("_"))
         if slips <= limit or likeness >= LIKENESS_MIN or same_words:
             best = max(best or (0.0, ""), (likeness, candidate))
     return best[1] if best else None

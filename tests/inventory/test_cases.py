@@ -1,0 +1,49 @@
+"""Broken inventories: each folder in cases/ holds one and, in expected.txt, every line that is said about it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from strixfleet.adapters.inventory import InventoryRequest, examine, load
+from strixfleet.errors import ExitCode, FleetError, InventoryError
+
+
+CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
+MISTAKE = re.compile(r"(warning: )?[\w./]+\.(yml|ini):[0-9]+: .+; hint: .+")
+
+
+def lines_of(folder: Path) -> list[str]:
+    try:
+        loaded = examine(InventoryRequest((".",)))
+    except FleetError as error:
+        assert error.exit_code == ExitCode.USAGE
+        return [str(error)]
+    assert loaded.fleet is None, f"{folder.name} was accepted"
+    return [f"{'warning: ' if mistake.warning else ''}{mistake}" for mistake in loaded.mistakes]
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 80
+
+
+@pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
+def test_every_mistake_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    have = lines_of(folder)
+    assert have == (folder / "expected.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
+def test_each_line_names_file_line_and_remedy(folder: Path) -> None:
+    if folder.name == "no_hosts":
+        return  # there is no line to name
+    for line in (folder / "expected.txt").read_text().splitlines():
+        assert MISTAKE.fullmatch(line), line
+
+
+def test_load_raises_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent / "cases" / "several_mistakes_at_once")
+    with pytest.raises(InventoryError) as caught:
+        load(InventoryRequest((".",)))
+    assert len(caught.value.mistakes) == 6
