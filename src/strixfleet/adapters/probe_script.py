@@ -212,7 +212,7 @@ def user(name, _root):
     except KeyError:
         return None
     groups = {grp.getgrgid(number).gr_name for number in os.getgrouplist(name, entry.pw_gid)}
-    return {"uid": entry.pw_uid, "shell": entry.pw_shell, "groups": sorted(groups)}
+    return {"uid": entry.pw_uid, "shell": entry.pw_shell, "home": entry.pw_dir, "groups": sorted(groups)}
 
 
 def space(path, _root):

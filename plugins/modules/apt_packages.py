@@ -1,0 +1,173 @@
+#!/usr/bin/python
+"""Install Debian packages that are missing, older than a floor, or known to be bad."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+DOCUMENTATION = """
+module: apt_packages
+short_description: Install packages that are missing, too old or known to be bad
+description:
+  - Asks dpkg what is installed; where all is well nothing is run and no network is used.
+  - Otherwise refreshes apt's lists, installs from the release named, and fails unless the floor is reached.
+  - A dpkg that was interrupted is set right first. In check mode it says what it would install.
+author: The strixfleet developers
+options:
+  packages:
+    description: The packages.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the package.
+        type: str
+        required: true
+      floor:
+        description: Oldest version accepted.
+        type: str
+      known_bad:
+        description: Versions never accepted, without what follows them in a package's version.
+        type: list
+        elements: str
+        default: []
+      release:
+        description: What C(apt-get -t) takes, such as C(trixie-backports).
+        type: str
+      newest:
+        description: Install the newest version whatever is installed.
+        type: bool
+        default: false
+  lock_timeout_s:
+    description: Seconds to wait for another apt or dpkg.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = """
+- name: Install firmware from backports
+  strixfleet.fleet.apt_packages:
+    packages:
+      - name: firmware-amd-graphics
+        floor: "20260110"
+        known_bad: ["20251125"]
+        release: trixie-backports
+"""
+
+RETURN = """
+installed:
+  description: Version by package, as it is afterwards.
+  type: dict
+  returned: success
+"""
+
+ENVIRONMENT = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "NEEDRESTART_SUSPEND": "1",
+    "LC_ALL": "C.UTF-8",
+    "LANG": "C.UTF-8",
+}
+PENDING = "/var/lib/dpkg/updates"
+
+
+def versions(module: AnsibleModule, names: list[str]) -> dict[str, str]:
+    """Give {package: version} of those that are wholly installed."""
+    argv = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status} ${Version}\\n", "--", *names]
+    _rc, out, _err = module.run_command(argv)
+    rows = (line.split() for line in out.splitlines())
+    return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}  # noqa: PLR2004
+
+
+def fault(module: AnsibleModule, wish: dict[str, Any], version: str | None) -> str | None:
+    """Say what is wrong with a package as it is installed."""
+    if version is None:
+        return "is not installed"
+    if any(re.match(rf"{re.escape(bad)}(?![0-9])", version) for bad in wish["known_bad"]):
+        return f"is {version}, which is known to be bad"
+    if wish["floor"]:
+        older = module.run_command(["dpkg", "--compare-versions", version, "lt", wish["floor"]])[0] == 0
+        return f"is {version}, older than {wish['floor']}" if older else None
+    return None
+
+
+def last_words(text: str) -> str:
+    """Give the lines of apt's answer that say what went wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith(("E:", "Err:", "dpkg:", " E:"))]
+    return " ".join(lines[-4:]) or text.strip()[-400:]
+
+
+def apt_get(module: AnsibleModule, *arguments: str) -> None:
+    """Run apt-get, and fail with its own reason."""
+    options = [
+        f"-oDPkg::Lock::Timeout={module.params['lock_timeout_s']}",
+        "-oDpkg::Options::=--force-confdef",
+        "-oDpkg::Options::=--force-confold",
+        "-oAPT::Get::Assume-Yes=true",
+        "-oAPT::Install-Recommends=false",
+        "-oAcquire::Retries=3",
+    ]
+    rc, out, err = module.run_command(["apt-get", *options, *arguments])
+    if rc != 0:
+        module.fail_json(msg=f"apt-get {arguments[0]} failed: {last_words(err or out)}")
+
+
+def install(module: AnsibleModule, wishes: list[dict[str, Any]]) -> None:
+    """Install each release's packages together."""
+    if os.path.isdir(PENDING) and any(name.isdigit() for name in os.listdir(PENDING)):
+        module.run_command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"], check_rc=True)
+    apt_get(module, "update", "--error-on=any")
+    for release in sorted({wish["release"] or "" for wish in wishes}):
+        names = [wish["name"] for wish in wishes if (wish["release"] or "") == release]
+        target = ["-t", release] if release else []
+        apt_get(module, "install", *target, "--allow-change-held-packages", "--", *names)
+
+
+def main() -> None:
+    """Run the module."""
+    suboptions = {
+        "name": {"type": "str", "required": True},
+        "floor": {"type": "str"},
+        "known_bad": {"type": "list", "elements": "str", "default": []},
+        "release": {"type": "str"},
+        "newest": {"type": "bool", "default": False},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "packages": {"type": "list", "elements": "dict", "required": True, "options": suboptions},
+            "lock_timeout_s": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    module.run_command_environ_update = ENVIRONMENT
+    wishes = module.params["packages"]
+    names = [wish["name"] for wish in wishes]
+    before = versions(module, names) if names else {}
+    due = [wish for wish in wishes if wish["newest"] or fault(module, wish, before.get(wish["name"]))]
+    if not due:
+        module.exit_json(changed=False, installed=before)
+    if module.check_mode:
+        expected = {**before, **{wish["name"]: "(newest)" for wish in due}}
+        module.exit_json(changed=True, installed=before, diff=diff(before, expected))
+    install(module, due)
+    after = versions(module, names)
+    for wish in wishes:
+        if reason := fault(module, wish, after.get(wish["name"])):
+            source = f" from {wish['release']}" if wish["release"] else ""
+            module.fail_json(msg=f"{wish['name']}{source} {reason}, and apt offers nothing better")
+    module.exit_json(changed=before != after, installed=after, diff=diff(before, after))
+
+
+def diff(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """Show versions by package."""
+    show = ["".join(f"{name} {rows[name]}\n" for name in sorted(rows)) for rows in (before, after)]
+    return {"before": show[0], "after": show[1]}
+
+
+if __name__ == "__main__":
+    main()

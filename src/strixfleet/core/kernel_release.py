@@ -1,0 +1,37 @@
+"""Kernel releases, ordered with the ABI number by which Ubuntu tells its backported fixes apart."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+
+def release_key(release: str) -> tuple[tuple[int, ...], int]:
+    """
+    Give what orders releases: `6.17.0-19-generic` is ((6, 17, 0), 19), `6.18.9+deb14-amd64` ((6, 18, 9), 0).
+
+    The number after the dash counts only where a dash or the end follows it, as in Ubuntu's releases.
+    """
+    match = re.match(r"(\d+(?:\.\d+)*)(?:-(\d+)(?=[-.~]|$))?", release)
+    if not match:
+        return (), 0
+    return tuple(int(part) for part in match[1].split(".")), int(match[2] or 0)
+
+
+def at_least(release: str, floor: str) -> bool:
+    """Tell whether a release is not older than a floor; what has no number is older than all."""
+    key = release_key(release)
+    return bool(key[0]) and key >= release_key(floor)
+
+
+def newest(releases: Iterable[str]) -> str | None:
+    """Give the newest release, the one that GRUB boots by default."""
+    return max(releases, key=release_key, default=None)
+
+
+def flavour_floor(floors: Mapping[str, str], release: str) -> str:
+    """Give the floor of a release by its flavour, the word after its last dash."""
+    return floors.get(release.rpartition("-")[2], floors["default"])
+
+
+def is_known_bad(release: str, known_bad: Iterable[str]) -> bool:
+    """Tell whether a release is one of a list: the same, or the same with a flavour or a build after it."""
+    return any(re.fullmatch(rf"{re.escape(bad)}(?![0-9.]).*|{re.escape(bad)}", release) for bad in known_bad)
