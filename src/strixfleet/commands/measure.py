@@ -1,0 +1,233 @@
+"""Measure one host: llama-bench and served requests, judged against what the host should reach."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from strixfleet.adapters.bench import Bench
+from strixfleet.adapters.reference_data import library
+from strixfleet.commands.session import Seen
+from strixfleet.core.bench import BenchRow, BenchUnreadableError, bench_arguments, fits_twice, parse_bench
+from strixfleet.core.bench_state import HostMeasure
+from strixfleet.core.expectation import Expectation
+from strixfleet.core.fleet import Host
+from strixfleet.core.last_good import LastGood, Subject
+from strixfleet.core.measured import (
+    Evidence,
+    Target,
+    Yardstick,
+    latency_json,
+    runs_json,
+    targets_of,
+    verdicts_of,
+)
+from strixfleet.core.model_shape import shape_of
+from strixfleet.core.questions import Json
+from strixfleet.core.references import informed
+from strixfleet.core.results import HostReport
+from strixfleet.core.roofline import Machine, expect
+from strixfleet.core.served import Served, served_body, served_from
+from strixfleet.core.server_flags import ServerFlags
+from strixfleet.core.server_unit import KEYS, unit_name
+from strixfleet.core.verdict import Grade, Verdict
+from strixfleet.errors import GgufError
+
+
+BENCH_TIMEOUT_S = 1800
+REQUEST_TIMEOUT_S = 600
+MEMBW_TIMEOUT_S = 120
+ALIKE_TOKENS = 16
+SERVED_PROMPT_TOKENS = 64
+
+
+def map_at(raw: Mapping[str, Json], *keys: str) -> dict[str, Json]:
+    """Give a map inside a host's answer; {} where there is none."""
+    found: Json = dict(raw)
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+class HostBench:
+    """The measurement of one host."""
+
+    def __init__(self, host: Host, seen: Seen, bench: Bench) -> None:
+        self.host = host
+        self.smoke = host.settings.smoke_bench
+        self.backend = host.settings.llama_cpp_backend
+        self.profile = seen.state.profile
+        self.simulated = seen.state.facts.simulated
+        self.bench = bench
+        self.notes: list[Json] = []
+        self.raw: dict[str, Json] = {}
+
+    def measure(self, *, everything: bool) -> HostReport:
+        """Measure the chosen models one after the other."""
+        started = time.monotonic()
+        targets = targets_of(self.host, everything=everything)
+        instances = [one.name for one in self.host.settings.llama_server_instances]
+        self.raw = self.bench.look(instances, [path for target in targets for path in target.paths])
+        last_good = LastGood.from_json(self.raw.get("last_good"))
+        verdicts: list[Verdict] = []
+        extra: dict[str, list[Json]] = {"runs": [], "served": []}
+        for target in targets:
+            evidence = self._evidence(target)
+            yardstick = self._yardstick(target, last_good)
+            found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
+            if any(one.grade is Grade.IMPOSSIBLE for one in found) and self._measures_bandwidth:
+                yardstick = self._yardstick(target, last_good, again=True)
+                found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
+            verdicts += found
+            extra["runs"] += runs_json(evidence, yardstick, self.smoke.generate_tokens)
+            extra["served"] += [{"instance": target.instance_name, **latency_json(evidence.served)}]
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            last_good = last_good.with_runs(yardstick.subject, found, now)
+        self._keep(last_good)
+        if not targets:
+            self.notes.append("no instance is described in the inventory: nothing to measure")
+        return HostReport(
+            self.host.name,
+            reachable=True,
+            simulated=self.simulated,
+            seconds=time.monotonic() - started,
+            verdicts=tuple(verdicts),
+            extra={
+                "build": self.raw.get("build"),
+                **{key: list(rows) for key, rows in extra.items()},
+                "state": map_at(self.raw, "state"),
+                "notes": list(self.notes),
+            },
+        )
+
+    def _keep(self, last_good: LastGood) -> None:
+        if last_good.to_json() != self.raw.get("last_good") and last_good.entries:
+            self.bench.keep("last-good.json", last_good.to_json())
+
+    def _size_bytes(self, target: Target) -> int:
+        sizes = (map_at(self.raw, "files", path).get("size_bytes") for path in target.paths)
+        return sum(size for size in sizes if isinstance(size, int))
+
+    def _server(self, target: Target) -> tuple[dict[str, Json], ServerFlags | None]:
+        if target.instance is None:
+            return {}, None
+        unit = map_at(self.raw, "instances", target.instance.name)
+        argv, environment = unit.get("argv"), map_at(unit, "environment")
+        if isinstance(argv, list) and argv:
+            named = {name: str(value) for name, value in environment.items()}
+            return unit, ServerFlags(tuple(str(word) for word in argv), named)
+        return unit, ServerFlags.of_instance(target.instance)
+
+    def _evidence(self, target: Target) -> Evidence:
+        unit, command = self._server(target)
+        state = HostMeasure(map_at(self.raw, "state"))
+        amd = self.simulated is None and self.profile is not None and self.profile.gfx.startswith("gfx11")
+        evidence = Evidence(target, self.backend, amd, state)
+        missing = [path for path in target.paths if not map_at(self.raw, "files", path)]
+        if missing:
+            return replace(evidence, problem=f"{missing[0]} is not there; `strixfleet provision` fetches it")
+        if not self.raw.get("build"):
+            return replace(evidence, problem="no build is current; `strixfleet provision` makes one")
+        served, problem = self._served(target, unit, command)
+        evidence = replace(evidence, served=served, server_problem=problem)
+        loaded = bool(unit.get("pid"))
+        size, free = self._size_bytes(target), state.memory_bytes("available_bytes")
+        if loaded and not fits_twice(size, free):
+            note = (
+                f"{target.model}: {size / 1e9:.1f} GB do not fit twice; only the running server is measured"
+            )
+            self.notes.append(note)
+            return replace(evidence, left_out=note)
+        rows, problem = self._bench(target, unit, command)
+        return replace(evidence, rows=rows, problem=problem)
+
+    def _bench(
+        self, target: Target, unit: Mapping[str, Json], command: ServerFlags | None
+    ) -> tuple[tuple[BenchRow, ...], str]:
+        options = command.bench_options() if command else []
+        request: dict[str, Json] = {
+            "program": "llama-bench",
+            "arguments": [*bench_arguments(target.paths[0], self.smoke, options)],
+            "pid": unit.get("pid"),
+            "cores": unit.get("cores"),
+            "nice": unit.get("nice"),
+            "environment": {**(command.environment if command else {})},
+            "users": ["nobody"],
+        }
+        done = self.bench.program(request, BENCH_TIMEOUT_S)
+        if done["exit_code"] != 0:
+            said = (str(done["stderr"]).strip() or "it said nothing").splitlines()[-1]
+            return (), f"llama-bench ended with {done['exit_code']}: {said[:200]}"
+        try:
+            return parse_bench(str(done["stdout"])), ""
+        except BenchUnreadableError as problem:
+            return (), str(problem)
+
+    def _served(
+        self, target: Target, unit: Mapping[str, Json], command: ServerFlags | None
+    ) -> tuple[Served | None, str]:
+        if target.instance is None or command is None:
+            return None, ""
+        if unit.get("state") != "active":
+            return None, f"{unit_name(target.instance.name)} is {unit.get('state')}"
+        request: dict[str, Json] = {
+            "url": command.url,
+            "key_file": f"{KEYS}/{target.instance.name}" if target.instance.api_key else None,
+            "body": served_body(SERVED_PROMPT_TOKENS, self.smoke.generate_tokens),
+            "repetitions": self.smoke.repetitions,
+            "repeat_tokens": ALIKE_TOKENS,
+        }
+        served = served_from(self.bench.served(request, REQUEST_TIMEOUT_S))
+        if served.model_path and served.model_path not in target.paths:
+            return served, f"it serves {served.model_path}, not {target.paths[0]}; a restart is due"
+        return served, ""
+
+    @property
+    def _measures_bandwidth(self) -> bool:
+        known = self.profile is not None and self.profile.bandwidth_gb_s is not None
+        return self.backend == "cpu" or self.simulated is not None or not known
+
+    def _machine(self, *, again: bool) -> Machine | None:
+        halo = self.profile is not None and self.profile.gfx == "gfx1151" and self.simulated is None
+        if not self._measures_bandwidth and self.profile and self.profile.bandwidth_gb_s:
+            return Machine(self.profile.bandwidth_gb_s, measured=False, halo=halo)
+        kept, key = map_at(self.raw, "bandwidth"), self.raw.get("boot_key")
+        speed = kept.get("read_gb_s") if kept.get("boot_key") == key else None
+        if not isinstance(speed, int | float) or again:
+            speed = max(self._read_speed(), float(speed) if isinstance(speed, int | float) else 0.0)
+            self.raw["bandwidth"] = {"boot_key": key, "read_gb_s": speed}
+            if speed > 0:
+                self.bench.keep("bandwidth.json", self.raw["bandwidth"])
+        return Machine(float(speed), measured=True, halo=False) if speed > 0 else None
+
+    def _read_speed(self) -> float:
+        request: dict[str, Json] = {"program": "strixfleet-membw", "arguments": []}
+        done = self.bench.program({**request, "users": ["nobody"]}, MEMBW_TIMEOUT_S)
+        try:
+            return float(json.loads(str(done["stdout"]))["read_gb_s"])
+        except (ValueError, KeyError, TypeError):
+            self.notes.append("the memory's speed could not be measured: strixfleet-membw gave no answer")
+            return 0.0
+
+    def _yardstick(self, target: Target, last_good: LastGood, *, again: bool = False) -> Yardstick:
+        name = target.paths[0].rpartition("/")[2]
+        subject = Subject(str(self.raw.get("build")), name, self._size_bytes(target))
+        formula = self._formula(target, again=again)
+        # On a CPU other work moves the speed by more than a last good run may be missed by.
+        past = LastGood() if self._measures_bandwidth else last_good
+        return Yardstick(subject, formula, past, self.smoke.tolerance)
+
+    def _formula(self, target: Target, *, again: bool) -> Expectation | None:
+        try:
+            shape = shape_of(self.bench.header(list(target.paths), map_at(self.raw, "files")))
+            machine = self._machine(again=again)
+        except (GgufError, OSError) as problem:
+            self.notes.append(f"no expectation: {problem}")
+            return None
+        if machine is None:
+            return None
+        expectation = expect(shape, machine, self.backend)
+        return (
+            informed(expectation, shape, library().of(shape, self.backend)) if machine.halo else expectation
+        )

@@ -1,0 +1,67 @@
+"""The smoke benchmark of many hosts at once, alone or as the end of a provision."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from strixfleet.adapters.bench import Bench
+from strixfleet.adapters.fanout import fan_out
+from strixfleet.adapters.ssh import remote_for
+from strixfleet.commands.measure import HostBench
+from strixfleet.commands.session import Seen, with_extra
+from strixfleet.core.fleet import Fleet, Host
+from strixfleet.core.results import HostReport
+from strixfleet.errors import FleetError, worst
+
+
+def measure_host(host: Host, known_hosts: str, seen: Seen, *, everything: bool = False) -> HostReport:
+    """Measure one host over one connection."""
+    remote = remote_for(host, known_hosts)
+    try:
+        return HostBench(host, seen, Bench(host, remote)).measure(everything=everything)
+    finally:
+        remote.close()
+
+
+def measure_all(
+    fleet: Fleet, seen: Mapping[str, Seen | FleetError], *, forks: int, everything: bool = False
+) -> dict[str, HostReport]:
+    """Measure all hosts that answered; what fails is said in the host's row."""
+    good = {name: one for name, one in seen.items() if isinstance(one, Seen)}
+    hosts = [host for host in fleet.hosts if host.name in good]
+    found = fan_out(
+        hosts,
+        lambda host: measure_host(host, fleet.known_hosts, good[host.name], everything=everything),
+        forks=forks,
+    )
+    return {
+        name: HostReport(name, reachable=True, error=str(one), code=one.exit_code)
+        if isinstance(one, FleetError)
+        else one
+        for name, one in found.items()
+    }
+
+
+def smoke_reports(
+    fleet: Fleet,
+    seen: Mapping[str, Seen | FleetError],
+    reports: Mapping[str, HostReport],
+    *,
+    forks: int,
+) -> dict[str, HostReport]:
+    """Add the smoke benchmark to the rows of hosts whose change did not fail."""
+    fine = {name: one for name, one in seen.items() if reports[name].error is None}
+    measured = measure_all(fleet, fine, forks=forks)
+    return {name: _joined(report, measured.get(name)) for name, report in reports.items()}
+
+
+def _joined(report: HostReport, measured: HostReport | None) -> HostReport:
+    if measured is None:
+        return report
+    whole = replace(
+        report,
+        verdicts=measured.verdicts,
+        seconds=report.seconds + measured.seconds,
+        error=measured.error,
+        code=worst(report.code, measured.code),
+    )
+    return with_extra(whole, measured.extra)

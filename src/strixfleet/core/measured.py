@@ -1,0 +1,171 @@
+"""What was measured for one model on one host, and the verdicts that follow."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+from strixfleet.core.bench import BenchRow, spread, test_name, wrong_device
+from strixfleet.core.bench_state import HostMeasure, busy_remark, wrong_state
+from strixfleet.core.expectation import Expectation
+from strixfleet.core.fleet import Host
+from strixfleet.core.last_good import LastGood, Subject
+from strixfleet.core.model_store import stored_files
+from strixfleet.core.questions import Json
+from strixfleet.core.served import Served
+from strixfleet.core.settings_parts import Instance
+from strixfleet.core.verdict import BenchRun, Grade, Verdict, judge
+from strixfleet.errors import UsageError
+
+
+SERVED = "served "
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model to measure, and the instance that serves it, if one does."""
+
+    model: str
+    paths: tuple[str, ...]
+    instance: Instance | None
+
+    @property
+    def instance_name(self) -> str:
+        """Name the instance as verdicts do."""
+        return self.instance.name if self.instance else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that was seen while one target was measured; `problem` says why llama-bench gave nothing."""
+
+    target: Target
+    backend: str
+    amd: bool
+    state: HostMeasure
+    rows: tuple[BenchRow, ...] = ()
+    problem: str = ""
+    left_out: str = ""
+    served: Served | None = None
+    server_problem: str = ""
+
+    def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
+        """Give each test as the judge wants it."""
+        state = wrong_state(self.state)
+        if self.problem:
+            yield replace(self._run(test_name(0, generate_tokens, 0), ()), invalid_state=(self.problem,))
+        for row in self.rows:
+            wrong = wrong_device(row, self.backend, amd=self.amd)
+            run = self._run(row.test, row.samples_tps, row.device)
+            yield replace(run, wrong_device=wrong, invalid_state=state)
+        if self.target.instance is not None:
+            yield self._served_run(generate_tokens, state)
+
+    def _served_run(self, generate_tokens: int, state: tuple[str, ...]) -> BenchRun:
+        served = self.served or Served(error="was not asked")
+        test = SERVED + test_name(0, generate_tokens, 0)
+        device = self.rows[0].device if self.rows else "unknown"
+        run = self._run(test, served.decode_tps, device)
+        problem = self.server_problem or served.error
+        if problem is None and served.busy_slots:
+            problem = f"it answers {served.busy_slots} other requests"
+        if problem:
+            return replace(run, invalid_state=(f"the server: {problem}",))
+        return replace(run, wrong_output=served.wrong_output(), invalid_state=state)
+
+    def _run(self, test: str, samples: tuple[float, ...], device: str = "unknown") -> BenchRun:
+        name = self.target.instance_name
+        return BenchRun(name, self.target.model, self.backend, device, test, samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerated(Expectation):
+    """An expectation of which the operator lets a share be missing."""
+
+    tolerance: float = 0.0
+
+    @property
+    def floor_tps(self) -> float:
+        """Give the speed below which a run is slow."""
+        return self.expected_tps * (1 - self.tolerance)
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What runs are held against: the formula for decoding, what was reached before, what may be missing."""
+
+    subject: Subject
+    formula: Expectation | None
+    last_good: LastGood
+    tolerance: float | None = None
+
+    def expectation(self, test: str) -> Expectation | None:
+        """Give the expectation for one test; prefill has none but its past."""
+        decodes = test.removeprefix(SERVED).startswith("tg")
+        found = self.last_good.expectation(self.subject, test, self.formula if decodes else None)
+        if found is None or self.tolerance is None:
+            return found
+        fields = (found.expected_tps, found.ceiling_tps, found.basis, found.reason, found.notes)
+        return Tolerated(*fields, tolerance=self.tolerance)
+
+
+def targets_of(host: Host, *, everything: bool = False) -> tuple[Target, ...]:
+    """Choose what is measured: `smoke_bench.model`, else the first instance's model; or all instances'."""
+    settings = host.settings
+    models = {model.name: tuple(file.path for file in stored_files(model)) for model in settings.llama_models}
+    found = [Target(one.model, models[one.model], one) for one in settings.llama_server_instances]
+    if everything:
+        return tuple(found)
+    wanted = settings.smoke_bench.model
+    if wanted is None:
+        return tuple(found[:1])
+    serving = next((target for target in found if target.model == wanted), None)
+    if serving is None and wanted not in models:
+        raise UsageError(f"smoke_bench.model {wanted!r} is not in llama_models", where=host.name)
+    return (serving or Target(wanted, models[wanted], None),)
+
+
+def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) -> tuple[Verdict, ...]:
+    """
+    Judge all runs of one target.
+
+    Other work on the CPU before a run excuses a slow one: then the state was wrong, not the host.
+    """
+    busy = busy_remark(evidence.state) if evidence.backend == "cpu" else ""
+    found = []
+    for run in evidence.runs(generate_tokens):
+        expectation = yardstick.expectation(run.test)
+        verdict = judge(run, expectation)
+        if busy and verdict.grade in {Grade.SLOW, Grade.UNSTABLE}:
+            verdict = judge(replace(run, invalid_state=(busy,)), expectation)
+        found.append(verdict)
+    return tuple(found)
+
+
+def runs_json(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) -> list[Json]:
+    """Give the samples behind the verdicts."""
+    rows: list[Json] = []
+    for run in evidence.runs(generate_tokens):
+        if run.samples_tps:
+            expectation = yardstick.expectation(run.test)
+            rows.append(
+                {
+                    "instance": run.instance,
+                    "model": run.model,
+                    "test": run.test,
+                    "samples_tps": [round(sample, 3) for sample in run.samples_tps],
+                    "spread": round(spread(run.samples_tps), 4),
+                    "basis": expectation.basis.value if expectation else None,
+                    "expectation": expectation.reason if expectation else None,
+                }
+            )
+    return rows
+
+
+def latency_json(served: Served | None) -> Mapping[str, Json]:
+    """Give the time to the first token."""
+    if served is None or not served.runs:
+        return {}
+    return {
+        "first_token_s": round(median(run.first_token_s for run in served.runs), 4),
+        "prompt_tokens": served.runs[0].prompt_tokens,
+    }
