@@ -24,6 +24,7 @@ _BLOCK = re.compile(r"^blk\.(\d{1,5})\.(.+)$")
 _ROUTED = re.compile(r"_(ch)?exps\.|^blk\.\d+\.ffn_(gate|up|down)\.\d+\.")
 _LOOKED_UP = re.compile(r"^(token_embd|per_layer_token_embd|position_embd|token_types)\.weight$")
 _ELSEWHERE = re.compile(r"^(enc|v|mm|a|mtp|cls)\.")  # encoders, projectors, prediction heads
+_NARROW = 16  # a matrix is wider than this in both directions; convolutions of four taps count as vectors
 SIXTEEN_BIT = frozenset({"F16", "BF16", "F32"})
 
 
@@ -34,7 +35,6 @@ class Read:
     type_name: str
     routed: bool
     size_bytes: int
-    tensors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ class ModelShape:
     weights_bytes: int
     parameters: int
     reads: tuple[Read, ...]
+    operations: float  # that a token makes the GPU start: matrices, and half for each norm
     kv: tuple[KvLayer, ...]
+    latent_kv: bool
     state_bytes: int
     vocabulary: int
     width: int
@@ -94,7 +96,12 @@ def shape_of(header: GgufHeader) -> ModelShape:
     tied = not any(tensor.name == "output.weight" for tensor in header.tensors)
     experts, used = _experts(hyper, header.tensors)
     recurrent = sum(is_recurrent(names) for names in running)
-    reads = _reads(_running_tensors(header.tensors, predicting, tied=tied), used)
+    work = [
+        (tensor, share)
+        for tensor in _running_tensors(header.tensors, predicting, tied=tied)
+        if (share := _share(tensor, (experts, used)))
+    ]
+    reads = _reads(work)
     if not reads:
         raise GgufError("the header lists no tensor that a token would read", where=header.files[0])
     return ModelShape(
@@ -102,7 +109,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
         architecture=hyper.architecture,
         layers=len(running),
         prediction_layers=len(predicting),
-        moe_layers=sum(any(_ROUTED.search(f"blk.0.{name}") for name in names) for names in running),
+        moe_layers=sum(any(is_routed(f"blk.0.{name}") for name in names) for names in running),
         recurrent_layers=recurrent,
         experts=experts,
         experts_used=used,
@@ -111,11 +118,18 @@ def shape_of(header: GgufHeader) -> ModelShape:
         weights_bytes=sum(tensor.size_bytes for tensor in header.tensors),
         parameters=sum(prod(tensor.shape) for tensor in header.tensors),
         reads=reads,
+        operations=sum(_operations(tensor, share) for tensor, share in work),
         kv=kv_layers(hyper, running),
+        latent_kv=hyper.number("attention.key_length_mla", 0) > 0,
         state_bytes=recurrent * state_bytes_per_layer(hyper),
         vocabulary=hyper.vocabulary(_head_rows(header.tensors)),
         width=hyper.number("embedding_length", 0),
     )
+
+
+def is_routed(name: str) -> bool:
+    """Tell a tensor that experts are chosen from, by its name; shared experts and routers are none."""
+    return bool(_ROUTED.search(name))
 
 
 def _blocks(tensors: Iterable[TensorInfo], layers: int) -> tuple[dict[int, set[str]], set[int]]:
@@ -157,22 +171,35 @@ def _experts(hyper: Hyperparameters, tensors: Iterable[TensorInfo]) -> tuple[int
     return experts, used if experts else 0
 
 
-def _reads(tensors: Iterable[TensorInfo], used: int) -> tuple[Read, ...]:
-    totals: dict[tuple[str, bool], tuple[Fraction, int]] = {}
-    singles: dict[str, int] = defaultdict(int)
-    kept = list(tensors)
-    for tensor in kept:
-        if _ROUTED.search(tensor.name) and "exps." not in tensor.name:  # old files: one tensor per expert
-            singles[re.sub(r"\.\d+\.(\w+)$", r".\1", tensor.name)] += 1
-    for tensor in kept:
-        routed = bool(_ROUTED.search(tensor.name))
-        share = Fraction(1)
-        if routed:
-            stack = singles.get(re.sub(r"\.\d+\.(\w+)$", r".\1", tensor.name)) or tensor.shape[-1]
-            share = Fraction(min(used, stack), stack)
-        size, count = totals.get((tensor.type_name, routed), (Fraction(0), 0))
-        totals[tensor.type_name, routed] = (size + share * tensor.size_bytes, count + 1)
-    return tuple(Read(*key, round(size), count) for key, (size, count) in sorted(totals.items()) if size)
+def _share(tensor: TensorInfo, experts: tuple[int, int]) -> Fraction:
+    """Say which part of a tensor one token reads."""
+    count, used = experts
+    if not is_routed(tensor.name):
+        return Fraction(1)
+    if "exps." in tensor.name:
+        count = tensor.shape[-1]
+    return Fraction(min(used, count), count) if count else Fraction(0)
+
+
+def _operations(tensor: TensorInfo, share: Fraction) -> float:
+    """Count what a tensor makes the GPU start: a matrix one, a vector half, a bias (fused) nothing."""
+    if tensor.name.endswith(".bias"):
+        return 0.0
+    if (
+        not tensor.name.endswith(".weight")
+        or "norm" in tensor.name
+        or min((*tensor.shape, 1, 1)[:2]) < _NARROW
+    ):
+        return 0.5
+    return 1.0 if "exps." in tensor.name else float(share)
+
+
+def _reads(work: Iterable[tuple[TensorInfo, Fraction]]) -> tuple[Read, ...]:
+    totals: dict[tuple[str, bool], Fraction] = defaultdict(Fraction)
+    for tensor, share in work:
+        routed = is_routed(tensor.name) and not tensor.name.endswith(".bias")
+        totals[tensor.type_name, routed] += share * tensor.size_bytes
+    return tuple(Read(*key, round(size)) for key, size in sorted(totals.items()) if size)
 
 
 def _head_rows(tensors: Iterable[TensorInfo]) -> int:

@@ -1,0 +1,139 @@
+"""
+Which type llama.cpp's quantiser gives each tensor of a model, by the label of the file.
+
+Source: `llama_tensor_get_type` in llama.cpp (without importance matrix). Labels that start with UD- are
+Unsloth's and follow no published rule: theirs is approximated, see `dynamic`.
+"""
+
+from math import prod
+from typing import NamedTuple
+
+from model_catalogue import Model
+
+
+BITS = {
+    "F32": 32.0,
+    "F16": 16.0,
+    "BF16": 16.0,
+    "Q8_0": 8.5,
+    "Q6_K": 6.5625,
+    "Q5_K": 5.5,
+    "Q5_0": 5.5,
+    "Q5_1": 6.0,
+    "Q4_K": 4.5,
+    "Q4_0": 4.5,
+    "Q4_1": 5.0,
+    "IQ4_NL": 4.5,
+    "MXFP4": 4.25,
+    "Q3_K": 3.4375,
+    "Q2_K": 2.625,
+    "IQ2_XXS": 2.0625,
+    "IQ3_XXS": 3.0625,
+}
+_FALLBACK = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+_BASE = {
+    "Q8_0": "Q8_0",
+    "Q8_K_XL": "Q8_0",
+    "Q6_K": "Q6_K",
+    "Q6_K_L": "Q6_K",
+    "Q6_K_XL": "Q6_K",
+    "Q5_K_M": "Q5_K",
+    "Q5_K_XL": "Q5_K",
+    "Q4_K_M": "Q4_K",
+    "Q4_K": "Q4_K",
+    "Q4_K_S": "Q4_K",
+    "Q4_K_XL": "Q4_K",
+    "Q4_0": "Q4_0",
+    "Q3_K_M": "Q3_K",
+    "Q3_K_S": "Q3_K",
+    "Q3_K_XL": "Q3_K",
+    "IQ2_XXS": "IQ2_XXS",
+    "IQ3_XXS": "IQ3_XXS",
+    "BF16": "BF16",
+    "F16": "F16",
+    "MXFP4": "MXFP4",
+    "MXFP4_MOE": "MXFP4",
+}
+
+
+class Typed(NamedTuple):
+    """A tensor with the type that a quantiser chose for it."""
+
+    name: str
+    shape: tuple[int, ...]
+    type_name: str
+
+    @property
+    def size_bytes(self) -> float:
+        return prod(self.shape) * BITS[self.type_name] / 8
+
+
+def typed_tensors(model: Model, label: str) -> list[Typed]:
+    """Give every tensor its type."""
+    return [
+        Typed(name, shape, _type(model, label.removeprefix("UD-"), name, shape))
+        for name, shape in model.tensors()
+    ]
+
+
+def _type(model: Model, label: str, name: str, shape: tuple[int, ...]) -> str:
+    if (
+        len(shape) == 1
+        or "norm" in name
+        or "ffn_gate_inp" in name
+        or "ssm_conv1d" in name
+        or name.endswith((".bias", "ssm_a", "ssm_d"))
+    ):
+        return "F32"
+    kind = _wanted(model, label, name)
+    if kind.endswith("_K") and shape[0] % 256:
+        kind = _FALLBACK[kind]
+    return kind
+
+
+def _more_bits(index: int, layers: int) -> bool:
+    return index < layers // 8 or index >= 7 * layers // 8 or (index - layers // 8) % 3 == 2
+
+
+def _wanted(model: Model, label: str, name: str) -> str:
+    base = _BASE[label]
+    if label in ("BF16", "F16", "Q8_0", "Q8_K_XL", "MXFP4", "MXFP4_MOE"):
+        if label == "Q8_K_XL":
+            return "Q8_0" if "exps" in name or not model.experts else "BF16"
+        if label == "F16" and model.arch == "gpt-oss" and "exps" in name:
+            return "MXFP4"
+        if base == "MXFP4" and "exps" not in name:
+            return "Q8_0"
+        return base
+    head = "token_embd" if model.tied else "output.weight"
+    if name.startswith(head):
+        return "Q8_0" if label in ("Q6_K_L",) else "Q6_K"
+    if name.startswith("token_embd"):
+        return base
+    return _layered(model, label, name)
+
+
+def _layered(model: Model, label: str, name: str) -> str:
+    base = _BASE[label]
+    index = int(name.split(".")[1])
+    more = _more_bits(index, model.layers)
+    medium = label.endswith(("_M", "_XL", "Q4_K"))
+    if "attn_v." in name or "attn_v_b" in name:
+        if label == "Q3_K_M":
+            return "Q5_K" if index < 2 else "Q4_K"
+        if medium and base in ("Q4_K", "Q5_K") and more:
+            return "Q6_K"
+        if model.layers == 80 and base in ("Q3_K", "Q4_K"):
+            return "Q5_K"
+    if "attn_qkv" in name and medium:
+        return {"Q3_K": "Q4_K", "Q4_K": "Q5_K", "Q5_K": "Q6_K"}.get(base, base)
+    if "ffn_down" in name:
+        if label == "Q3_K_M":
+            return "Q5_K" if index < model.layers // 16 else "Q4_K"
+        if label == "Q4_K_S":
+            return "Q5_K" if index < model.layers // 8 else base
+        if medium and base in ("Q4_K", "Q5_K") and more:
+            return "Q6_K"
+    if "attn_output" in name and label == "Q3_K_M":
+        return "Q4_K"
+    return base

@@ -1,0 +1,189 @@
+"""`strixfleet predict`: from a GGUF header alone, does it fit and how fast will it be."""
+
+import json
+import textwrap
+from dataclasses import dataclass
+from math import isinf
+from pathlib import Path
+from typing import Any
+
+import click
+
+from strixfleet.core.hardware import GIB, PROFILES
+from strixfleet.core.prediction import Prediction, Setting
+from strixfleet.errors import ExitCode, UsageError
+
+
+_TYPICAL_POINT_GB_S, _TYPICAL_POINT_GIB = 89.6, 64  # two DDR5-5600 SO-DIMMs
+_WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What the flags say instead of the profile."""
+
+    bandwidth_gb_s: float | None
+    memory_gib: float | None
+    gtt_gib: float | None
+    carve_out_gib: float
+
+
+@click.command()
+@click.argument("model", metavar="MODEL.gguf", type=click.Path(path_type=Path))
+@click.option("--profile", required=True, type=click.Choice(list(PROFILES)), help="Hardware profile.")
+@click.option(
+    "--backend",
+    required=True,
+    type=click.Choice(["vulkan", "rocm", "cpu", "vulkan_radv", "vulkan_amdvlk"]),
+    help="vulkan means Mesa's RADV.",
+)
+@click.option(
+    "--context", default=4096, show_default=True, type=click.IntRange(1, 2**24), help="Sizes the cache."
+)
+@click.option("--depth", default=0, show_default=True, type=click.IntRange(0, 2**24), help="Tokens before.")
+@click.option("--bandwidth", type=click.FloatRange(1, 10_000), metavar="GB/S", help="Memory, theoretical.")
+@click.option("--memory", type=click.FloatRange(1, 4096), metavar="GIB", help="Installed memory.")
+@click.option("--gtt", type=click.FloatRange(0, 4096), metavar="GIB", help="What the GPU may address.")
+@click.option(
+    "--carve-out", default=0.0, type=click.FloatRange(0, 4096), metavar="GIB", help="Firmware's split."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results to FILE.")
+def predict(
+    model: Path,
+    profile: str,
+    backend: str,
+    context: int,
+    depth: int,
+    *,
+    as_json: bool,
+    output: Path | None,
+    **memory: float | None,
+) -> ExitCode:
+    """
+    Say from the header of MODEL.gguf whether it fits, and how fast it will be.
+
+    No host is needed and no tensor data is read. The speed is what llama-bench's tg128 would show; floor is
+    where `bench` calls a host slow, ceiling what no host can exceed.
+    """
+    from strixfleet.adapters.gguf_header import read_header
+    from strixfleet.adapters.reference_data import library
+    from strixfleet.core import prediction
+    from strixfleet.core.model_shape import shape_of
+
+    given = _Memory(memory["bandwidth"], memory["memory"], memory["gtt"], memory["carve_out"] or 0.0)
+    setting, assumed = _setting(profile, backend, given, (context, depth))
+    header = read_header(model)
+    found = prediction.predict(shape_of(header), setting, library())
+    warnings = [*assumed, *found.decode.notes]
+    if header.missing_bytes:
+        lacking = f"{header.missing_bytes / GIB:.1f} GiB"
+        warnings.append(f"the file lacks {lacking} of its data: a bare header or a broken download")
+    document = _document(
+        found, {"profile": profile, "backend": backend, "context": context, "depth": depth}, warnings
+    )
+    text = json.dumps(document, indent=2) if as_json else _in_words(found, setting, profile, warnings)
+    if output:
+        _write(output, text)
+    else:
+        click.echo(text)
+    return ExitCode.OK
+
+
+def _setting(
+    profile: str, backend: str, given: _Memory, tokens: tuple[int, int]
+) -> tuple[Setting, list[str]]:
+    """Fill in from the profile what no flag says; list what had to be assumed."""
+    from strixfleet.core.roofline import Machine
+    from strixfleet.core.roofline_costs import HALO_GB_S
+
+    known, assumed = PROFILES[profile], []
+    bandwidth = given.bandwidth_gb_s or known.bandwidth_gb_s
+    memory = given.memory_gib or known.memory_gib
+    if profile == "strix-point" and not (bandwidth and memory):
+        bandwidth, memory = bandwidth or _TYPICAL_POINT_GB_S, memory or _TYPICAL_POINT_GIB
+        assumed.append(
+            f"{bandwidth:g} GB/s and {memory:g} GiB are assumed: hosts differ; give --bandwidth and --memory"
+        )
+    if not (bandwidth and memory):
+        raise UsageError(f"profile {profile} has no size of its own", hint="give --bandwidth and --memory")
+    halo = known.bandwidth_gb_s == HALO_GB_S
+    left = memory - known.reserve_gib
+    gtt = given.gtt_gib if given.gtt_gib is not None else known.gtt_gib or max(memory - 8, memory / 2)
+    reachable = min(gtt + given.carve_out_gib, left)
+    return Setting(
+        machine=Machine(bandwidth, measured=profile == "sandbox", halo=halo),
+        backend=backend,
+        available_bytes=round((left if backend == "cpu" else reachable) * GIB),
+        system_bytes=round(left * GIB),
+        context=tokens[0],
+        depth=tokens[1],
+    ), assumed
+
+
+def _document(found: Prediction, asked: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    shape, memory, decode = found.shape, found.memory, found.decode
+    return {
+        "schema": "strixfleet/predict/1",
+        "exit_code": int(ExitCode.OK),
+        **asked,
+        "model": {
+            "name": shape.name,
+            "architecture": shape.architecture,
+            "layers": shape.layers,
+            "size_bytes": shape.size_bytes,
+            "bytes_read_per_token": shape.bytes_read_per_token,
+            "experts": shape.experts,
+            "experts_used": shape.experts_used,
+            "moe_layers": shape.moe_layers,
+            "recurrent_layers": shape.recurrent_layers,
+            "prediction_layers": shape.prediction_layers,
+            "parameters": shape.parameters,
+        },
+        "memory": {
+            "weights_bytes": memory.weights_bytes,
+            "kv_bytes": memory.kv_bytes,
+            "overhead_bytes": memory.overhead_bytes,
+            "available_bytes": memory.available_bytes,
+            "fits": memory.fits,
+            "layers_on_gpu": memory.layers_on_gpu,
+        },
+        "decode": {
+            "expected_tps": decode.expected_tps,
+            "floor_tps": decode.floor_tps,
+            "ceiling_tps": None if isinf(decode.ceiling_tps) else decode.ceiling_tps,
+            "basis": str(decode.basis),
+        },
+        "reason": found.reason,
+        "notes": warnings,
+    }
+
+
+def _in_words(found: Prediction, setting: Setting, profile: str, warnings: list[str]) -> str:
+    shape, decode = found.shape, found.decode
+    experts = f", {shape.experts_used} of {shape.experts} experts" if shape.experts else ""
+    lines = [
+        ("model", f"{shape.name} ({shape.architecture}, {shape.layers} layers{experts})"),
+        ("size", f"{shape.size_bytes / GIB:.2f} GiB, mostly {shape.main_type}"),
+        ("on", f"{profile}, {setting.backend}, context {setting.context}"),
+        ("memory", found.memory.in_words()),
+        ("decode", f"{decode.expected_tps:.2f} t/s expected ({decode.basis})"),
+        ("", f"{decode.floor_tps:.2f} t/s is the floor: below it `bench` says slow"),
+    ]
+    if not isinf(decode.ceiling_tps):
+        lines.append(("", f"{decode.ceiling_tps:.2f} t/s is the ceiling: above it a figure is wrong"))
+    lines.append(("because", decode.reason))
+    lines += [("note", warning) for warning in warnings]
+    return "\n".join(_row(label, text) for label, text in lines)
+
+
+def _row(label: str, text: str) -> str:
+    indent = " " * 9
+    return textwrap.fill(text, _WIDTH, initial_indent=f"{label:<9}", subsequent_indent=indent)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
