@@ -1,4 +1,4 @@
-"""Broken inventories: each folder in cases/ holds one and, in expected.txt, every line that is said about it."""
+"""Broken inventories: each folder in cases/ holds one and, in expected.txt, all that is said about it."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strixfleet.adapters.inventory import InventoryRequest, examine, load
-from strixfleet.errors import ExitCode, FleetError, InventoryError
+from strixfleet.errors import InventoryError, UsageError
 
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
@@ -16,8 +16,7 @@ MISTAKE = re.compile(r"(warning: )?[\w./]+\.(yml|ini):[0-9]+: .+; hint: .+")
 def lines_of(folder: Path) -> list[str]:
     try:
         loaded = examine(InventoryRequest((".",)))
-    except FleetError as error:
-        assert error.exit_code == ExitCode.USAGE
+    except UsageError as error:
         return [str(error)]
     assert loaded.fleet is None, f"{folder.name} was accepted"
     return [f"{'warning: ' if mistake.warning else ''}{mistake}" for mistake in loaded.mistakes]
