@@ -11,7 +11,6 @@ from strixfleet.core.model_store import STORE, UNVERIFIED, StoredFile, catalogue
 from strixfleet.core.questions import Answers, Json, Question, Verb
 
 
-ACCOUNT = "strixfleet"
 OWNED = {"mode": "0644", "owner": "root", "group": "root"}
 OWNED_FOLDER = {"mode": "0755", "owner": "root", "group": "root"}
 
@@ -28,8 +27,7 @@ class LlamaModels:
 
     @classmethod
     def questions(cls, host: Host) -> Iterator[Question]:
-        """Ask for the servers' account, identity and stamp of each file, and the folders."""
-        yield Question(Verb.USER, ACCOUNT)
+        """Ask for identity and stamp of each file, and for the folders."""
         files = _files(host)
         for file in files:
             yield from file.questions()
@@ -48,8 +46,7 @@ class LlamaModels:
         )
 
     def items(self) -> Iterator[Item]:
-        """Want the account without a shell, each folder ours alone, each file verified."""
-        yield Item(f"{self.name}:account", {"name": ACCOUNT, "shell": "/usr/sbin/nologin"})
+        """Want each folder ours alone and each file verified."""
         for folder in _folders(self.files):
             yield Item(f"{self.name}:{folder}", dict(OWNED_FOLDER))
         for file in self.files:
@@ -61,11 +58,6 @@ class LlamaModels:
 
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Hold the stamps against the files."""
-        account = answers[Question(Verb.USER, ACCOUNT)]
-        have: Json = None
-        if isinstance(account.value, dict):
-            have = {"name": ACCOUNT, "shell": account.value.get("shell")}
-        yield Observed(f"{self.name}:account", have, account.error)
         for folder in _folders(self.files):
             answer = answers[Question(Verb.STAT, folder)]
             have = answer.value
@@ -78,7 +70,6 @@ class LlamaModels:
     def role_vars(self) -> dict[str, Json]:
         """Give the role its files and how to fetch them."""
         return {
-            "llama_models_account": ACCOUNT,
             "llama_models_files": [file.role_var() for file in self.files],
             "llama_models_http_allowed": self.http_allowed,
             "llama_models_secret": self.secret,

@@ -1,84 +1,100 @@
-"""What a running llama-server was told, so that the benchmark runs with the same settings."""
+"""
+How a llama-server is started on a given host.
 
-from collections.abc import Mapping
+What releases spell differently goes into the environment: llama-server ignores variables that it does not
+know, but refuses unknown options. `--no-mmap` became `--load-mode none` (LLAMA_ARG_LOAD_MODE) in 2026; older
+releases read LLAMA_ARG_NO_MMAP.
+"""
+
 from dataclasses import dataclass
-from types import MappingProxyType
 
+from strixfleet.core.facts import Facts
 from strixfleet.core.settings_parts import Instance
 
 
-LOOPBACK = "127.0.0.1"
-DEFAULT_PORT = 8080
-# llama-bench's option: the server's options and variables of the same meaning
-_SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "-t": ("--threads", "-t", "LLAMA_ARG_THREADS"),
-        "-ngl": ("--gpu-layers", "--n-gpu-layers", "-ngl", "LLAMA_ARG_N_GPU_LAYERS"),
-        "-fa": ("--flash-attn", "-fa", "LLAMA_ARG_FLASH_ATTN"),
-        "-b": ("--batch-size", "-b", "LLAMA_ARG_BATCH"),
-        "-ub": ("--ubatch-size", "-ub", "LLAMA_ARG_UBATCH"),
-        "-ctk": ("--cache-type-k", "-ctk", "LLAMA_ARG_CACHE_TYPE_K"),
-        "-ctv": ("--cache-type-v", "-ctv", "LLAMA_ARG_CACHE_TYPE_V"),
-        "-dev": ("--device", "-dev", "LLAMA_ARG_DEVICE"),
-        "-ncmoe": ("--n-cpu-moe", "-ncmoe", "LLAMA_ARG_N_CPU_MOE"),
-        "-lm": ("--load-mode", "-lm", "LLAMA_ARG_LOAD_MODE"),
-    }
-)
-_DEFAULTS = frozenset({("-ngl", "auto"), ("-fa", "auto"), ("-t", "-1"), ("-lm", "auto")})
-_ALL_LAYERS = "999"
+SERVER = "/opt/strixfleet/llama.cpp/current/bin/llama-server"
+CREDENTIAL = "api-key"
+ICD = "/usr/share/vulkan/icd.d"
+ANY_OF_DEVICE = {"vulkan": "Vulkan0", "rocm": "ROCm0"}
 
 
 @dataclass(frozen=True, slots=True)
-class ServerCommand:
-    """Options and variables of one server; options win."""
+class Listening:
+    """Where an instance answers: the addresses it binds, and the one that the host itself asks."""
 
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
-
-    @classmethod
-    def of_instance(cls, instance: Instance) -> "ServerCommand":
-        """Take what the inventory says, where the server does not run."""
-        words: list[str] = []
-        for name, value in instance.arguments.items():
-            words += [f"--{name}"] if value is None else [f"--{name}", value]
-        return cls((*words, "--port", str(instance.port)), instance.environment)
-
-    def value(self, *names: str) -> str | None:
-        """Give the value of the first of these options or variables that is set."""
-        for name in names:
-            if name in self.argv[:-1]:
-                return self.argv[len(self.argv) - 1 - self.argv[::-1].index(name) + 1]
-            if name in self.environment:
-                return self.environment[name]
-        return None
+    addresses: tuple[str, ...]
+    port: int
 
     @property
     def url(self) -> str:
-        """Give an address of the server that can be reached on its host."""
-        hosts = (self.value("--host", "LLAMA_ARG_HOST") or LOOPBACK).split(",")
-        named = [host for host in hosts if not host.endswith(".sock")]
-        host = named[0] if named and named[0] not in {"0.0.0.0", "::"} else LOOPBACK  # noqa: S104 - compared only
-        port = self.value("--port", "LLAMA_ARG_PORT") or DEFAULT_PORT
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        """Give the base address for questions from the host itself."""
+        first = self.addresses[0]
+        return f"http://{_bracketed(first)}:{self.port}"
 
     @property
-    def key_file(self) -> str | None:
-        """Give the file that holds the keys of callers."""
-        return self.value("--api-key-file", "LLAMA_ARG_API_KEY_FILE")
+    def bound(self) -> tuple[str, ...]:
+        """Give `address:port` as `ss` shows it."""
+        return tuple(f"{_bracketed(address)}:{self.port}" for address in self.addresses)
 
-    @property
-    def model_path(self) -> str | None:
-        """Give the first file of the model."""
-        return self.value("--model", "-m", "LLAMA_ARG_MODEL")
 
-    def bench_options(self) -> list[str]:
-        """Give llama-bench what the server was told, in its own words; what is automatic stays so."""
-        words: list[str] = []
-        for option, names in _SHARED.items():
-            value = self.value(*names)
-            if value is None or (option, value) in _DEFAULTS:
-                continue
-            if option == "-ngl" and value == "all":
-                value = _ALL_LAYERS
-            words += [option, value.replace(",", "/") if option == "-dev" else value]
-        return words
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def listening(instance: Instance, tailnet_address: str | None = None) -> Listening:
+    """Settle the addresses; `tailnet` is loopback too, and that alone while there is no tailnet address."""
+    if instance.host == "tailnet":
+        more = (tailnet_address,) if tailnet_address else ()
+        return Listening(("127.0.0.1", *more), instance.port)
+    return Listening(("127.0.0.1" if instance.host == "localhost" else instance.host,), instance.port)
+
+
+def threads(wish: str | None, backend: str, facts: Facts) -> str | None:
+    """Give the thread count: never above the physical cores, which is also the default of a CPU backend."""
+    cores = facts.physical_cores
+    if wish is None:
+        return str(cores) if backend == "cpu" and cores else None
+    return str(min(int(wish), cores)) if cores and wish.isdigit() else wish
+
+
+def command(instance: Instance, backend: str, facts: Facts, where: Listening) -> dict[str, str | None]:
+    """Give the options of one instance, less model and keys, the inventory's own last and strongest."""
+    options: dict[str, str | None] = {
+        "alias": instance.model,
+        "host": ",".join(where.addresses),
+        "port": str(where.port),
+        "ctx-size": str(instance.context_size),
+        "metrics": None,
+        "no-slots": None,  # /slots shows the prompts of all callers
+    }
+    if backend in ANY_OF_DEVICE:
+        options |= {
+            "n-gpu-layers": "999",
+            "device": ANY_OF_DEVICE[backend],
+        }  # no device: fails, never the CPU
+    count = threads(instance.arguments.get("threads"), backend, facts)
+    options |= instance.arguments | ({"threads": count} if count else {})
+    if "slots" in options:
+        del options["no-slots"]
+    return options
+
+
+def environment(instance: Instance, backend: str, facts: Facts) -> dict[str, str]:
+    """Give the environment of one instance, the inventory's own strongest."""
+    found = {"LLAMA_ARG_CORS_ORIGINS": "localhost"}
+    if backend == "vulkan" and facts.simulated:  # no GPU there: Mesa's llvmpipe, which has to be named
+        found["VK_DRIVER_FILES"] = f"{ICD}/lvp_icd.x86_64.json:{ICD}/lvp_icd.json"
+        found["GGML_VK_VISIBLE_DEVICES"] = "0"
+    elif backend == "vulkan":
+        found["AMD_VULKAN_ICD"] = "RADV"
+        found["VK_DRIVER_FILES"] = f"{ICD}/radeon_icd.x86_64.json:{ICD}/radeon_icd.json"
+    if backend != "cpu":
+        found["LLAMA_ARG_FIT"] = "off"  # fitting misjudges unified memory: strix-halo-facts 4.1
+    if backend == "rocm":
+        found |= {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
+    return found | instance.environment
+
+
+def may_write_and_execute(backend: str, *, simulated: bool) -> bool:
+    """Tell whether memory may be writable and executable: llvmpipe compiles for the CPU, ROCm may as well."""
+    return backend == "rocm" or (backend == "vulkan" and simulated)

@@ -1,0 +1,270 @@
+#!/usr/bin/python
+"""Bring one llama-server unit to its configuration, by what the running process shows."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.strixfleet.fleet.plugins.module_utils.server_process import (
+    changed_after,
+    running,
+    started_at,
+)
+from ansible_collections.strixfleet.fleet.plugins.module_utils.server_talk import Server
+
+
+DOCUMENTATION = """
+module: llama_instance
+short_description: Bring one llama-server unit to its configuration
+description:
+  - Compares the running process (its program, the digest in its environment, the age of the files that it
+    read) with what is wanted, and restarts only where they differ. So no restart is lost with a killed run.
+  - After a start waits for C(/health) and has one token generated. A failure tells the journal's last lines.
+author: The strixfleet developers
+options:
+  name:
+    description: Name of the instance.
+    type: str
+    required: true
+  state:
+    description: V(absent) stops and disables the unit and removes our drop-in.
+    type: str
+    choices: [present, absent]
+    default: present
+  config:
+    description: Digest that the process has to carry as STRIXFLEET_CONFIG.
+    type: str
+  url:
+    description: Base address of the server.
+    type: str
+  key_file:
+    description: File with its API key; empty for none.
+    type: str
+    default: ""
+  models:
+    description: Files that it reads when it starts.
+    type: list
+    elements: path
+    default: []
+  probe:
+    description: What it is asked after a start.
+    type: str
+    choices: [completion, embedding, health]
+    default: completion
+  program:
+    description: The program of the current build.
+    type: path
+    default: /opt/strixfleet/llama.cpp/current/bin/llama-server
+  drain_s:
+    description: How long to wait for running requests before a restart.
+    type: int
+    default: 30
+  load_s:
+    description: How long to wait for health; the time to read the models at 50 MB/s is added.
+    type: int
+    default: 120
+"""
+
+EXAMPLES = """
+- name: Serve
+  strixfleet.fleet.llama_instance:
+    name: chat
+    config: "{{ digest }}"
+    url: http://127.0.0.1:8080
+"""
+
+RETURN = """
+reasons:
+  description: Why the unit was touched.
+  type: list
+  elements: str
+  returned: success
+seconds:
+  description: From the restart to the first token.
+  type: float
+  returned: when restarted
+"""
+
+SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "config": {"type": "str"},
+    "url": {"type": "str"},
+    "key_file": {"type": "str", "default": "", "no_log": False},
+    "models": {"type": "list", "elements": "path", "default": []},
+    "probe": {"type": "str", "choices": ["completion", "embedding", "health"], "default": "completion"},
+    "program": {"type": "path", "default": "/opt/strixfleet/llama.cpp/current/bin/llama-server"},
+    "drain_s": {"type": "int", "default": 30},
+    "load_s": {"type": "int", "default": 120},
+}
+UNITS = "/etc/systemd/system"
+PROPERTIES = "ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result"
+READ_BYTES_PER_S = 50_000_000
+RESTARTS_MAX = 3
+RUNNING = frozenset({"active", "activating", "reloading", "deactivating"})
+
+
+class InstanceError(Exception):
+    """The unit did not come to what was wanted."""
+
+
+class Instance:
+    """One unit on this host."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.wanted = module.params
+        self.unit = f"llama-server@{self.wanted['name']}.service"
+        self.drop_ins = f"{UNITS}/{self.unit}.d"
+
+    def systemctl(self, *words: str) -> str:
+        """Run systemctl."""
+        code, out, err = self.module.run_command(["systemctl", *words])
+        if code != 0:
+            problem = err.strip() or out.strip()
+            raise InstanceError(f"systemctl {' '.join(words)}: {problem}{self.journal()}")
+        return str(out)
+
+    def journal(self) -> str:
+        """Give the last lines of the unit's log, for a message."""
+        argv = ["journalctl", "--unit", self.unit, "--lines", "30", "--no-pager", "--output", "cat"]
+        _code, out, _err = self.module.run_command(argv)
+        return f"\nlast lines of {self.unit}:\n{out.strip()}" if out.strip() else ""
+
+    def show(self) -> dict[str, str]:
+        """Ask systemd about the unit."""
+        text = self.systemctl("show", f"--property={PROPERTIES}", "--", self.unit)
+        return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+    def state(self, shown: dict[str, str]) -> dict[str, str]:
+        """Give what a diff shows: how the unit stands and what its process runs."""
+        process = running(shown.get("MainPID", "0"))
+        return {
+            "active": shown.get("ActiveState", ""),
+            "enabled": shown.get("UnitFileState", "") or "disabled",
+            "config": process.get("config", ""),
+            "program": process.get("program", ""),
+        }
+
+    def reasons(self, shown: dict[str, str]) -> list[str]:
+        """Say why the process has to be started anew."""
+        state = self.state(shown)
+        if state["active"] != "active":
+            return [f"the unit is {state['active'] or 'unknown'}"]
+        found = []
+        if state["config"] != self.wanted["config"]:
+            found.append("it runs with another configuration")
+        if state["program"] != os.path.realpath(self.wanted["program"]):
+            found.append("it runs another build")
+        started = started_at(shown.get("MainPID", "0"))
+        newer = [path for path in self.wanted["models"] if changed_after(path, started)]
+        return found + [f"{path} was replaced after it started" for path in newer]
+
+    def drain(self) -> None:
+        """Wait until no request is being served: killing a decode can wedge the GPU (strix-halo-facts 4.4)."""
+        server = Server(self.wanted["url"], self.wanted["key_file"])
+        deadline = time.monotonic() + self.wanted["drain_s"]
+        while server.is_busy() and time.monotonic() < deadline:
+            time.sleep(0.5)
+
+    def wait_for_health(self) -> None:
+        """Wait until the model is loaded, unless systemd gave up or the server keeps dying."""
+        server = Server(self.wanted["url"], self.wanted["key_file"])
+        sizes = sum(os.path.getsize(path) for path in self.wanted["models"] if os.path.exists(path))
+        limit_s = self.wanted["load_s"] + sizes / READ_BYTES_PER_S
+        deadline = time.monotonic() + limit_s
+        while (status := server.health()) != 200:  # noqa: PLR2004
+            shown = self.show()
+            if shown.get("ActiveState") == "failed" or int(shown.get("NRestarts") or 0) >= RESTARTS_MAX:
+                raise InstanceError(f"{self.unit} does not stay up ({shown.get('Result')}){self.journal()}")
+            if time.monotonic() > deadline:
+                raise InstanceError(f"{self.unit}: /health is {status} after {limit_s:.0f} s{self.journal()}")
+            time.sleep(0.2)
+        if problem := server.refusal(self.wanted["probe"], limit_s):
+            raise InstanceError(f"{self.unit}: {problem}{self.journal()}")
+
+    def present(self) -> dict[str, Any]:
+        """Bring the unit up as wanted."""
+        shown = self.show()
+        before, reasons = self.state(shown), self.reasons(shown)
+        after = {
+            "active": "active",
+            "enabled": "enabled",
+            "config": self.wanted["config"],
+            "program": os.path.realpath(self.wanted["program"]),
+        }
+        enable = before["enabled"] != "enabled"
+        stale = shown.get("NeedDaemonReload") == "yes"
+        result: dict[str, Any] = {"changed": bool(reasons) or enable or stale, "reasons": reasons}
+        if result["changed"]:
+            result["diff"] = {"before": before, "after": after}
+        if self.module.check_mode:
+            return result
+        if stale or reasons or enable:
+            self.systemctl("daemon-reload")
+        if enable:
+            self.systemctl("enable", "--quiet", "--", self.unit)
+        return result | (self.restart() if reasons else self.healthy())
+
+    def restart(self) -> dict[str, Any]:
+        """Start the process anew and have it prove itself."""
+        self.drain()
+        started = time.monotonic()
+        self.systemctl("reset-failed", "--", self.unit)
+        self.systemctl("restart", "--", self.unit)
+        self.wait_for_health()
+        left = self.reasons(self.show())
+        if left:
+            raise InstanceError(f"{self.unit} was restarted, and yet: {', '.join(left)}")
+        return {"seconds": round(time.monotonic() - started, 1)}
+
+    def healthy(self) -> dict[str, Any]:
+        """Wait for a server that was left alone and may still be loading."""
+        server = Server(self.wanted["url"], self.wanted["key_file"])
+        if server.health() != 200:  # noqa: PLR2004
+            self.wait_for_health()
+        return {}
+
+    def absent(self) -> dict[str, Any]:
+        """Stop, disable, and take our drop-in away last: while it is there, the instance is known as ours."""
+        shown = self.show()
+        drop_in = f"{self.drop_ins}/10-strixfleet.conf"
+        up = shown.get("ActiveState") in RUNNING or shown.get("UnitFileState") == "enabled"
+        if not up and not os.path.exists(drop_in):
+            return {"changed": False}
+        if not self.module.check_mode:
+            self.systemctl("disable", "--quiet", "--now", "--", self.unit)
+            os.unlink(drop_in)
+            if not os.listdir(self.drop_ins):
+                os.rmdir(self.drop_ins)
+            shutil.rmtree(f"/var/cache/strixfleet/{self.wanted['name']}", ignore_errors=True)
+            self.systemctl("daemon-reload")
+        before = self.state(shown)
+        return {"changed": True, "diff": {"before": before, "after": {"active": "inactive"}}}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    instance = Instance(module)
+    result: dict[str, Any] = {}
+    try:
+        if not module.check_mode:
+            lock = os.open("/run/strixfleet-instances.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        result = instance.present() if module.params["state"] == "present" else instance.absent()
+    except InstanceError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
