@@ -32,9 +32,8 @@ def main() -> None:
         costs = fit([cell for cell in cells if cell.backend == backend], backend)
         more = ", ".join(f'"{key}": {value:.4g}' for key, value in costs.more_ms_per_gb.items())
         print(f'"{name}": Costs(\n    ms_per_gb={costs.ms_per_gb:.4g},')
-        print(
-            f"    operation_ms={costs.operation_ms:.4g},\n    recurrent_layer_ms={costs.recurrent_layer_ms:.4g},"
-        )
+        print(f"    operation_ms={costs.operation_ms:.4g},")
+        print(f"    recurrent_layer_ms={costs.recurrent_layer_ms:.4g},")
         print(f"    kv_ms_per_gb={costs.kv_ms_per_gb:.4g},\n    more_ms_per_gb={{{more}}},\n),")
     if len(sys.argv) > 2:
         _write_references(cells, _sources(Path(sys.argv[2])))

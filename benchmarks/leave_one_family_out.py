@@ -1,12 +1,12 @@
 """
 How well the roofline predicts families that it was not fitted on, beside the naive formulas.
 
-    python benchmarks/leave_one_family_out.py [decode_by_model.csv]
+    python benchmarks/leave_one_family_out.py [decode_by_model.csv] [-v]
 
-For each backend and family the constants are fitted anew on all other families. Baselines as in the reference
-data: A, size x active / total parameters and one efficiency per backend and class; B, the reference data's own
-bytes per token and one efficiency; both with the family held out, too. Exact: dense models, and mixtures of
-experts whose bytes per token are known without the header. 16-bit experts on Vulkan are shown apart.
+For each backend and family the constants are fitted anew on all other families. Baselines as in the
+reference data: A, size x active / total parameters and one efficiency per backend and class; B, the reference
+data's own bytes per token and one efficiency; both with the family held out, too. Exact: dense models, and
+mixtures of experts whose bytes per token are known without the header. 16-bit experts on Vulkan apart.
 """
 
 import sys
@@ -19,6 +19,7 @@ from cells import DEFAULT, Cell, read_cells
 from fit import fit
 
 from strixfleet.core.roofline import Machine, gpu_times
+from strixfleet.core.roofline_costs import Costs
 
 
 HALO = Machine(256.0)
@@ -31,10 +32,10 @@ def roofline(train: Sequence[Cell], cell: Cell) -> float:
     return 1e3 / gpu_times(cell.shape, _fitted(tuple(train), cell.backend), HALO).total_ms
 
 
-_FITS: dict[tuple[tuple[Cell, ...], str], object] = {}
+_FITS: dict[tuple[tuple[int, ...], str], Costs] = {}
 
 
-def _fitted(train, backend):  # noqa: ANN001, ANN202 - a cache around fit
+def _fitted(train: Sequence[Cell], backend: str) -> Costs:
     key = (tuple(map(id, train)), backend)
     if key not in _FITS:
         _FITS[key] = fit(train, backend)
@@ -72,7 +73,8 @@ GROUPS: dict[str, Callable[[Cell], bool]] = {
 
 
 def main() -> int:
-    cells, unknown = read_cells(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT)
+    given = [argument for argument in sys.argv[1:] if argument != "-v"]
+    cells, unknown = read_cells(Path(given[0]) if given else DEFAULT)
     kept = [cell for cell in cells if not cell.sixteen_bit_experts_on_vulkan]
     methods = {
         "A naive bytes": one_efficiency("naive_gb"),
@@ -93,15 +95,12 @@ def main() -> int:
         if group in GOALS and (columns[-1][0] > GOALS[group][0] or columns[-1][1] > GOALS[group][1]):
             missed.append(group)
     _print_sixteen_bit([cell for cell in cells if cell.sixteen_bit_experts_on_vulkan], kept)
-    print(
-        "\ngoals "
-        + (f"MISSED: {', '.join(missed)}" if missed else "met: dense 3 / 10, MoE with exact bytes 6 / 15")
-    )
+    verdict = f"MISSED: {', '.join(missed)}" if missed else "met"
+    print(f"\ngoals {verdict}: dense 3 / 10, MoE with exact bytes 6 / 15")
     if "-v" in sys.argv:
         for cell, error in sorted(results["strixfleet"], key=lambda one: (one[0].dense, one[1])):
-            print(
-                f"{cell.backend:14}{cell.family:26}{cell.label:12}{cell.runs:4}{cell.tps:9.2f}{100 * error:8.1f}"
-            )
+            name = f"{cell.backend:14}{cell.family:26}{cell.label:12}"
+            print(f"{name}{cell.runs:4}{cell.tps:9.2f}{100 * error:8.1f}")
     return 1 if missed else 0
 
 
@@ -116,14 +115,9 @@ def _print_sixteen_bit(cells: Sequence[Cell], kept: Sequence[Cell]) -> None:
         others = [one for one in cells if one.backend == cell.backend and one.family != cell.family]
         train = [one for one in kept if one.backend == cell.backend and one.family != cell.family]
         said = roofline(train + others, cell)
-        plain = 1e3 / (quantities_gb(cell) * _fitted(tuple(train), cell.backend).ms_per_gb)
-        print(
-            f"  {cell.backend:14}{cell.family:18} measured {cell.tps:6.2f}, said {said:6.2f}, by bytes {plain:6.2f}"
-        )
-
-
-def quantities_gb(cell: Cell) -> float:
-    return cell.shape.bytes_read_per_token / 1e9
+        plain = 1e3 / (cell.shape.bytes_read_per_token / 1e9 * _fitted(tuple(train), cell.backend).ms_per_gb)
+        figures = f"measured {cell.tps:6.2f}, said {said:6.2f}, by bytes {plain:6.2f}"
+        print(f"  {cell.backend:14}{cell.family:18} {figures}")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ class Typed(NamedTuple):
 
     @property
     def size_bytes(self) -> float:
+        """Give its size by the type's bits per value."""
         return prod(self.shape) * BITS[self.type_name] / 8
 
 
@@ -96,44 +97,35 @@ def _more_bits(index: int, layers: int) -> bool:
 
 
 def _wanted(model: Model, label: str, name: str) -> str:
-    base = _BASE[label]
-    if label in ("BF16", "F16", "Q8_0", "Q8_K_XL", "MXFP4", "MXFP4_MOE"):
-        if label == "Q8_K_XL":
-            return "Q8_0" if "exps" in name or not model.experts else "BF16"
-        if label == "F16" and model.arch == "gpt-oss" and "exps" in name:
-            return "MXFP4"
-        if base == "MXFP4" and "exps" not in name:
-            return "Q8_0"
+    base, expert = _BASE[label], "exps" in name
+    if base == "MXFP4" or (label == "F16" and model.arch == "gpt-oss"):
+        return "MXFP4" if expert else "F16" if label == "F16" else "Q8_0"
+    if label == "Q8_K_XL" and model.experts:
+        return "Q8_0" if expert else "BF16"
+    if base in ("BF16", "F16", "Q8_0") or (name.startswith("token_embd") and not model.tied):
         return base
-    head = "token_embd" if model.tied else "output.weight"
-    if name.startswith(head):
-        return "Q8_0" if label in ("Q6_K_L",) else "Q6_K"
-    if name.startswith("token_embd"):
-        return base
+    if name.startswith(("token_embd", "output.weight")):
+        return "Q8_0" if label == "Q6_K_L" else "Q6_K"
     return _layered(model, label, name)
 
 
 def _layered(model: Model, label: str, name: str) -> str:
-    base = _BASE[label]
-    index = int(name.split(".")[1])
-    more = _more_bits(index, model.layers)
-    medium = label.endswith(("_M", "_XL", "Q4_K"))
-    if "attn_v." in name or "attn_v_b" in name:
-        if label == "Q3_K_M":
-            return "Q5_K" if index < 2 else "Q4_K"
-        if medium and base in ("Q4_K", "Q5_K") and more:
-            return "Q6_K"
-        if model.layers == 80 and base in ("Q3_K", "Q4_K"):
-            return "Q5_K"
-    if "attn_qkv" in name and medium:
-        return {"Q3_K": "Q4_K", "Q4_K": "Q5_K", "Q5_K": "Q6_K"}.get(base, base)
+    base, index = _BASE[label], int(name.split(".")[1])
+    if label == "Q3_K_M":
+        return _q3_k_m(name, index, model.layers)
+    medium = label.endswith(("_M", "_XL", "Q4_K")) and base in ("Q4_K", "Q5_K")
+    value, down = "attn_v." in name or "attn_v_b" in name, "ffn_down" in name
+    if medium and (value or down) and _more_bits(index, model.layers):
+        return "Q6_K"
+    if medium and "attn_qkv" in name:
+        return {"Q4_K": "Q5_K", "Q5_K": "Q6_K"}[base]
+    generous = value and model.layers == 80 and base in ("Q3_K", "Q4_K")
+    return "Q5_K" if generous or (down and label == "Q4_K_S" and index < model.layers // 8) else base
+
+
+def _q3_k_m(name: str, index: int, layers: int) -> str:
+    if "attn_v." in name:
+        return "Q5_K" if index < 2 else "Q4_K"
     if "ffn_down" in name:
-        if label == "Q3_K_M":
-            return "Q5_K" if index < model.layers // 16 else "Q4_K"
-        if label == "Q4_K_S":
-            return "Q5_K" if index < model.layers // 8 else base
-        if medium and base in ("Q4_K", "Q5_K") and more:
-            return "Q6_K"
-    if "attn_output" in name and label == "Q3_K_M":
-        return "Q4_K"
-    return base
+        return "Q5_K" if index < layers // 16 else "Q4_K"
+    return "Q4_K" if "attn_output" in name or "attn_qkv" in name else "Q3_K"

@@ -1,4 +1,4 @@
-"""Judges one benchmark run: was it valid, was it right, and was it as fast as this host should be?"""
+"""Judges one benchmark run: valid or not, right or not, as fast as this host should be or not."""
 
 from dataclasses import dataclass
 from enum import StrEnum
