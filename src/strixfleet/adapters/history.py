@@ -18,6 +18,7 @@ from strixfleet.errors import FleetError, UsageError
 
 
 SCHEMA_VERSION = 1
+MOST_RUNS = 5000  # an audit of ten hosts takes about 100 kB
 _BUSY_S = 20.0
 _SCHEMA = (
     (
@@ -95,6 +96,7 @@ class History:
             number = int(connection.execute(insert, row).lastrowid or 0)
             hosts = [(number, host.name) for host in report.hosts]
             connection.executemany("INSERT INTO run_hosts (number, host) VALUES (?, ?)", hosts)
+            connection.execute("DELETE FROM runs WHERE number <= ?", (number - MOST_RUNS,))
             connection.execute("COMMIT")
         return number
 

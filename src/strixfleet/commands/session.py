@@ -13,6 +13,7 @@ from strixfleet.aspects import compile_host, questions_for
 from strixfleet.commands.options import Options
 from strixfleet.core.aspect import HostState
 from strixfleet.core.fleet import Fleet, Host, Password
+from strixfleet.core.history import RECORDED
 from strixfleet.core.items import Difference, Excuse, waive
 from strixfleet.core.questions import Answers, Json
 from strixfleet.core.results import HostReport, Report
@@ -89,5 +90,19 @@ def now() -> datetime:
 
 
 def finish(verb: str, started: datetime, hosts: Iterable[HostReport]) -> Report:
-    """Close a report."""
-    return Report(verb, tuple(hosts), started, now())
+    """Close a report and keep it in the history."""
+    report = Report(verb, tuple(hosts), started, now())
+    remember(report)
+    return report
+
+
+def remember(report: Report) -> None:
+    """Keep a run in the history; one that cannot be written is no reason to fail."""
+    if report.verb not in RECORDED:
+        return
+    from strixfleet.adapters.history import History, history_path
+
+    try:
+        History(history_path()).record(report)
+    except FleetError as error:
+        say(f"warning: this run is not recorded: {error}")

@@ -52,6 +52,11 @@ class LastGood:
         value = row.get("tps") if isinstance(row, dict) else None
         return float(value) if isinstance(value, int | float) and 0 < value < inf else None
 
+    def tests(self, subject: Subject) -> tuple[str, ...]:
+        """Name the tests that a subject has passed."""
+        start = subject.key("")
+        return tuple(sorted(key.removeprefix(start) for key in self.entries if key.startswith(start)))
+
     def expectation(self, subject: Subject, test: str, formula: Expectation | None) -> Expectation | None:
         """Expect what was reached before, within what the formula allows; the formula alone before that."""
         last = self.speed_tps(subject, test)

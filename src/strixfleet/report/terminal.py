@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from strixfleet.core.history import RunRow
 from strixfleet.core.items import Difference, Status
 from strixfleet.core.questions import Json
 from strixfleet.core.results import HostReport, Report
@@ -169,3 +170,23 @@ def _maps(value: Json) -> list[dict[str, Json]]:
 
 def _texts(value: Json) -> list[str]:
     return [row for row in value if isinstance(row, str)] if isinstance(value, list) else []
+
+
+def show_history(runs: Iterable[RunRow], stream: TextIO | None = None) -> None:
+    """List recorded runs, newest first, with the speeds that were measured."""
+    table = _table("run", "when", "verb", "exit", "host", "build", "measured")
+    found = False
+    for run in runs:
+        for name, row in run.hosts.items():
+            found = True
+            speeds = [
+                f"{one.get('test')} {words.speed(tps)} {one.get('grade')}"
+                for one in _maps(row.get("verdicts"))
+                if isinstance(tps := one.get("measured_tps"), int | float)
+            ]
+            text = "; ".join(speeds) or str(row.get("error") or "")
+            when = run.started_at[:16].replace("T", " ")
+            cells = (when, run.verb, str(run.exit_code), name, str(row.get("build") or ""), text)
+            table.add_row(str(run.number), *(Text(words.inert(cell)) for cell in cells))
+    console = console_for(stream or sys.stdout)
+    console.print(table if found else Text("no runs recorded yet"))

@@ -1,0 +1,58 @@
+"""`strixfleet history`: the recorded runs of this controller."""
+
+import json
+import sys
+
+import click
+
+from strixfleet.adapters.history import History, history_path
+from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.session import load_fleet
+from strixfleet.core.history import RunRow
+from strixfleet.core.questions import Json
+from strixfleet.errors import ExitCode
+from strixfleet.report import terminal
+from strixfleet.report.output import write
+
+
+def document(runs: tuple[RunRow, ...]) -> dict[str, Json]:
+    """Give the runs by host, newest first."""
+    hosts: dict[str, Json] = {}
+    for run in runs:
+        for name, row in run.hosts.items():
+            entry = hosts.setdefault(name, {"reachable": row.get("reachable"), "runs": []})
+            if isinstance(entry, dict) and isinstance(rows := entry["runs"], list):
+                rows.append(
+                    {
+                        "number": run.number,
+                        "verb": run.verb,
+                        "started_at": run.started_at,
+                        "exit_code": run.exit_code,
+                        "build": row.get("build"),
+                        "verdicts": row.get("verdicts", []),
+                        "error": row.get("error"),
+                    }
+                )
+    return {"schema": "strixfleet/history/1", "exit_code": 0, "hosts": hosts}
+
+
+@click.command()
+@fleet_options
+@click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1, 10_000))
+def history(options: Options, *, number: int) -> ExitCode:
+    """
+    List what was run from this controller, newest first.
+
+    No host is asked. With --limit, only runs on the hosts that the inventory's pattern names.
+    """
+    hosts = tuple(host.name for host in load_fleet(options).hosts) if options.limit else ()
+    runs = History(history_path()).runs(hosts=hosts, most=number)
+    if options.as_json or (options.output and options.output.suffix == ".json"):
+        text = json.dumps(document(runs), indent=2) + "\n"
+        if options.output:
+            write(options.output, text)
+        else:
+            sys.stdout.write(text)
+    else:
+        terminal.show_history(runs)
+    return ExitCode.OK

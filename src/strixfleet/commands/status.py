@@ -1,0 +1,50 @@
+"""`strixfleet status`: what each host runs now, in one round trip."""
+
+import time
+
+import click
+
+from strixfleet.adapters.fanout import fan_out
+from strixfleet.adapters.ssh import ask, remote_for
+from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.session import finish, load_fleet, now
+from strixfleet.core.fleet import Host
+from strixfleet.core.results import HostReport
+from strixfleet.core.status import SIMULATED, needs_attention, questions, status_of
+from strixfleet.errors import ExitCode, FleetError
+from strixfleet.report.output import show
+
+
+def look_at(host: Host, known_hosts: str) -> HostReport:
+    """Ask one host."""
+    started = time.monotonic()
+    remote = remote_for(host, known_hosts)
+    try:
+        answers = ask(remote, host, questions(host))
+    finally:
+        remote.close()
+    rows = status_of(host, answers)
+    simulated = answers.text(SIMULATED.verb, SIMULATED.subject)
+    code = ExitCode.ATTENTION if needs_attention(rows) else ExitCode.OK
+    seconds = time.monotonic() - started
+    return HostReport(host.name, True, simulated=simulated or None, seconds=seconds, extra=rows, code=code)
+
+
+@click.command()
+@fleet_options
+def status(options: Options) -> ExitCode:
+    """
+    Show what each host runs now: build, models, health, last measured speed.
+
+    Reads only, one round trip a host. Exit code 1 when a server does not answer.
+    """
+    started = now()
+    fleet = load_fleet(options)
+    found = fan_out(fleet.hosts, lambda host: look_at(host, fleet.known_hosts), forks=options.forks)
+    hosts = (
+        HostReport(name, reachable=False, error=str(one)) if isinstance(one, FleetError) else one
+        for name, one in found.items()
+    )
+    report = finish("status", started, hosts)
+    show(report, as_json=options.as_json, output=options.output)
+    return report.exit_code
