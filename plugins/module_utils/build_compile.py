@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from typing import NamedTuple
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
@@ -22,6 +23,7 @@ class Recipe(NamedTuple):
 
     backend: str
     definitions: dict[str, str]
+    strict: list[str]
     offline: list[tuple[list[str], str]]
     membw: str
 
@@ -101,7 +103,9 @@ def prepare_ccache(workshop: Workshop) -> dict[str, str]:
     travels to another processor must not answer there.
     """
     os.makedirs(CCACHE, mode=0o755, exist_ok=True)
-    os.chown(CCACHE, workshop.account.pw_uid, workshop.account.pw_gid)
+    shared = bool(os.stat(CCACHE).st_mode & stat.S_IWOTH)  # one for all sandbox hosts of a machine
+    if not shared:
+        os.chown(CCACHE, workshop.account.pw_uid, workshop.account.pw_gid)
     native = workshop.run(["cc", "-march=native", "-Q", "--help=target"], cwd=workshop.folder)
     return {
         "CCACHE_DIR": CCACHE,
@@ -109,6 +113,7 @@ def prepare_ccache(workshop: Workshop) -> dict[str, str]:
         "CCACHE_BASEDIR": os.path.dirname(workshop.folder),
         "CCACHE_NAMESPACE": hashlib.sha256("\n".join(native).encode()).hexdigest()[:12],
         "CCACHE_SLOPPINESS": "time_macros",
+        **({"CCACHE_UMASK": "000"} if shared else {}),
     }
 
 
@@ -128,7 +133,7 @@ def compile_source(workshop: Workshop, source: str, recipe: Recipe) -> Compiled:
     workshop.progress("configure")
     argv = ["cmake", "-S", source, "-B", objects, "-G", "Ninja"]
     lines = workshop.run([*argv, *(f"-D{name}={value}" for name, value in definitions.items())], cwd=objects)
-    if unused := unused_definitions(lines):
+    if unused := [name for name in unused_definitions(lines) if name in recipe.strict]:
         raise BuildError(
             f"this llama.cpp does not know {', '.join(unused)}; hint: correct llama_cpp_cmake_arguments"
         )

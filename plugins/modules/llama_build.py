@@ -53,8 +53,13 @@ options:
     choices: [cpu, vulkan, rocm]
     required: true
   definitions:
-    description: CMake definitions; one that the source does not know is an error.
+    description: CMake definitions.
     type: dict
+    required: true
+  strict:
+    description: Names of definitions that the source must know.
+    type: list
+    elements: str
     required: true
   offline:
     description: Pairs of alternative names and a value; the first name that the source knows is defined.
@@ -83,6 +88,7 @@ EXAMPLES = """
     ref: "{{ llama_cpp_build.ref }}"
     backend: "{{ llama_cpp_build.backend }}"
     definitions: "{{ llama_cpp_build.definitions }}"
+    strict: "{{ llama_cpp_build.strict }}"
     offline: "{{ llama_cpp_build.offline }}"
     membw: "{{ llama_cpp_build.membw }}"
     toolchain: "{{ llama_cpp_build.toolchain }}"
@@ -108,6 +114,7 @@ SPEC: dict[str, Any] = {
     "commit": {"type": "str"},
     "backend": {"type": "str", "required": True, "choices": ["cpu", "vulkan", "rocm"]},
     "definitions": {"type": "dict", "required": True},
+    "strict": {"type": "list", "elements": "str", "required": True},
     "offline": {"type": "list", "elements": "list", "required": True},
     "membw": {"type": "str", "required": True},
     "toolchain": {"type": "str", "required": True},
@@ -163,7 +170,7 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     source = fetch(workshop, wanted)
     definitions = {name: str(value) for name, value in wanted["definitions"].items()}
     offline = [([str(name) for name in names], str(value)) for names, value in wanted["offline"]]
-    recipe = build_compile.Recipe(wanted["backend"], definitions, offline, wanted["membw"])
+    recipe = build_compile.Recipe(wanted["backend"], definitions, wanted["strict"], offline, wanted["membw"])
     compiled = build_compile.compile_source(workshop, source.folder, recipe)
     workshop.progress("publish")
     partial = os.path.join(build_source.BUILDS, f".{wanted['id']}.partial")

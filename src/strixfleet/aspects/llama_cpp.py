@@ -116,7 +116,7 @@ class LlamaCpp:
         return ManagedFile(HOST_PROGRAM, shipped("strixfleet_host.py"), mode="0755")
 
     def items(self) -> Iterator[Item]:
-        """Say that the pinned build is current and untouched, the way back whole, and nothing half-made there."""
+        """Say that the pinned build is current and untouched, the way back whole, nothing half-made."""
         yield self.host_program.item(self.name)
         if self.build is None:
             yield Item(
@@ -190,6 +190,7 @@ class LlamaCpp:
                 "ref": build.ref,
                 "backend": build.backend,
                 "definitions": dict(build.definitions),
+                "strict": list(build.strict),
                 "offline": offline,
                 "membw": shipped("membw.c"),
                 "toolchain": build.toolchain,

@@ -57,12 +57,18 @@ NEEDED_DISK_BYTES: Mapping[str, int] = {"cpu": 3 * GIB, "vulkan": 4 * GIB, "rocm
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What goes into a build; `toolchain` is the system's name and version, known before any package is."""
+    """
+    What goes into a build.
+
+    `toolchain` is the system's name and version, known before any package is. `strict` names the definitions
+    that the source must know: an ignored one would silently build something else.
+    """
 
     ref: str
     backend: str
     definitions: Mapping[str, str]
     toolchain: str
+    strict: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -102,12 +108,13 @@ def plan_build(
             definitions.pop(name, None)
         else:
             definitions[name] = value
-    return Build(ref, backend, dict(sorted(definitions.items())), toolchain)
+    strict = {*BACKEND_DEFINITIONS[backend], *extra, "GPU_TARGETS"} & definitions.keys()
+    return Build(ref, backend, dict(sorted(definitions.items())), toolchain, tuple(sorted(strict)))
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished build says of itself; `files` maps each path to its SHA-256, or a link to "-> target"."""
+    """What a finished build says of itself; `files` maps paths to their SHA-256, or links to "-> target"."""
 
     id: str
     ref: str
