@@ -168,9 +168,9 @@ def test_through_the_whole_inventory(tmp_path: Path) -> None:
         Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"')
     )
     hosts = {}
-    for number, text in enumerate(HOSTILE):
-        for index, path in enumerate(places()):
-            hosts[f"h{number}x{index}"] = planted(path, Unsafe(text))
+    for index, path in enumerate(places()):
+        for number in range(index % 4, len(HOSTILE), 4):
+            hosts[f"h{number}x{index}"] = planted(path, Unsafe(HOSTILE[number]))
     folder = tmp_path / "fleet"
     folder.mkdir()
     with contextlib.chdir(tmp_path):

@@ -1,6 +1,7 @@
 """Names in the inventory that are not ours: slips, strangers, files of no group, canaries of no fleet."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from strixfleet.adapters.inventory_ansible import AnsibleInventory
 from strixfleet.core.definitions import Definition
@@ -57,6 +58,7 @@ def names_in_files(inventory: AnsibleInventory, by_name: ByName) -> Iterator[Mis
             )
 
 
+@lru_cache(maxsize=4096)
 def unknown_name(name: str) -> Problem | None:
     """Judge a name that is no variable of ours."""
     kind, close = kinship(name, FIELDS, PREFIXES)

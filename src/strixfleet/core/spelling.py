@@ -70,7 +70,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         theirs = candidate.lower().replace("-", "_")
         limit = SLIPS_MAX if len(candidate) > 5 else 1  # noqa: PLR2004 - short names have near neighbours
         slips = distance(word, theirs, limit)
-        likeness = SequenceMatcher(None, word, theirs).ratio()
+        matcher = SequenceMatcher(None, word, theirs)
+        likeness = matcher.ratio() if slips <= limit or matcher.real_quick_ratio() >= LIKENESS_MIN else 0.0
         same_words = sorted(word.split("_")) == sorted(theirs.split("_"))
         if slips <= limit or likeness >= LIKENESS_MIN or same_words:
             best = max(best or (0.0, ""), (likeness, candidate))
