@@ -7,9 +7,10 @@ from pathlib import Path
 
 from strixfleet.adapters import sandbox_machine, sandbox_network, sandbox_state
 from strixfleet.adapters.sandbox_guest import host_key_lines, write_seed
-from strixfleet.adapters.sandbox_image import base_image
+from strixfleet.adapters.sandbox_image import base_folder, base_image
 from strixfleet.adapters.sandbox_tools import require_root_and_tools, run
 from strixfleet.core.sandbox import (
+    NAME,
     Sandbox,
     SandboxHost,
     SandboxRequest,
@@ -31,16 +32,16 @@ def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> 
     """Make and boot a sandbox; when that fails, nothing of it is left."""
     require_root_and_tools()
     if mistakes := mistakes_in(request, sandbox_state.names()):
-        raise UsageError(mistakes[0], where="sandbox")
+        raise UsageError("; ".join(mistakes), where="sandbox")
     lower = _lower(request.layer, progress)
+    with sandbox_state.locked():
+        sandbox = _place(request)
     try:
         with sandbox_state.locked():
-            sandbox = _place(request)
             for change in sandbox_network.set_up(sandbox):
                 progress(f"on this machine: {change}")
         _furnish(sandbox, box_facts(request.box, request.memory_gib))
-        label = box_named(request.box).label
-        progress(f"booting {len(sandbox.hosts)} hosts that simulate {label}")
+        progress(f"booting {len(sandbox.hosts)} simulated {box_named(request.box).label}")
         _boot(sandbox, sandbox.hosts, lower)
     except BaseException:
         destroy(request.name)
@@ -49,10 +50,13 @@ def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> 
 
 
 def _place(request: SandboxRequest) -> Sandbox:
-    """Choose address and names under the lock, and write them down before anything is made."""
+    """Choose addresses and names under the lock, and write them down before anything is made."""
+    if sandbox_network.is_in_use(request.name):
+        hint = "take another --name, or destroy it under the XDG_STATE_HOME that it was made with"
+        raise UsageError(f"{request.name} exists on this machine already", where="sandbox", hint=hint)
     folder = sandbox_state.state_dir() / request.name
-    others = [record.subnet for name in sandbox_state.names() if (record := sandbox_state.read_record(name))]
-    subnet = free_subnet([*sandbox_network.networks_in_use(), *others])
+    others = [record for name in sandbox_state.names() if (record := sandbox_state.read_record(name))]
+    subnet = free_subnet([*sandbox_network.networks_in_use(), *(other.subnet for other in others)])
     if subnet is None:
         raise SandboxError("no free network in 10.231.0.0/16", where=request.name)
     hosts = tuple(
@@ -60,9 +64,13 @@ def _place(request: SandboxRequest) -> Sandbox:
         for number in range(1, request.hosts + 1)
         for name in [f"{request.name}-{number}"]
     )
-    bridge = sandbox_network.bridge_of(request.name, sandbox_network.links_in_use())
+    taken = sandbox_network.links_in_use() | {other.bridge for other in others}
+    bridge = sandbox_network.bridge_of(request.name, taken)
     sandbox = Sandbox(request.name, folder, request.box, subnet, bridge, hosts)
-    folder.mkdir(parents=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+    except FileExistsError:
+        raise UsageError(f"{request.name} was just made by another process", where="sandbox") from None
     sandbox_state.write_record(sandbox)
     return sandbox
 
@@ -95,6 +103,9 @@ def named(name: str) -> Sandbox:
 
 def destroy(name: str) -> bool:
     """Remove all of a sandbox, however far it was made or broken; tell whether there was anything."""
+    require_root_and_tools()
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no sandbox's name", where="sandbox", hint="strixfleet sandbox list")
     with sandbox_state.locked():
         folder = sandbox_state.state_dir() / name
         existed = folder.is_dir()
@@ -126,8 +137,7 @@ def is_running(host: SandboxHost) -> bool:
 
 def layers_dir() -> Path:
     """Give the folder of cached states on the present base system."""
-    base = base_image(lambda _text: None)
-    return sandbox_state.cache_dir() / "layers" / base.name
+    return sandbox_state.cache_dir() / "layers" / base_folder().name
 
 
 def has_layer(name: str) -> bool:
@@ -157,3 +167,8 @@ def _lower(layer: str | None, progress: Progress) -> list[Path]:
     if not has_layer(layer):
         raise UsageError(f"there is no layer {layer!r}", where="sandbox")
     return [layers_dir() / layer, base]
+
+
+def delete_layer(name: str) -> None:
+    """Forget a cached state; no running host may stand on it."""
+    shutil.rmtree(layers_dir() / name, ignore_errors=True)

@@ -5,8 +5,11 @@ The folder is named after a digest of the recipe and appears by rename, so a hal
 """
 
 import hashlib
+import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +27,8 @@ PACKAGES = (
     "ca-certificates,dbus,iproute2,kmod,less,libpam-systemd,netbase,openssh-server,procps,python3,python3-apt,sudo,"
     "systemd,systemd-sysv,udev"
 )
+USED = ".used"  # suffix of a file whose time says when a base system was last asked for
+KEEP_UNUSED_S = 7 * 24 * 3600
 APT_HELPER = "/usr/lib/apt/apt-helper"
 CUSTOMISE = """set -e
 root=$1 files=$2 sources=$3 proxy=$4
@@ -50,9 +55,10 @@ systemctl --root="$root" --quiet disable systemd-networkd-wait-online
 
 def base_image(progress: Callable[[str], None]) -> Path:
     """Give the base system, built at the first call."""
-    files = assets.path("templates", "sandbox", "base")
-    folder = cache_dir() / f"base-{recipe_digest(files)}"
+    files = recipe_files()
+    folder = base_folder()
     if folder.is_dir():
+        folder.with_suffix(USED).touch()
         return folder
     if not Path(KEYRING).exists():
         hint = "apt-get install debian-archive-keyring"
@@ -75,7 +81,39 @@ def base_image(progress: Callable[[str], None]) -> Path:
             ]
         )
         _rename(root, folder)
+    folder.with_suffix(USED).touch()
+    prune()
     return folder
+
+
+def recipe_files() -> Path:
+    """Give the folder whose files every host has."""
+    return assets.path("templates", "sandbox", "base")
+
+
+def base_folder() -> Path:
+    """Give the place of the base system that the present recipe makes."""
+    return cache_dir() / f"base-{recipe_digest(recipe_files())}"
+
+
+def prune() -> None:
+    """Remove what former recipes made, with the layers on it, once it is mounted nowhere and unasked for a week."""
+    for used in cache_dir().glob(f"base-*{USED}"):
+        old = used.with_suffix("")
+        if time.time() - used.stat().st_mtime > KEEP_UNUSED_S and not _is_mounted(old):
+            used.unlink()
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(cache_dir() / "layers" / old.name, ignore_errors=True)
+
+
+def _is_mounted(folder: Path) -> bool:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.fsencode(folder) in (process / "mountinfo").read_bytes():
+                return True
+        except OSError:  # ended meanwhile
+            continue
+    return False
 
 
 def _bootstrap(root: Path, sources: Path) -> None:

@@ -147,7 +147,7 @@ def kill(host: SandboxHost) -> None:
         if time.monotonic() > deadline:
             raise SandboxError(f"processes {pids} do not end", where=host.name)
         time.sleep(POLL_S)
-    _remove_cgroups(host.name)
+    _remove_cgroups(host.name, deadline)
     sandbox_packages.collect(host.name)
 
 
@@ -163,13 +163,21 @@ def power_off(host: SandboxHost) -> None:
     kill(host)
 
 
-def _remove_cgroups(machine: str) -> None:
+def _remove_cgroups(machine: str, deadline: float) -> None:
+    """Remove the host's cgroups; one is busy until the last process in it is buried."""
     for root in CGROUP_ROOTS:
         own = root / f"strixfleet-{machine}"
-        for folder in sorted((path for path in own.rglob("*") if path.is_dir()), reverse=True):
-            folder.rmdir()
-        if own.is_dir():
-            own.rmdir()
+        folders = (
+            sorted((path for path in own.rglob("*") if path.is_dir()), reverse=True) if own.is_dir() else []
+        )
+        for folder in [*folders, own]:
+            while folder.is_dir():
+                try:
+                    folder.rmdir()
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise SandboxError(f"{folder} is still in use", where=machine) from None
+                    time.sleep(POLL_S)
 
 
 def wipe(host: SandboxHost) -> None:

@@ -1,22 +1,24 @@
 """
 Give each sandbox a bridge, forwarding and masquerade on this machine, and take them away again.
 
-Docker and ufw drop what they do not know in chains of their own, where an accept in another table does not help:
-a rule for the bridge goes into those chains, marked with a comment by which it is found and removed.
+Docker and ufw drop what they do not know in chains of their own; an accept in another table does not help:
+a rule for the bridge goes into those chains, with a comment by which it is found and removed.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from strixfleet.adapters.sandbox_state import names, state_dir, write_atomically
+from strixfleet.adapters.sandbox_state import write_atomically
 from strixfleet.adapters.sandbox_tools import has, run
 from strixfleet.core.sandbox import Sandbox
 from strixfleet.errors import SandboxError
 
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-FORWARD_WAS = ".ip_forward_before"
+# About this machine since it booted, and so for all users' sandboxes together: not below any XDG folder.
+FORWARD_WAS = Path("/run/strixfleet/ip_forward_before")
+TABLE_PREFIX = "strixfleet_"
 
 
 def networks_in_use() -> list[str]:
@@ -29,7 +31,7 @@ def set_up(sandbox: Sandbox) -> list[str]:
     """Make the sandbox's network; give what changed on this machine, in words."""
     changes = [f"bridge {sandbox.bridge} with {sandbox.gateway}", f"nft table ip {table_of(sandbox.name)}"]
     if IP_FORWARD.read_text(encoding="ascii").strip() != "1":
-        write_atomically(state_dir() / FORWARD_WAS, IP_FORWARD.read_text(encoding="ascii"))
+        write_atomically(FORWARD_WAS, IP_FORWARD.read_text(encoding="ascii"))
         IP_FORWARD.write_text("1\n", encoding="ascii")
         changes.append("net.ipv4.ip_forward=1")
     run(["ip", "link", "add", sandbox.bridge, "type", "bridge"])
@@ -50,7 +52,7 @@ def set_up(sandbox: Sandbox) -> list[str]:
 
 def tear_down(name: str, bridge: str) -> None:
     """Take a sandbox's network away; what is gone already is no error."""
-    if f"ip {table_of(name)}" in _nft_tables():
+    if is_in_use(name):
         run(["nft", "delete", "table", "ip", table_of(name)])
     _remove_from_foreign_chains(name)
     if Path("/sys/class/net", bridge).exists():
@@ -59,15 +61,20 @@ def tear_down(name: str, bridge: str) -> None:
 
 def restore_forwarding() -> None:
     """Put ip_forward back to what it was when the last sandbox has gone."""
-    before = state_dir() / FORWARD_WAS
-    if before.exists() and not names():
-        IP_FORWARD.write_text(before.read_text(encoding="ascii"), encoding="ascii")
-        before.unlink()
+    if FORWARD_WAS.exists() and not any(f"ip {TABLE_PREFIX}" in table for table in _nft_tables()):
+        IP_FORWARD.write_text(FORWARD_WAS.read_text(encoding="ascii"), encoding="ascii")
+        FORWARD_WAS.unlink()
+        FORWARD_WAS.parent.rmdir()
 
 
 def table_of(name: str) -> str:
     """Give the name of a sandbox's nft table; names hold no underscore, so none collide."""
-    return f"strixfleet_{name.replace('-', '_')}"
+    return f"{TABLE_PREFIX}{name.replace('-', '_')}"
+
+
+def is_in_use(name: str) -> bool:
+    """Tell whether a sandbox of this name has a network, made under whatever state folder."""
+    return f"ip {table_of(name)}" in _nft_tables()
 
 
 def bridge_of(name: str, taken: set[str]) -> str:

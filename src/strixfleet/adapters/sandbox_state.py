@@ -31,8 +31,8 @@ def names() -> list[str]:
 @contextmanager
 def locked() -> Iterator[None]:
     """Let one process at a time change this machine's network and the list of sandboxes."""
-    state_dir().mkdir(parents=True, exist_ok=True)
-    with (state_dir() / ".lock").open("w") as lock:
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

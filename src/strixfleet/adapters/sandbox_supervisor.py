@@ -2,7 +2,7 @@
 Keep one sandbox host running: `python -m strixfleet.adapters.sandbox_supervisor FOLDER`.
 
 systemd-nspawn under --keep-unit ends with 133 when the guest reboots; this starts it again, and ends when the
-guest powers off. The overlay and nspawn's own runtime folder are mounted in this process's namespace only, so that
+guest powers off. The overlay and nspawn's own runtime folder are mounted in this process's namespace only:
 nothing of them outlives the host's processes.
 """
 
@@ -34,7 +34,7 @@ def main(folder: Path) -> int:
 
 
 def nspawn_argv(folder: Path, launch: dict[str, object]) -> list[str]:
-    """Give the command that boots the host; its address is set inside, its veth joins the sandbox's bridge."""
+    """Give the command that boots the host; the guest sets its address, its veth joins the bridge."""
     binds = launch["binds"]
     assert isinstance(binds, dict)  # noqa: S101 - written by launch_record
     return [

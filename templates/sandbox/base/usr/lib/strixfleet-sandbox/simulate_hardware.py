@@ -1,26 +1,38 @@
 """
 Present the hardware of a named box inside a sandbox host, as the boot configuration leaves it.
 
-Runs in the guest, standard library only. `boot` computes the tree from /etc/strixfleet-sandbox/box.json and the kernel
-command line that update-grub last wrote; `power` renews what the active tuned profile sets. The CPU is not simulated.
-Semantics: parameters of module `m` are `m.name=value`, `-` and `_` in a name are the same, the last one wins, unknown
-names and unreadable values change nothing; TTM's limit defaults to half of memory; the GTT is `amdgpu.gttsize` (MiB)
-where given, else TTM's limit; what HIP may use is the smaller of the two.
+Runs in the guest, standard library only. `boot` computes the tree from box.json and the kernel command line that
+update-grub last wrote; `power` renews what the active tuned profile sets. The CPU is real.
+
+Semantics: parameters of module `m` are `m.name=value`, `-` and `_` in a name are the same, the last one wins,
+unknown names and unreadable values change nothing; TTM's limit defaults to half of memory; the GTT is
+`amdgpu.gttsize` (MiB) where given, else TTM's limit; what HIP may use is the smaller of the two.
 """
 
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+
+Box = dict[str, Any]  # box.json
+Options = dict[str, dict[str, str]]  # {module: {parameter: value}}
+Files = dict[str, str]  # {path below the root: text}
 
 ROOT = Path("/run/strixfleet-sandbox/hardware")
 PAGE_BYTES = 4096
 MIB = 1024**2
 VISIBLE_SHARE = 0.98  # 2 x 63973 MiB of GTT are seen on 128 GiB less 512 MiB
 CWSR_FIXED = (6, 18, 4)
-PERFORMANCE_PROFILES = {"accelerator-performance", "throughput-performance", "latency-performance", "hpc-compute"}
+PERFORMANCE_PROFILES = {
+    "accelerator-performance",
+    "throughput-performance",
+    "latency-performance",
+    "hpc-compute",
+}
 AMDGPU_DEFAULTS = {
     "gttsize": "-1",
     "cwsr_enable": "1",
@@ -35,25 +47,21 @@ SWITCHES = {"no_system_mem_limit"}
 NUMBERS = {"gttsize", "cwsr_enable", "noretry", "vm_fragment_size", "vramlimit"}
 
 
-def boot_arguments(grub_cfg, default_release):
+def boot_arguments(grub_cfg: str, default_release: str) -> tuple[str, str]:
     """Give kernel release and command line of the first menu entry, or of a bare installation."""
-    for line in grub_cfg.splitlines():
-        words = line.split(None, 2)
-        if len(words) > 1 and words[0] == "linux":
-            release = words[1].rpartition("vmlinuz-")[2]
-            return release, f"BOOT_IMAGE={words[1]} {words[2] if len(words) > 2 else ''}".rstrip()
+    if entry := re.search(r"^\s*linux\s+(\S*vmlinuz-(\S+))[ \t]*(.*)$", grub_cfg, re.MULTILINE):
+        return entry[2], f"BOOT_IMAGE={entry[1]} {entry[3].strip()}".rstrip()
     return default_release, f"BOOT_IMAGE=/boot/vmlinuz-{default_release} ro quiet"
 
 
-def module_options(cmdline, modprobe_conf=""):
+def module_options(cmdline: str, modprobe_conf: str = "") -> Options:
     """Give {module: {parameter: value}} from modprobe.d options and, stronger, the kernel command line."""
-    options = {}
+    options: Options = {}
     for line in modprobe_conf.splitlines():
-        words = line.split()
-        if len(words) > 2 and words[0] == "options":
-            for word in words[2:]:
-                name, _, value = word.partition("=")
-                options.setdefault(_same(words[1]), {})[_same(name)] = value
+        keyword, module, *words = [*line.split(), "", ""]
+        for word in words if keyword == "options" else ():
+            name, _, value = word.partition("=")
+            options.setdefault(_same(module), {})[_same(name)] = value
     for word in re.findall(r'(?:[^\s"]|"[^"]*")+', cmdline):
         name, _, value = word.replace('"', "").partition("=")
         module, dot, parameter = name.partition(".")
@@ -62,11 +70,11 @@ def module_options(cmdline, modprobe_conf=""):
     return options
 
 
-def _same(name):
+def _same(name: str) -> str:
     return name.replace("-", "_")
 
 
-def kernel_int(text, *, negative=False):
+def kernel_int(text: str | None, *, negative: bool = False) -> int | None:
     """Read a number as the kernel's parameters do (0x hex, leading 0 octal), None when it is not one."""
     match = re.fullmatch(r"(-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", text or "")
     if not match or (match[1] and not negative):
@@ -76,12 +84,12 @@ def kernel_int(text, *, negative=False):
     return int(match[1] + digits, base)
 
 
-def version_tuple(release):
+def version_tuple(release: str) -> tuple[int, ...]:
     """Give the leading numbers of a kernel release."""
-    return tuple(int(part) for part in re.findall(r"\d+", release.split("-")[0])[:3])
+    return tuple(int(part) for part in re.findall(r"\d+", release.split("-", maxsplit=1)[0])[:3])
 
 
-def memory_sizes(box, options):
+def memory_sizes(box: Box, options: Options) -> dict[str, int]:
     """Give MemTotal, the TTM limit, pool size, GTT and HIP pool in bytes."""
     total = int((box["memory_bytes"] - box["carve_out_bytes"]) * VISIBLE_SHARE) // PAGE_BYTES * PAGE_BYTES
     half_pages = total // 2 // PAGE_BYTES
@@ -93,7 +101,7 @@ def memory_sizes(box, options):
     return {"total": total, "pages": pages, "pool": pool, "gtt": gtt, "hip": min(gtt, pages * PAGE_BYTES)}
 
 
-def amdgpu_parameters(options):
+def amdgpu_parameters(options: Options) -> dict[str, str]:
     """Give /sys/module/amdgpu/parameters, where values that the kernel cannot read change nothing."""
     values = dict(AMDGPU_DEFAULTS)
     for name, value in options.get("amdgpu", {}).items():
@@ -106,13 +114,13 @@ def amdgpu_parameters(options):
     return values
 
 
-def iommu_names(cmdline):
+def iommu_names(cmdline: str) -> list[str]:
     """Give the entries of /sys/class/iommu: none when it is switched off; `amd_iommu=pt` is no option."""
     words = cmdline.split()
     return [] if "amd_iommu=off" in words or "iommu=off" in words else ["ivhd0"]
 
 
-def files_of(box, release, cmdline, modprobe_conf="", cpuinfo=""):
+def files_of(box: Box, release: str, cmdline: str, modprobe_conf: str = "", cpuinfo: str = "") -> Files:
     """Give every file of the tree but the power state: {path below the root: text}."""
     options = module_options(cmdline, modprobe_conf)
     size = memory_sizes(box, options)
@@ -134,7 +142,7 @@ def files_of(box, release, cmdline, modprobe_conf="", cpuinfo=""):
     return files
 
 
-def _gpu_files(box, size):
+def _gpu_files(box: Box, size: dict[str, int]) -> Files:
     vendor, device = box["pci_id"].split(":")
     device_files = {
         "vendor": f"0x{vendor}",
@@ -152,7 +160,7 @@ def _gpu_files(box, size):
     return {f"sys/class/drm/card1/device/{name}": f"{value}\n" for name, value in device_files.items()}
 
 
-def _kfd_files(box, release, size):
+def _kfd_files(box: Box, release: str, size: dict[str, int]) -> Files:
     vendor, device = box["pci_id"].split(":")
     properties = [
         "cpu_cores_count 0",
@@ -172,8 +180,8 @@ def _kfd_files(box, release, size):
     }
 
 
-def power_files(active_profile, cpus):
-    """Give the power state that a tuned profile leaves; without one, what amd-pstate and firmware start with."""
+def power_files(active_profile: str, cpus: int) -> Files:
+    """Give the power state that a tuned profile leaves; without one, what firmware and driver start with."""
     fast = active_profile.strip() in PERFORMANCE_PROFILES
     files = {
         "sys/firmware/acpi/platform_profile": "performance\n" if fast else "balanced\n",
@@ -183,11 +191,13 @@ def power_files(active_profile, cpus):
         folder = f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
         files[f"{folder}/scaling_driver"] = "amd-pstate-epp\n"
         files[f"{folder}/scaling_governor"] = "performance\n" if fast else "powersave\n"
-        files[f"{folder}/energy_performance_preference"] = "performance\n" if fast else "balance_performance\n"
+        files[f"{folder}/energy_performance_preference"] = (
+            "performance\n" if fast else "balance_performance\n"
+        )
     return files
 
 
-def write_tree(root, files):
+def write_tree(root: Path, files: Files) -> None:
     """Write the files below root, with empty folders where the kernel has them."""
     for folder in ("sys/class/iommu", "sys/class/drm"):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -197,14 +207,14 @@ def write_tree(root, files):
         path.write_text(text)
 
 
-def _read(path):
+def _read(path: Path | str) -> str:
     try:
         return Path(path).read_text()
     except FileNotFoundError:
         return ""
 
 
-def main(verb, system=Path("/")):
+def main(verb: str, system: Path = Path("/")) -> None:
     """Renew the whole tree at boot, or only the power state."""
     cpuinfo = _read("/proc/cpuinfo")
     power = power_files(_read(system / "etc/tuned/active_profile"), cpuinfo.count("processor\t") or 1)
@@ -212,8 +222,10 @@ def main(verb, system=Path("/")):
         write_tree(ROOT, power)
         return
     box = json.loads((system / "etc/strixfleet-sandbox/box.json").read_text())
-    release, cmdline = boot_arguments(_read(system / "boot/grub/grub.cfg"), box["kernel_release"])
+    if system == Path("/") and not Path("/boot/grub/grub.cfg").exists():
+        subprocess.run(["/usr/sbin/update-grub"], check=True)  # what an installer did before the first boot
     shutil.rmtree(ROOT, ignore_errors=True)
+    release, cmdline = boot_arguments(_read(system / "boot/grub/grub.cfg"), box["kernel_release"])
     modprobe_conf = _read(system / "boot/strixfleet-sandbox/modprobe.conf")
     write_tree(ROOT, files_of(box, release, cmdline, modprobe_conf, cpuinfo) | power)
 

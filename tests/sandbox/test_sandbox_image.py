@@ -1,0 +1,63 @@
+"""The cache of base systems: what is in use or was asked for lately stays."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from strixfleet.adapters import sandbox_image
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sandbox_image, "cache_dir", lambda: tmp_path)
+    for name, age_days in (("base-old", 8), ("base-recent", 6), ("base-mounted", 400)):
+        (tmp_path / name / "etc").mkdir(parents=True)
+        (tmp_path / "layers" / name / "provisioned").mkdir(parents=True)
+        used = tmp_path / f"{name}.used"
+        used.touch()
+        os.utime(used, (time.time() - age_days * 86400,) * 2)
+    return tmp_path
+
+
+def test_only_what_is_neither_mounted_nor_recent_is_removed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox_image, "_is_mounted", lambda folder: folder.name == "base-mounted")
+    sandbox_image.prune()
+    assert {path.name for path in cache.glob("base-*") if path.is_dir()} == {"base-mounted", "base-recent"}
+    assert not (cache / "layers" / "base-old").exists()
+    assert (cache / "layers" / "base-mounted" / "provisioned").is_dir()
+
+
+def test_mounted_folders_are_seen_by_evidence(tmp_path: Path) -> None:
+    mount_point = Path("/proc/self/mountinfo").read_text().split()[4]
+    assert sandbox_image._is_mounted(Path(mount_point))
+    assert not sandbox_image._is_mounted(tmp_path / "nothing")
+
+
+def test_sources_leave_out_suites_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_image, "reachable", lambda url: "backports" not in url)
+    text = sandbox_image.apt_sources("http://mirror/debian", "http://mirror/security")
+    assert "Suites: trixie\n" in text
+    assert "URIs: http://mirror/security\nSuites: trixie-security" in text
+    assert "backports" not in text
+    assert text.count("Components: main non-free-firmware") == 3
+
+
+def test_a_machine_without_security_mirror_still_has_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_image, "reachable", lambda _url: True)
+    assert "security" not in sandbox_image.apt_sources("http://mirror/debian", "")
+
+
+def test_recipe_digest_changes_with_any_file_of_the_guest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox_image, "mirrors", lambda: ("a", "b"))
+    monkeypatch.setattr(sandbox_image, "proxy", lambda: "")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/file").write_text("one")
+    one = sandbox_image.recipe_digest(tmp_path)
+    (tmp_path / "etc/file").write_text("two")
+    assert sandbox_image.recipe_digest(tmp_path) != one
