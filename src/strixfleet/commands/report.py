@@ -1,0 +1,73 @@
+"""`strixfleet report`: the recorded runs as one self-contained HTML page."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from platformdirs import user_state_path
+
+from strixfleet.adapters.history import History, history_path
+from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.session import load_fleet
+from strixfleet.core.history import measurements
+from strixfleet.errors import ExitCode, UsageError
+from strixfleet.report import html
+from strixfleet.report.output import write
+
+
+_SHOWN_RUNS = 20
+_DRAWN_RUNS = 500
+
+
+def default_path() -> Path:
+    """Choose where pages go: beside the history, named by the time."""
+    folder = user_state_path("strixfleet") / "reports"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
+
+
+def page(hosts: tuple[str, ...] = ()) -> html.Page:
+    """Lay out what was recorded, of these hosts or of all."""
+    history = History(history_path())
+    runs = history.runs(hosts=hosts, most=_SHOWN_RUNS)
+    if not runs:
+        raise UsageError(
+            "no run is recorded yet", where=str(history_path()), hint="`strixfleet audit`, then again"
+        )
+    past = history.runs(hosts=hosts, verbs=("bench", "provision", "upgrade"), most=_DRAWN_RUNS)
+    documents = [dict(run.document) for run in runs]
+    if hosts:
+        for document in documents:
+            rows = document.get("hosts")
+            kept = rows if isinstance(rows, dict) else {}
+            document["hosts"] = {name: row for name, row in kept.items() if name in hosts}
+    drawn = (row for row in measurements(past) if not hosts or row.host in hosts)
+    return html.page_of(documents, tuple(drawn))
+
+
+def write_page(output: Path | None = None, hosts: tuple[str, ...] = ()) -> Path:
+    """Write the page; give its path."""
+    text = html.render(page(hosts))
+    path = output or default_path()
+    write(path, text)
+    return path
+
+
+@click.command()
+@fleet_options
+def report(options: Options) -> ExitCode:
+    """
+    Write one HTML page of the recorded runs: audits, verdicts with their bands, speed over builds.
+
+    No host is asked. Prints the page's path; --output names another.
+    """
+    hosts = tuple(host.name for host in load_fleet(options).hosts) if options.limit else ()
+    path = write_page(options.output, hosts)
+    if options.as_json:
+        document = {"schema": "strixfleet/report/1", "exit_code": 0, "hosts": {}, "path": str(path)}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        sys.stdout.write(f"{path}\n")
+    return ExitCode.OK
