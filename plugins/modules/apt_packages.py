@@ -44,6 +44,10 @@ options:
         description: Install the newest version whatever is installed.
         type: bool
         default: false
+  hint:
+    description: What to do when apt has no such package; ends the message.
+    type: str
+    default: ""
   lock_timeout_s:
     description: Seconds to wait for another apt or dpkg.
     type: int
@@ -114,7 +118,8 @@ def apt_get(module: AnsibleModule, *arguments: str) -> None:
     ]
     rc, out, err = module.run_command(["apt-get", *options, *arguments])
     if rc != 0:
-        module.fail_json(msg=f"apt-get {arguments[0]} failed: {last_words(err or out)}")
+        hint = f"; hint: {module.params['hint']}" if module.params["hint"] else ""
+        module.fail_json(msg=f"apt-get {arguments[0]} failed: {last_words(err or out)}{hint}")
 
 
 def install(module: AnsibleModule, wishes: list[dict[str, Any]]) -> None:
@@ -140,6 +145,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "packages": {"type": "list", "elements": "dict", "required": True, "options": suboptions},
+            "hint": {"type": "str", "default": ""},
             "lock_timeout_s": {"type": "int", "default": 300},
         },
         supports_check_mode=True,

@@ -21,7 +21,9 @@ SENTINEL = "strixfleet-probe-answers:"
 READ_LIMIT = 256 * 1024
 COMMANDS = {
     "listeners": ["ss", "-Hltnp"],
-    "tailscale": ["tailscale", "status", "--json"],
+    "tailscale": ["tailscale", "status", "--json", "--peers=false"],
+    "tailscale_prefs": ["tailscale", "debug", "prefs"],
+    "clock": ["date", "+%s"],
     "tuned": ["tuned-adm", "active"],
     "held": ["apt-mark", "showhold"],
     "host_program": ["/opt/strixfleet/lib/strixfleet-host", "status"],

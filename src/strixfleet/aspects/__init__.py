@@ -7,6 +7,7 @@ from strixfleet.aspects.kernel import Kernel
 from strixfleet.aspects.llama_cpp import LlamaCpp
 from strixfleet.aspects.llama_models import LlamaModels
 from strixfleet.aspects.llama_server import LlamaServer
+from strixfleet.aspects.tailscale import Tailscale
 from strixfleet.aspects.tuning import Tuning
 from strixfleet.core.aspect import Aspect, HostState, Situation
 from strixfleet.core.facts import FACT_QUESTIONS, Facts, facts_from
@@ -15,7 +16,7 @@ from strixfleet.core.hardware import PROFILES, Profile, recognise
 from strixfleet.core.questions import Answers, Question
 
 
-ASPECTS: tuple[type[Aspect], ...] = (Kernel, GpuStack, Tuning, LlamaCpp, LlamaModels, LlamaServer)
+ASPECTS: tuple[type[Aspect], ...] = (Kernel, GpuStack, Tuning, LlamaCpp, LlamaModels, LlamaServer, Tailscale)
 
 
 def questions_for(host: Host) -> frozenset[Question]:
