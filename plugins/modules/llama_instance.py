@@ -104,9 +104,9 @@ SPEC: dict[str, Any] = {
     "load_s": {"type": "int", "default": 120},
 }
 UNITS = "/etc/systemd/system"
-PROPERTIES = "ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload,NRestarts,Result"
+PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NRestarts", "Result")
 READ_BYTES_PER_S = 50_000_000
-RESTARTS_MAX = 3
+RESTARTS_MAX = 2
 RUNNING = frozenset({"active", "activating", "reloading", "deactivating"})
 
 
@@ -133,13 +133,15 @@ class Instance:
 
     def journal(self) -> str:
         """Give the last lines of the unit's log, for a message."""
-        argv = ["journalctl", "--unit", self.unit, "--lines", "30", "--no-pager", "--output", "cat"]
+        invocation = self.show(("InvocationID",)).get("InvocationID", "")
+        which = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else ["--unit", self.unit]
+        argv = ["journalctl", "--lines", "30", "--no-pager", "--output", "cat", *which]
         _code, out, _err = self.module.run_command(argv)
         return f"\nlast lines of {self.unit}:\n{out.strip()}" if out.strip() else ""
 
-    def show(self) -> dict[str, str]:
+    def show(self, names: tuple[str, ...] = PROPERTIES) -> dict[str, str]:
         """Ask systemd about the unit."""
-        text = self.systemctl("show", f"--property={PROPERTIES}", "--", self.unit)
+        text = self.systemctl("show", f"--property={','.join(names)}", "--", self.unit)
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def state(self, shown: dict[str, str]) -> dict[str, str]:
