@@ -196,7 +196,7 @@ class Walk:
     def _tensor(self, alignment: int) -> TensorInfo:
         name = self._key()
         n_dimensions = self._number("I")
-        if not 0 <= n_dimensions <= _MAX_DIMENSIONS:
+        if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
             self._fail(f"tensor {name!r} has {n_dimensions} dimensions")
         shape = tuple(self._number("Q") for _ in range(n_dimensions))
         kind, offset = self._number("I"), self._number("Q")
@@ -206,7 +206,7 @@ class Walk:
         values = 1
         for extent in shape:
             values *= extent
-        if not 0 < values <= _MAX_VALUES or (shape[0] if shape else 1) % block_values:
+        if not 0 < values <= _MAX_VALUES or shape[0] % block_values:
             self._fail(f"tensor {name!r} of shape {shape} cannot be {type_name}")
         if offset % alignment or offset > _MAX_VALUES:
             self._fail(f"tensor {name!r} starts at {offset}, off the alignment of {alignment}")
