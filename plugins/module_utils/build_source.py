@@ -128,6 +128,6 @@ def refuse_moved_tag(repository: str, ref: str, commit: str) -> None:
             and known.get("commit") != commit
         ):
             raise BuildError(
-                f"tag {ref} has moved: it named {known.get('commit')} when {os.path.dirname(path)} was built, "
+                f"tag {ref} has moved: it named {known.get('commit')} for {os.path.dirname(path)}, "
                 f"now {commit}; hint: find out why, then pin the 40-digit commit that you trust"
             )

@@ -31,11 +31,18 @@ NAMES = Question(Verb.NAMES, BUILDS)
 SERVER = Question(Verb.STAT, f"{BUILDS}/current/bin/llama-server")
 SPACES = tuple(Question(Verb.SPACE, path) for path in (BUILDS, "/var/lib/strixfleet"))
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
+HOST_MODULES = "/opt/strixfleet/lib/strixfleet/host"
 
 
 def shipped(name: str) -> str:
     """Give the text of a program that is copied to hosts."""
     return files("strixfleet.host").joinpath(name).read_text(encoding="utf-8")
+
+
+def _module_names() -> tuple[str, ...]:
+    """Name the modules of the host program, which it finds beside itself."""
+    names = (entry.name for entry in files("strixfleet.host").iterdir())
+    return tuple(sorted(name for name in names if name.endswith(".py") and name != "strixfleet_host.py"))
 
 
 def _current(answers: Answers) -> str | None:
@@ -85,6 +92,8 @@ class LlamaCpp:
         """Ask for links, manifests and the digests of the current build's files."""
         yield from (CURRENT, PREVIOUS, MANIFEST, PREVIOUS_MANIFEST, TREE, NAMES, SERVER, *SPACES)
         yield Question(Verb.DIGEST, HOST_PROGRAM)
+        for name in _module_names():
+            yield Question(Verb.DIGEST, f"{HOST_MODULES}/{name}")
 
     @classmethod
     def compile(cls, situation: Situation) -> Self:
@@ -111,13 +120,16 @@ class LlamaCpp:
         )
 
     @property
-    def host_program(self) -> ManagedFile:
-        """The program that switches builds."""
-        return ManagedFile(HOST_PROGRAM, shipped("strixfleet_host.py"), mode="0755")
+    def host_program(self) -> tuple[ManagedFile, ...]:
+        """The program that switches builds, and the modules that it imports from the folder beside it."""
+        return (
+            ManagedFile(HOST_PROGRAM, shipped("strixfleet_host.py"), mode="0755"),
+            *(ManagedFile(f"{HOST_MODULES}/{name}", shipped(name)) for name in _module_names()),
+        )
 
     def items(self) -> Iterator[Item]:
         """Say that the pinned build is current and untouched, the way back whole, nothing half-made."""
-        yield self.host_program.item(self.name)
+        yield from (file.item(self.name) for file in self.host_program)
         if self.build is None:
             yield Item(
                 "llama_cpp:pin", "set", Cure.MANUAL, message="llama_cpp_ref is not set in the inventory"
@@ -132,7 +144,7 @@ class LlamaCpp:
 
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Read links, manifests and digests."""
-        yield self.host_program.observe(self.name, answers)
+        yield from (file.observe(self.name, answers) for file in self.host_program)
         if self.build is None:
             yield Observed("llama_cpp:pin", "not set")
             return
@@ -196,7 +208,7 @@ class LlamaCpp:
                 "toolchain": build.toolchain,
             }
         return {
-            "llama_cpp_files": [self.host_program.role_var()],
+            "llama_cpp_files": [file.role_var() for file in self.host_program],
             "llama_cpp_install": self.install,
             "llama_cpp_build": recipe,
             "llama_cpp_leftovers": [f"{BUILDS}/{name}" for name in self.leftovers],
