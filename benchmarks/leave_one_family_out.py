@@ -47,7 +47,7 @@ def one_efficiency(attribute: str) -> Predictor:
 
     def predict(train: Sequence[Cell], cell: Cell) -> float:
         etas = [one.tps * getattr(one, attribute) for one in train if one.dense == cell.dense]
-        return median(etas) / getattr(cell, attribute)
+        return float(median(etas) / getattr(cell, attribute))
 
     return predict
 
@@ -89,7 +89,7 @@ def main() -> int:
     print(f"\n{'':24}{'cells':>6}  " + "".join(f"{name:>22}" for name in methods))
     missed = []
     for group, belongs in GROUPS.items():
-        columns = [_figures([e for cell, e in found if belongs(cell)]) for found in results.values()]
+        columns = [figures([e for cell, e in found if belongs(cell)]) for found in results.values()]
         count = sum(map(belongs, kept))
         print(f"{group:24}{count:>6}  " + "".join(f"{m:>8.1f}{p:>7.1f}{w:>7.1f}" for m, p, w in columns))
         if group in GOALS and (columns[-1][0] > GOALS[group][0] or columns[-1][1] > GOALS[group][1]):
@@ -104,7 +104,8 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def _figures(found: list[float]) -> tuple[float, float, float]:
+def figures(found: list[float]) -> tuple[float, float, float]:
+    """Give median, 90th percentile and largest of the sizes of errors, in percent."""
     sizes = 100 * np.abs(found)
     return float(np.median(sizes)), float(np.percentile(sizes, 90)), float(sizes.max())
 

@@ -82,7 +82,8 @@ def predict(
     document = _document(
         found, {"profile": profile, "backend": backend, "context": context, "depth": depth}, warnings
     )
-    text = json.dumps(document, indent=2) if as_json else _in_words(found, setting, profile, warnings)
+    wants_json = as_json or (output is not None and output.suffix == ".json")
+    text = json.dumps(document, indent=2) if wants_json else _in_words(found, setting, profile, warnings)
     if output:
         _write(output, text)
     else:
