@@ -1,7 +1,9 @@
 """Real hosts: made, reached with strict host keys, rebooted, reset, layered, and removed without a trace."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -20,6 +22,7 @@ from strixfleet.errors import UsageError
 pytestmark = pytest.mark.host
 
 NAME = "test-sandbox"
+OTHER = "doomed"
 GTT = f"{HARDWARE_ROOT}/sys/class/drm/card1/device/mem_info_gtt_total"
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
@@ -60,17 +63,22 @@ def reboot(sandbox: Sandbox, host: SandboxHost) -> str:
 
 def traces() -> set[str]:
     """List what this machine holds outside the caches that sandboxes could leave."""
-    note_foreign_sandboxes()
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     links = [f"link {path.name}" for path in Path("/sys/class/net").iterdir()]
-    nft = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     state = [str(path) for path in sandbox_state.state_dir().rglob("*")]
     runtime = [str(path) for path in Path("/run/systemd/nspawn").rglob("*")]
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").rglob("strixfleet-*") if path.is_dir()]
     archives = [str(path) for path in (sandbox_state.cache_dir() / "archives").glob("*")]
     found = {"mount " + line.split(" ", 4)[4] for line in mounts}
-    found |= {*links, *(f"nft {line.strip()}" for line in nft.splitlines())}
+    found |= {*links, *nft_lines()}
     return found | {*state, *runtime, *cgroups, *archives, *processes()}
+
+
+def argv_of(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_text().replace("\0", " ")
+    except OSError:  # guests' short-lived processes end meanwhile
+        return ""
 
 
 def processes() -> Iterator[str]:
@@ -85,19 +93,27 @@ def processes() -> Iterator[str]:
             yield f"process {pid.name} {argv} {overlays}"
 
 
-FOREIGN: set[str] = set()  # words by which sandboxes of somebody else at work here are told apart
+def nft_lines() -> list[str]:
+    ruleset = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    return [f"nft {line.strip()}" for line in ruleset.splitlines()]
 
 
-def note_foreign_sandboxes() -> None:
-    for name in sandbox_state.names():
-        if name != NAME:
-            record = sandbox_state.read_record(name)
-            FOREIGN.update({name[:9], *((record.subnet, record.bridge) if record else ())})
+def sandboxes_of_others() -> set[str]:
+    """Name the sandboxes on this machine that are not this test's, by their nft tables."""
+    tables = re.findall(r"nft table ip strixfleet_(\S+)", "\n".join(nft_lines()))
+    return {table.replace("_", "-") for table in tables} - {NAME, OTHER}
+
+
+def is_foreign(entry: str, others: set[str]) -> bool:
+    return any(re.search(rf"\b{name[:9]}", entry) for name in others) or "10.231." in entry
 
 
 def left_behind(before: set[str]) -> list[str]:
-    note_foreign_sandboxes()
-    return sorted(entry for entry in traces() - before if not any(word in entry for word in FOREIGN))
+    """Give what is new, but for sandboxes of somebody else at work on this machine."""
+    others = sandboxes_of_others()
+    new = traces() - before
+    others |= sandboxes_of_others()
+    return sorted(entry for entry in new if not is_foreign(entry, others))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +121,14 @@ def made() -> Iterator[Sandbox]:
     sandboxes.destroy(NAME)
     yield sandboxes.create(SandboxRequest(name=NAME, hosts=2))
     sandboxes.destroy(NAME)
+
+
+@pytest.fixture
+def other() -> Iterator[str]:
+    """Name a second sandbox that is gone after the test, whatever became of it."""
+    sandboxes.destroy(OTHER)
+    yield OTHER
+    sandboxes.destroy(OTHER)
 
 
 def test_hosts_are_reached_with_strict_host_key_checking_and_become_root(made: Sandbox) -> None:
@@ -248,47 +272,45 @@ def test_a_host_that_powers_off_ends_its_supervisor(made: Sandbox) -> None:
     assert output(made, host.name, "true") == ""
 
 
-def test_destroy_leaves_nothing_and_may_be_repeated() -> None:
-    sandboxes.destroy(NAME)
+def test_destroy_leaves_nothing_and_may_be_repeated(other: str) -> None:
     before = traces()
     forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text()
-    sandboxes.create(SandboxRequest(name=NAME, hosts=2))
+    sandboxes.create(SandboxRequest(name=other, hosts=2))
     assert left_behind(before), "a running sandbox shows in the traces, or they prove nothing"
-    assert sandboxes.destroy(NAME)
+    assert sandboxes.destroy(other)
     assert left_behind(before) == []
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == forwarding
-    assert not sandboxes.destroy(NAME)
+    assert not sandboxes.destroy(other)
 
 
 @pytest.mark.parametrize("victim", ["sandbox_supervisor", "systemd-nspawn", "both"])
-def test_destroy_leaves_nothing_after_a_crash(victim: str) -> None:
+def test_destroy_leaves_nothing_after_a_crash(other: str, victim: str) -> None:
     before = traces()
-    made = sandboxes.create(SandboxRequest(name=NAME, hosts=1))
+    made = sandboxes.create(SandboxRequest(name=other, hosts=1))
     words = ["sandbox_supervisor", "systemd-nspawn"] if victim == "both" else [victim]
-    killed = 0
-    for pid in sandbox_machine.processes_of(made.hosts[0].folder):
-        argv = Path("/proc", str(pid), "cmdline").read_text()
-        if any(word in argv for word in words):
+    pids = sandbox_machine.processes_of(made.hosts[0].folder)
+    victims = [pid for pid in pids if any(word in argv_of(pid) for word in words)]
+    assert len(victims) >= len(words)
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-            killed += 1
-    assert killed >= len(words)
-    assert sandboxes.destroy(NAME)
+    assert sandboxes.destroy(other)
     assert left_behind(before) == []
 
 
 @pytest.mark.parametrize("state", ["record only", "no record", "broken record"])
-def test_destroy_removes_a_half_made_sandbox(state: str) -> None:
+def test_destroy_removes_a_half_made_sandbox(other: str, state: str) -> None:
     before = traces()
     with sandbox_state.locked():
-        made = sandboxes._place(SandboxRequest(name=NAME, hosts=2))
+        made = sandboxes._place(SandboxRequest(name=other, hosts=2))
     record = made.folder / "sandbox.json"
     if state != "record only":
         record.unlink() if state == "no record" else record.write_text("{")
-    assert sandboxes.destroy(NAME)
+    assert sandboxes.destroy(other)
     assert left_behind(before) == []
 
 
-def test_failure_on_the_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_on_the_way_leaves_nothing(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = traces()
 
     def interrupted(_host: SandboxHost) -> None:
@@ -296,5 +318,5 @@ def test_failure_on_the_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sandbox_machine, "wait_for_ssh", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sandboxes.create(SandboxRequest(name=NAME, hosts=1))
+        sandboxes.create(SandboxRequest(name=other, hosts=1))
     assert left_behind(before) == []

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from strixfleet.adapters import sandbox_machine, sandbox_network, sandbox_state
-from strixfleet.adapters.sandbox_guest import host_key_lines, write_seed
+from strixfleet.adapters.sandbox_guest import host_key_lines, resolv_conf, write_seed
 from strixfleet.adapters.sandbox_image import base_folder, base_image
 from strixfleet.adapters.sandbox_tools import require_root_and_tools, run
 from strixfleet.core.sandbox import (
@@ -25,6 +25,7 @@ from strixfleet.core.sandbox import (
 from strixfleet.errors import SandboxError, UsageError
 
 
+UNSAFE_IN_MOUNTS = set(',:\\"')
 Progress = Callable[[str], None]
 
 
@@ -40,11 +41,15 @@ def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> 
         with sandbox_state.locked():
             for change in sandbox_network.set_up(sandbox):
                 progress(f"on this machine: {change}")
+        if "nameserver 127." in resolv_conf():
+            progress("warning: this machine's name server is on loopback, where its hosts cannot ask it")
         _furnish(sandbox, box_facts(request.box, request.memory_gib))
         progress(f"booting {len(sandbox.hosts)} simulated {box_named(request.box).label}")
         _boot(sandbox, sandbox.hosts, lower)
-    except BaseException:
+    except BaseException as error:
         destroy(request.name)
+        if isinstance(error, OSError):
+            raise SandboxError(str(error), where=request.name) from error
         raise
     return sandbox
 
@@ -56,6 +61,10 @@ def _place(request: SandboxRequest) -> Sandbox:
         raise UsageError(f"{request.name} exists on this machine already", where="sandbox", hint=hint)
     folder = sandbox_state.state_dir() / request.name
     others = [record for name in sandbox_state.names() if (record := sandbox_state.read_record(name))]
+    if UNSAFE_IN_MOUNTS & set(str(folder)):
+        raise UsageError(
+            f"{folder} cannot be mounted", where="sandbox", hint="a path without comma and colon"
+        )
     subnet = free_subnet([*sandbox_network.networks_in_use(), *(other.subnet for other in others)])
     if subnet is None:
         raise SandboxError("no free network in 10.231.0.0/16", where=request.name)

@@ -70,5 +70,6 @@ def network_text(sandbox: Sandbox, host: SandboxHost) -> str:
 
 def resolv_conf() -> str:
     """Give this machine's name servers; those behind systemd-resolved where that is in use."""
-    text = Path("/etc/resolv.conf").read_text(encoding="utf-8")
+    own = Path("/etc/resolv.conf")
+    text = own.read_text(encoding="utf-8") if own.exists() else ""
     return RESOLVED_UPSTREAM.read_text(encoding="utf-8") if "127.0.0.53" in text else text

@@ -97,7 +97,7 @@ def base_folder() -> Path:
 
 
 def prune() -> None:
-    """Remove what former recipes made, with the layers on it, once it is mounted nowhere and unasked for a week."""
+    """Remove what former recipes made, with its layers, when it is mounted nowhere and unasked for a week."""
     for used in cache_dir().glob(f"base-*{USED}"):
         old = used.with_suffix("")
         if time.time() - used.stat().st_mtime > KEEP_UNUSED_S and not _is_mounted(old):

@@ -20,6 +20,7 @@ from strixfleet.errors import SandboxError
 BOOT_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.1
+LOOK_S = 1.0  # between looks for a host's processes, which read all of /proc
 SSH_PORT = 22
 SUPERVISOR = "strixfleet.adapters.sandbox_supervisor"
 
@@ -87,17 +88,24 @@ def prepare_ccache(folder: Path) -> None:
 def wait_for_ssh(host: SandboxHost, timeout_s: float = BOOT_TIMEOUT_S) -> None:
     """Wait until sshd greets; a host that ended instead is an error with its last words."""
     deadline = time.monotonic() + timeout_s
+    looked = time.monotonic()
     while time.monotonic() < deadline:
         if _greets(host.address):
             return
-        if not processes_of(host.folder):
-            break
+        if time.monotonic() - looked > LOOK_S:
+            looked = time.monotonic()
+            if not processes_of(host.folder):
+                break
         time.sleep(POLL_S)
+    raise SandboxError(f"did not come up: {last_words(host)}", where=host.name)
+
+
+def last_words(host: SandboxHost) -> str:
+    """Give the end of what a host and its supervisor printed."""
     log = host.folder / "console.log"
-    words = (
-        log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-2:] if log.exists() else []
-    )
-    raise SandboxError(f"did not come up: {' '.join(words)}", where=host.name, hint=f"read {log}")
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    words = " / ".join(line.strip() for line in lines if line.strip())[-300:]
+    return "".join(letter for letter in words if letter.isprintable())
 
 
 def _greets(address: str) -> bool:

@@ -2,7 +2,7 @@
 Keep downloaded Debian packages between hosts.
 
 Each host has an archives folder of its own, because apt locks it: of two hosts that install at once on a
-shared one, one fails. The folders share files by hard links with a pool, which collects new ones when hosts stop.
+shared one, one fails. The folders share files by hard links with a pool, which collects new ones at the end.
 """
 
 import os
