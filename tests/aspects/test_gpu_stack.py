@@ -1,0 +1,183 @@
+"""The pure parts: kernel releases, apt sources, and which packages a choice leads to."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strixfleet.core.apt_sources import Missing, mirror_of, missing_of, parse_sources
+from strixfleet.core.distributions import distribution
+from strixfleet.core.gpu_parts import package_wishes, wanted_suites
+from strixfleet.core.kernel_release import at_least, flavour_floor, is_known_bad, newest
+from strixfleet.core.settings import HostSettings
+
+
+TRIXIE = distribution("debian", "13")
+NOBLE = distribution("ubuntu", "24.04")
+DEB822 = """# a comment
+Types: deb deb-src
+URIs: http://mirror.example/debian
+Suites: trixie trixie-updates
+Components: main
+ contrib
+Signed-By: /usr/share/keyrings/own.gpg
+
+Types: deb
+URIs: http://security.example/debian-security
+Suites: trixie-security
+Components: main
+
+Enabled: no
+Types: deb
+URIs: http://mirror.example/debian
+Suites: trixie-backports
+Components: main
+"""
+
+
+@pytest.mark.parametrize(
+    ("release", "floor", "holds"),
+    [
+        ("6.18.4", "6.18.4", True),
+        ("6.18.9+deb14-amd64", "6.18.4", True),
+        ("7.2.12+deb13-amd64", "6.18.4", True),
+        ("6.12.107+deb13-amd64", "6.18.4", False),
+        ("6.18.3-200.fc43.x86_64", "6.18.4", False),
+        ("6.17.0-19-generic", "6.17.0-19", True),
+        ("6.17.0-19.19~24.04.2", "6.17.0-19", True),
+        ("6.17.0-8-generic", "6.17.0-19", False),
+        ("6.17.0-100-generic", "6.17.0-19", True),
+        ("6.14.0-1018-oem", "6.14.0-1018", True),
+        ("6.14.0-1017-oem", "6.14.0-1018", False),
+        ("7.0.0-14-generic", "6.18.4", True),
+        ("", "6.18.4", False),
+        ("garbage", "6.18.4", False),
+    ],
+)
+def test_releases_count_with_ubuntu_s_abi_number(release: str, floor: str, holds: bool) -> None:
+    assert at_least(release, floor) is holds
+
+
+def test_a_flavour_has_its_own_floor() -> None:
+    assert NOBLE
+    assert flavour_floor(NOBLE.kernel.floors, "6.14.0-1018-oem") == "6.14.0-1018"
+    assert flavour_floor(NOBLE.kernel.floors, "6.17.0-19-generic") == "6.17.0-19"
+
+
+def test_the_newest_release_is_by_number_not_by_letter() -> None:
+    assert newest(["6.9.1-amd64", "6.18.9-amd64", "6.18.10-amd64"]) == "6.18.10-amd64"
+    assert newest([]) is None
+
+
+@pytest.mark.parametrize(
+    ("release", "bad"),
+    [
+        ("6.18.3", True),
+        ("6.18.3-200.fc43", True),
+        ("6.18.3+deb14", True),
+        ("6.18.30", False),
+        ("6.18.3.1", False),
+    ],
+)
+def test_known_bad_means_that_version_and_its_builds(release: str, bad: bool) -> None:
+    assert is_known_bad(release, ["6.18.3"]) is bad
+
+
+@given(st.text())
+def test_any_text_is_some_release(text: str) -> None:
+    at_least(text, text)
+    is_known_bad(text, [text])
+
+
+def test_sources_are_read_in_both_forms() -> None:
+    lines = "deb [arch=amd64 signed-by=/k.gpg] http://x.example/debian trixie-backports main # no more\n#deb a b"
+    sources = parse_sources(
+        {"/etc/apt/sources.list": lines, "/etc/apt/sources.list.d/debian.sources": DEB822}
+    )
+
+    assert [(one.suites, one.components, one.signed_by) for one in sources] == [
+        (("trixie-backports",), ("main",), "/k.gpg"),
+        (("trixie", "trixie-updates"), ("main", "contrib"), "/usr/share/keyrings/own.gpg"),
+        (("trixie-security",), ("main",), ""),
+    ]
+
+
+def test_what_is_missing_comes_from_the_machine_s_own_mirror() -> None:
+    sources = parse_sources({"debian.sources": DEB822})
+
+    mirror = mirror_of(sources, "trixie", "debian")
+    missing = missing_of(
+        sources, [("trixie", ("main", "non-free-firmware")), ("trixie-backports", ("main",))]
+    )
+
+    assert mirror
+    assert (mirror.uris, mirror.signed_by) == (
+        ("http://mirror.example/debian",),
+        "/usr/share/keyrings/own.gpg",
+    )
+    assert missing == (Missing("trixie", ("non-free-firmware",)), Missing("trixie-backports", ("main",)))
+
+
+def test_no_mirror_is_no_mirror() -> None:
+    assert mirror_of(parse_sources({"x.sources": DEB822}), "noble", "ubuntu") is None
+
+
+@given(st.text())
+def test_any_text_is_some_sources_file(text: str) -> None:
+    parse_sources({"a.sources": text, "a.list": text})
+
+
+def _settings(**values: object) -> HostSettings:
+    return HostSettings.model_validate(values)
+
+
+def test_debian_takes_firmware_from_backports_and_mesa_from_itself() -> None:
+    assert TRIXIE
+    rows = {wish.name: (wish.floor, wish.release) for wish in package_wishes(_settings(), TRIXIE)}
+
+    assert rows == {
+        "firmware-amd-graphics": ("20260110", "trixie-backports"),
+        "mesa-vulkan-drivers": ("25.0", None),
+        "libvulkan1": (None, None),
+    }
+
+
+def test_the_inventory_overrides_floors_lists_and_sources() -> None:
+    assert TRIXIE
+    settings = _settings(
+        gpu_stack_firmware_floor="20251111",
+        gpu_stack_firmware_known_bad=[],
+        gpu_stack_firmware_from="distribution",
+        gpu_stack_mesa_from="backports",
+        gpu_stack_mesa_floor="26.1",
+    )
+    rows = {wish.name: wish for wish in package_wishes(settings, TRIXIE)}
+
+    assert rows["firmware-amd-graphics"].floor == "20251111"
+    assert rows["firmware-amd-graphics"].known_bad == ()
+    assert rows["firmware-amd-graphics"].release is None
+    assert (rows["mesa-vulkan-drivers"].floor, rows["mesa-vulkan-drivers"].release) == (
+        "26.1",
+        "trixie-backports",
+    )
+
+
+def test_the_cpu_needs_nothing() -> None:
+    assert TRIXIE
+    settings = _settings(llama_cpp_backend="cpu")
+
+    assert package_wishes(settings, TRIXIE) == ()
+    assert wanted_suites(settings, TRIXIE) == {}
+
+
+@pytest.mark.parametrize(("key", "version"), [("debian", "13"), ("ubuntu", "24.04"), ("ubuntu", "26.04")])
+def test_every_distribution_has_each_part_where_it_says(key: str, version: str) -> None:
+    known = distribution(key, version)
+
+    assert known
+    assert known.kernel.auto in known.kernel.packages
+    assert {known.kernel.auto, known.firmware.auto, known.mesa.auto, *known.kernel.packages} <= set(
+        known.suites
+    )
+    assert "default" in known.kernel.floors
+    assert bool(known.rocm.packages) != bool(known.rocm.missing)
+    assert known.tried is (key == "debian")

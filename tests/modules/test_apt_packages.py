@@ -1,0 +1,125 @@
+"""Packages are touched only where something is wrong with them; what apt cannot mend is said."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+RunModule = Callable[..., dict[str, Any]]
+DPKG_QUERY = """#!/usr/bin/python3
+import json, os, sys
+folder = os.path.dirname(os.path.abspath(__file__))
+for name, version in json.load(open(folder + "/state.json"))["installed"].items():
+    if name in sys.argv:
+        print(name, "installed", version)
+"""
+APT_GET = """#!/usr/bin/python3
+import json, os, sys
+folder = os.path.dirname(os.path.abspath(__file__))
+state = json.load(open(folder + "/state.json"))
+words = [word for word in sys.argv[1:] if not word.startswith("-o")]
+state["calls"].append(words)
+if words[0] == "install":
+    release = words[words.index("-t") + 1] if "-t" in words else "distribution"
+    for name in words[words.index("--") + 1:]:
+        if name not in state["offered"].get(release, {}):
+            sys.exit("E: Unable to locate package " + name)
+        state["installed"][name] = state["offered"][release][name]
+json.dump(state, open(folder + "/state.json", "w"))
+"""
+FIRMWARE = {
+    "name": "firmware-amd-graphics",
+    "floor": "20260110",
+    "known_bad": ["20251125"],
+    "release": "backports",
+}
+
+
+class Apt:
+    """The stand-ins' folder."""
+
+    def __init__(self, folder: Path, installed: dict[str, str], offered: dict[str, dict[str, str]]) -> None:
+        self.path = folder / "state.json"
+        for name, text in {"dpkg-query": DPKG_QUERY, "apt-get": APT_GET}.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        self.path.write_text(json.dumps({"installed": installed, "offered": offered, "calls": []}))
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return list(json.loads(self.path.read_text())["calls"])
+
+
+@pytest.mark.parametrize("version", ["20260110-1~bpo13+1", "20260110-1", "20260916-1"])
+def test_what_is_good_enough_is_left_alone_without_network(
+    run_module: RunModule, programs: Path, version: str
+) -> None:
+    apt = Apt(programs, {"firmware-amd-graphics": version}, {})
+
+    answer = run_module("apt_packages", packages=[FIRMWARE])
+
+    assert answer["changed"] is False
+    assert apt.calls == []
+
+
+@pytest.mark.parametrize("version", [None, "20250410-2", "20251125-1"])
+def test_what_is_missing_old_or_bad_is_installed_from_its_release(
+    run_module: RunModule, programs: Path, version: str | None
+) -> None:
+    installed = {"firmware-amd-graphics": version} if version else {}
+    apt = Apt(programs, installed, {"backports": {"firmware-amd-graphics": "20260916-1~bpo13+1"}})
+
+    answer = run_module("apt_packages", packages=[FIRMWARE])
+
+    assert answer["changed"] is True
+    assert answer["installed"] == {"firmware-amd-graphics": "20260916-1~bpo13+1"}
+    install = ["install", "-t", "backports", "--allow-change-held-packages", "--", "firmware-amd-graphics"]
+    assert apt.calls == [["update", "--error-on=any"], install]
+
+
+@pytest.mark.parametrize(
+    ("offered", "floor"), [("20250410-2", "20260110"), ("20251125-1", "20250101")], ids=["old", "bad"]
+)
+def test_a_release_that_has_nothing_better_is_a_failure(
+    run_module: RunModule, programs: Path, offered: str, floor: str
+) -> None:
+    Apt(programs, {}, {"backports": {"firmware-amd-graphics": offered}})
+
+    answer = run_module("apt_packages", packages=[{**FIRMWARE, "floor": floor}])
+
+    assert answer["rc"] == 1
+    assert f"firmware-amd-graphics from backports is {offered}" in answer["msg"]
+
+
+def test_an_unknown_package_fails_with_apt_s_reason_and_the_hint(
+    run_module: RunModule, programs: Path
+) -> None:
+    Apt(programs, {}, {})
+
+    answer = run_module("apt_packages", packages=[{"name": "tailscale"}], hint="add its repository")
+
+    assert (
+        answer["msg"]
+        == "apt-get install failed: E: Unable to locate package tailscale; hint: add its repository"
+    )
+
+
+def test_newest_looks_for_a_newer_one_and_tells_the_truth(run_module: RunModule, programs: Path) -> None:
+    Apt(programs, {"linux-image-amd64": "7.2.12-1"}, {"distribution": {"linux-image-amd64": "7.2.12-1"}})
+
+    answer = run_module("apt_packages", packages=[{"name": "linux-image-amd64", "newest": True}])
+
+    assert answer["changed"] is False
+
+
+def test_check_mode_says_what_it_would_do_and_does_nothing(run_module: RunModule, programs: Path) -> None:
+    apt = Apt(programs, {}, {"backports": {"firmware-amd-graphics": "20260916-1"}})
+
+    answer = run_module("apt_packages", check=True, packages=[FIRMWARE])
+
+    assert answer["changed"] is True
+    assert "firmware-amd-graphics" in answer["diff"]["after"]
+    assert apt.calls == []
