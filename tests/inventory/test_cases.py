@@ -10,6 +10,13 @@ from strixfleet.errors import InventoryError, UsageError
 
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
+OTHER_LINES = {
+    "arguments_as_a_list",  # a list begins below its key
+    "instances_as_a_map",
+    "hosts_as_a_list",
+    "host_value_is_text",  # the host's own line
+    "value_from_a_template",  # where the template's value stands
+}
 MISTAKE = re.compile(r"(warning: )?[\w./]+\.(yml|ini):[0-9]+: .+; hint: .+")
 
 
@@ -46,3 +53,28 @@ def test_load_raises_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InventoryError) as caught:
         load(InventoryRequest((".",)))
     assert len(caught.value.mistakes) == 6
+
+
+def key_of(field: str) -> str:
+    """Give the last key of a field, without list indices."""
+    return (
+        re.sub(r"\[\d+\]", "", field).split(".")[-1]
+        if not field.startswith("kernel_arguments.")
+        else field[17:]
+    )
+
+
+@pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
+def test_the_line_holds_the_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold each reported line against the file: it has to name the last key of the field."""
+    monkeypatch.chdir(folder)
+    try:
+        mistakes = examine(InventoryRequest((".",))).mistakes
+    except UsageError:
+        return
+    for mistake in mistakes:
+        absent = "missing" in mistake.message or "has no" in mistake.message or mistake.field.endswith("]")
+        if not mistake.field or absent or "vault" in mistake.file or folder.name in OTHER_LINES:
+            continue
+        text = Path(mistake.file).read_text().splitlines()[mistake.line - 1]
+        assert key_of(mistake.field) in text, f"{mistake}\nline: {text}"

@@ -51,7 +51,8 @@ def survey(sources: tuple[str, ...], extra_vars: tuple[str, ...] = ()) -> Survey
         if text[:1] in {"{", "["}:
             found.mistakes.extend(scan_bytes("-e", text.encode(errors="replace")).mistakes)
     extra_files = ((Path(text[1:]), "extra:@") for text in extra_vars if text.startswith("@"))
-    for path, kind in (*_files(sources), *extra_files):
+    for named, kind in (*_files(sources), *extra_files):
+        path = Path(os.path.realpath(named))  # as Ansible's tags have it
         if path in done:
             continue
         done.add(path)

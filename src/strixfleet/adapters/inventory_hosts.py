@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strixfleet.adapters.inventory_ansible import (
@@ -12,11 +13,13 @@ from strixfleet.adapters.inventory_ansible import (
 )
 from strixfleet.adapters.inventory_connection import ALL_NAMES, connection
 from strixfleet.adapters.inventory_files import Survey, add_decrypted
-from strixfleet.adapters.inventory_names import canaries, names_in_files, unknown_name
+from strixfleet.adapters.inventory_names import canaries, names_in_files, twins, unknown_name
+from strixfleet.adapters.inventory_paths import anchored, folder_of, missing_files
 from strixfleet.adapters.inventory_places import Places
 from strixfleet.adapters.inventory_values import HostVariables, TemplateFailed, Value
 from strixfleet.core.definitions import Definition
 from strixfleet.core.fleet import Fleet, Host, Origin
+from strixfleet.core.number_words import misread_numbers
 from strixfleet.core.problems import Problem
 from strixfleet.core.settings import FIELDS, HostSettings
 from strixfleet.core.settings_check import check
@@ -37,6 +40,7 @@ class _Whole:
     inventory: AnsibleInventory
     by_name: Mapping[str, list[Definition]]
     defaults: Mapping[str, object]
+    folder: Path
 
 
 def examine_hosts(
@@ -49,7 +53,7 @@ def examine_hosts(
     by_name: dict[str, list[Definition]] = {}
     for definition in found.definitions:
         by_name.setdefault(definition.name, []).append(definition)
-    whole = _Whole(inventory, by_name, connection_defaults())
+    whole = _Whole(inventory, by_name, connection_defaults(), folder_of(sources))
     mistakes = list(names_in_files(inventory, by_name))
     hosts = []
     with inventory.quiet():
@@ -62,6 +66,7 @@ def examine_hosts(
             if host is not None:
                 hosts.append(host)
     mistakes.extend(canaries(hosts, inventory))
+    mistakes.extend(twins(hosts))
     mistakes = _without_echoes(mistakes)
     mistakes.extend(Mistake(text, sources[0], warning=True) for text in inventory.warnings())
     return Fleet(tuple(hosts)), mistakes
@@ -113,10 +118,10 @@ class _HostReader:
             return None, [Mistake(f"{quoted(self.name)} is no host name", host=quoted(self.name), hint=hint)]
         self._resolve((*FIELDS, *ALL_NAMES))
         plain = {name: value.data for name, value in self.values.items() if value.data is not None}
-        settings, problems = check(
-            {name: value for name, value in plain.items() if name in FIELDS}, datetime.now(UTC).date()
-        )
-        for problem in problems:
+        ours = {name: value for name, value in plain.items() if name in FIELDS}
+        settings, problems = check(anchored(ours, self.whole.folder), datetime.now(UTC).date())
+        absent = missing_files(settings) if settings else ()
+        for problem in (*problems, *misread_numbers(ours, self.places.written), *absent):
             self._report(problem)
         self._report_unseen_names()
         reach = {name: value for name, value in plain.items() if name in ALL_NAMES}
@@ -170,8 +175,8 @@ class _HostReader:
         )
 
     def _origins(self) -> dict[str, Origin]:
-        """Give for each of our variables where it is defined (not where a template's parts come from)."""
-        found = {}
+        """Give for each variable where it is defined (not where a template's parts come from)."""
+        found = {"ansible_host": self.places.find(("ansible_host",))}
         for name, value in self.values.items():
             if name in FIELDS:
                 origin = self.places.origin(value.raw_place, name, ())

@@ -70,6 +70,19 @@ def unknown_name(name: str) -> Problem | None:
     return None
 
 
+def twins(hosts: Iterable[Host]) -> Iterator[Mistake]:
+    """Find hosts that are reached alike: one machine under two names would be changed twice at once."""
+    seen: dict[tuple[object, ...], str] = {}
+    for host in hosts:
+        reach = host.connection
+        first = seen.setdefault((reach.address, reach.port, reach.ssh_common_args, reach.local), host.name)
+        if first != host.name:
+            hint = "give each its own ansible_host, or remove one"
+            message = f"is reached at {quoted(reach.address)} like {first}"
+            origin = host.origins.get("ansible_host", Origin(""))
+            yield Mistake(message, origin.file, origin.line, host.name, "ansible_host", hint, warning=True)
+
+
 def canaries(hosts: Iterable[Host], inventory: AnsibleInventory) -> Iterator[Mistake]:
     """Find canaries that are no hosts."""
     names = inventory.all_names() | inventory.all_groups()

@@ -1,8 +1,10 @@
 """One host's variables: templates and vault resolved by Ansible, Ansible's types stripped, places kept."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 
@@ -77,7 +79,14 @@ def place_of(value: object) -> Place | None:
     tag = Origin.get_tag(value)
     if tag is None or not (tag.path or tag.description):
         return None
-    return Place(str(tag.path or tag.description), int(tag.line_num or 0))
+    file = real_path(str(tag.path)) if tag.path else str(tag.description)
+    return Place(file, int(tag.line_num or 0))
+
+
+@lru_cache(maxsize=4096)
+def real_path(path: str) -> str:
+    """Give a path without links: Ansible resolves some and keeps others."""
+    return os.path.realpath(path)
 
 
 def _plain(

@@ -139,6 +139,13 @@ class Model(_Source):
                 "has an empty `files`",
                 "list the files, or write url, path or host_path",
             )
+        folders = {
+            part.address.rpartition("/")[0] if part.origin == "host_path" else "" for part in self.files
+        }
+        if len(folders) > 1:
+            raise refusal(
+                "files", "has files in several folders of the host", "llama-server wants them side by side"
+            )
         doubles = sorted({name for name in names if names.count(name) > 1})
         if doubles:
             raise refusal("files", f"has {quoted(doubles[0])} twice", "give each file its own `name`")

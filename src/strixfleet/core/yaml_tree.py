@@ -23,6 +23,16 @@ class Node:
             return self.entries[str(key)]
         return next((found for node in self.merged if (found := node.entry(key))), None)
 
+    def find(self, path: Sequence[object]) -> "Node | None":
+        """Give the node of a key path."""
+        node = self
+        for key in path:
+            entry = node.entry(key)
+            if entry is None:
+                return None
+            node = entry.node
+        return node
+
     def locate(self, path: Sequence[object]) -> int:
         """Give the line of a key path, or of as much of it as there is."""
         node, line = self, self.line
