@@ -37,5 +37,5 @@ def environment_lines(variables: Mapping[str, str]) -> list[str]:
 
 
 def bind_path(path: str) -> str:
-    """Write one path of BindReadOnlyPaths=, where a colon would part source from target."""
-    return _quoted(path.replace(":", "\\:"))
+    """Write one path of BindReadOnlyPaths=; within quotes a colon does not part source from target."""
+    return _quoted(path)
