@@ -114,7 +114,7 @@ class LlamaCpp:
         return cls(
             build,
             settings.llama_cpp_repository,
-            install=current is None or damaged,
+            install=damaged or (current is None and answers[CURRENT].error is None),
             free_bytes=_free_bytes(answers),
             leftovers=_leftovers(answers),
         )
@@ -138,7 +138,7 @@ class LlamaCpp:
         cure = Cure.PROVISION if self.install else Cure.MANUAL
         yield Item("llama_cpp:current", self.build.id, cure, Cost.BUILD)
         yield Item("llama_cpp:files", {}, cure, Cost.BUILD, message="files differ from what was built here")
-        yield Item("llama_cpp:owner", {"owner": "root", "mode": "0755"}, Cure.MANUAL)
+        yield Item("llama_cpp:owner", {"owner": "root", "mode": "0755"}, cure)
         yield Item("llama_cpp:previous", "whole or none", Cure.MANUAL)
         yield Item("llama_cpp:leftovers", [], Cure.PROVISION)
 
