@@ -1,5 +1,5 @@
 """
-Published measurements as expectations: of the same file, or of the same family as a correction.
+Published measurements as expectations: of the same file, or of similar files of the family as a correction.
 
 A file is the same when family and size agree within 2 %; a family is recognised by its structure, not by its
 name, so that fine-tunes count and a misleading name does not.
@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from strixfleet.core.expectation import Basis, Expectation
-from strixfleet.core.model_shape import ModelShape
+from strixfleet.core.model_shape import SIXTEEN_BIT, ModelShape
 
 
 _SAME_SIZE = 0.02
 _SAME_PARAMETERS = 0.02
 _LEAST_CORRECTION, _MOST_CORRECTION = 0.75, 1.30
+_SIMILAR_SIZE = 1.6  # larger and smaller files of a family tell nothing: other types, other residuals
 _BROKEN = 0.65  # a reference this far below the formula is an early build or a broken run
 
 
@@ -72,8 +73,16 @@ def informed(expectation: Expectation, shape: ModelShape, found: Sequence[Refere
         return _measured(
             expectation, min(same, key=lambda one: (abs(one.size_bytes - shape.size_bytes), -one.runs))
         )
-    others = [one for one in found if one.mix_known and one.tps >= _BROKEN * one.formula_tps]
+    others = [one for one in found if _tells(one, shape)]
     return _corrected(expectation, others) if others else expectation
+
+
+def _tells(one: Reference, shape: ModelShape) -> bool:
+    """Tell whether a file's residual says something of another one: similar size, the same width of types."""
+    ratio = one.size_bytes / shape.size_bytes
+    alike = (one.quant in SIXTEEN_BIT) is (shape.main_type in SIXTEEN_BIT)
+    usable = one.mix_known and one.tps >= _BROKEN * one.formula_tps
+    return usable and alike and 1 / _SIMILAR_SIZE < ratio < _SIMILAR_SIZE
 
 
 def _measured(expectation: Expectation, one: Reference) -> Expectation:
