@@ -89,7 +89,7 @@ def test_any_text_is_some_release(text: str) -> None:
 
 
 def test_sources_are_read_in_both_forms() -> None:
-    lines = "deb [arch=amd64 signed-by=/k.gpg] http://x.example/debian trixie-backports main # no more\n#deb a b"
+    lines = "deb [arch=amd64 signed-by=/k.gpg] http://x.example/d trixie-backports main # no more\n#deb a b"
     sources = parse_sources(
         {"/etc/apt/sources.list": lines, "/etc/apt/sources.list.d/debian.sources": DEB822}
     )

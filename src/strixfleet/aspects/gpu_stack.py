@@ -38,6 +38,11 @@ VENDOR_ROCM = "/opt/rocm"
 BAD_MES = "0x83"  # ROCm #5724
 
 
+def _source_questions() -> tuple[Question, ...]:
+    first, *patterns = SOURCES
+    return (Question(Verb.READ, first), *(Question(Verb.GLOB, pattern) for pattern in patterns))
+
+
 def _apt_sources(answers: Answers) -> tuple[Source, ...]:
     texts = {SOURCES[0]: answers.text(Verb.READ, SOURCES[0]) or ""}
     for pattern in SOURCES[1:]:
@@ -68,8 +73,8 @@ class GpuStack:
     def questions(cls, host: Host) -> Iterator[Question]:
         """Ask for sources, packages, account, and leftovers."""
         del host
-        yield Question(Verb.READ, SOURCES[0])
-        for pattern in (*SOURCES[1:], *AMDVLK, CWSR_PROPERTIES, FIRMWARE_INFO):
+        yield from _source_questions()
+        for pattern in (*AMDVLK, CWSR_PROPERTIES, FIRMWARE_INFO):
             yield Question(Verb.GLOB, pattern)
         for package in (*every_package(), *FOREIGN):
             yield Question(Verb.PACKAGE, package)
@@ -157,7 +162,9 @@ class GpuStack:
 
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Read packages, sources, account and leftovers."""
-        yield Observed("gpu_stack:distribution", list(self.problems))
+        read = (Question(Verb.READ, "/etc/os-release"), *_source_questions())
+        error = next((answers[one].error for one in read if answers[one].error), None)
+        yield Observed("gpu_stack:distribution", list(self.problems), error)
         yield _observe_account(answers)
         home = answers[Question(Verb.DIGEST, HOME)]
         yield Observed(f"gpu_stack:{HOME}", home.value, home.error)
@@ -170,9 +177,12 @@ class GpuStack:
         held = answers[Question(Verb.RUN, "held")]
         words: list[Json] = list(held.value.split()) if isinstance(held.value, str) else []
         yield Observed("gpu_stack:held", [word for word in words if word in self.managed], held.error)
-        yield Observed("gpu_stack:amdvlk", list(self.icds))
-        foreign = [name for name in FOREIGN if answers.text(Verb.PACKAGE, name)]
-        yield Observed("gpu_stack:foreign_packages", list(foreign))
+        error = next((e for one in AMDVLK if (e := answers[Question(Verb.GLOB, one)].error)), None)
+        yield Observed("gpu_stack:amdvlk", list(self.icds), error)
+        foreign = {name: answers[Question(Verb.PACKAGE, name)] for name in FOREIGN}
+        error = next((answer.error for answer in foreign.values() if answer.error), None)
+        found: list[Json] = [name for name, answer in foreign.items() if answer.value is not None]
+        yield Observed("gpu_stack:foreign_packages", found, error)
         yield Observed("gpu_stack:mes_firmware", _mes_version(answers))
 
     def role_vars(self) -> dict[str, Json]:

@@ -40,11 +40,12 @@ VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Tailscale:
-    """The tailnet membership of one host; `state` is what the daemon said when it was asked."""
+    """The tailnet membership of one host: `state` as its daemon said, `bare` where it has not joined yet."""
 
     settings: HostSettings
     files: tuple[ManagedFile, ...]
     state: str | None
+    bare: bool
     expires: bool
 
     name: ClassVar[str] = "tailscale"
@@ -74,8 +75,10 @@ class Tailscale:
             pin = assets.render(f"host{PIN}.j2", origin=origin)
             files = (ManagedFile(SOURCES, source), ManagedFile(PIN, pin))
         status = _document(situation.answers, "tailscale")
-        state = status.get("BackendState")
-        return cls(settings, files, str(state) if state else None, bool(_self(status).get("KeyExpiry")))
+        state = str(status.get("BackendState") or "") or None
+        installed = situation.answers[PACKAGE.question()]
+        bare = state == "NeedsLogin" or (installed.value is None and installed.error is None)
+        return cls(settings, files, state, bare, bool(_self(status).get("KeyExpiry")))
 
     def items(self) -> Iterator[Item]:
         """Installed, running, joined, under the right name and at the right server."""
@@ -97,7 +100,9 @@ class Tailscale:
     def _membership(self) -> Iterator[Item]:
         settings = self.settings
         cure = Cure.MANUAL if self.state == "Running" else Cure.PROVISION
-        again = "set when a host joins: `tailscale logout` on it, then provision"
+        again = (
+            "set when a host joins: `tailscale logout` on it, then provision" if cure is Cure.MANUAL else ""
+        )
         if settings.tailscale_hostname:
             yield Item("tailscale:hostname", settings.tailscale_hostname)
         if settings.tailscale_tags:
@@ -130,7 +135,7 @@ class Tailscale:
         source, wanted = settings.tailscale_repository_key, settings.tailscale_repository_fingerprint
         problem = "this host has not joined a tailnet; hint: give tailscale_auth_key (from vault)"
         return {
-            "tailscale_problems": [problem] if key is None and not joined else [],
+            "tailscale_problems": [problem] if key is None and self.bare else [],
             "tailscale_keys": [{"src": source, "dest": KEY, "fingerprint": wanted}] if source else [],
             "tailscale_files": [file.role_var() for file in self.files],
             "tailscale_packages": [PACKAGE.role_var()],
@@ -195,13 +200,14 @@ def _observe_status(answers: Answers, down: str | None) -> Iterator[Observed]:
 
 def _observe_server(answers: Answers, down: str | None, state: str | None) -> Observed:
     """Read the control server from the daemon's preferences; one that never joined has none that counts."""
-    if down or state in {None, "NeedsLogin", "NoState"}:
+    silent = answers[Question(Verb.RUN, "tailscale")].error
+    if down or (state in {None, "NeedsLogin", "NoState"} and not silent):
         return Observed("tailscale:login_server", down)
     url = _document(answers, "tailscale_prefs").get("ControlURL")
     error = answers[Question(Verb.RUN, "tailscale_prefs")].error
     if not isinstance(url, str):
         return Observed("tailscale:login_server", error=error or "tailscale debug prefs named no server")
-    return Observed("tailscale:login_server", _server(url), error)
+    return Observed("tailscale:login_server", _server(url), error or silent)
 
 
 def _observe_expiry(answers: Answers, expiry: str) -> Observed:
