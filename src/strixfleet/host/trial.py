@@ -1,0 +1,100 @@
+"""
+Activation on trial: switch, renew, confirm, or go back.
+
+What goes back by itself is decided here and nowhere else: a trial whose lease is over, or one that a reboot
+cut, because the build may be the reboot's cause. Every verb may be cut anywhere: the record of the trial is
+written before anything is switched and removed after everything is back, so that the next call, the timer's
+if nobody else's, ends the same way. Without a lease the record lives as long as the call.
+"""
+
+import argparse
+
+from strixfleet.host.builds import Builds
+from strixfleet.host.records import Record, Refused, deadline, left_s
+from strixfleet.host.units import Units
+
+
+class Trial:
+    """The switch of a host, with what is recorded of it."""
+
+    def __init__(self, root: str, systemctl: str) -> None:
+        self.builds = Builds(root)
+        self.units = Units(systemctl)
+        self.record = Record(root, "activation.json")
+
+    def activate(self, build: str, given: argparse.Namespace) -> bool:
+        """Make a build current and remember the one before; tell whether anything changed."""
+        builds, pending = self.builds, self.record.read()
+        builds.verify(build, given.retry)
+        current = builds.link("current")
+        if pending and pending["to"] != build:
+            raise Refused("%s is on trial here" % pending["to"])
+        if current == build:
+            if pending:
+                self._serve(given)
+            return bool(pending)
+        if given.expect is not None and (current or "none") != given.expect:
+            raise Refused("current is %s, not %s" % (current or "none", given.expect))
+        fate = {"from": current, "to": build, "previous": builds.link("previous"), "token": given.token}
+        self.record.write({**fate, **deadline(given.lease or 0.0)})
+        if current is not None:
+            builds.point("previous", current)
+        builds.point("current", build)
+        self._serve(given)
+        return True
+
+    def _serve(self, given: argparse.Namespace) -> None:
+        self.units.follow(serving=True, block=True)
+        if not given.lease:
+            self.record.remove()
+
+    def renew(self, lease_s: "float | None") -> bool:
+        """Let a trial go on."""
+        pending = self.record.read()
+        if not pending:
+            return False
+        if left_s(pending) <= 0:
+            raise Refused("the lease of %s is over" % pending["to"])
+        self.record.write({**pending, **deadline(lease_s or pending["length_s"])})
+        return True
+
+    def confirm(self, build: str) -> bool:
+        """End a trial well; a second call says so, too."""
+        pending, current = self.record.read(), self.builds.link("current")
+        if not pending and current == build:
+            return False
+        if not pending or pending["to"] != build or current != build:
+            raise Refused("%s is not on trial here" % build)
+        if left_s(pending) <= 0:
+            raise Refused("the lease of %s is over" % build)
+        self.builds.remember(build, "", bad=False)
+        self.record.remove()
+        return True
+
+    def go_back(self, reason: str, if_due: bool) -> bool:
+        """End a trial badly: the old build serves again, or nothing where nothing did."""
+        pending = self.record.read()
+        if not pending or (if_due and left_s(pending) > 0):
+            return False
+        if self.builds.link("current") == pending["to"] and pending["length_s"]:
+            self.builds.remember(pending["to"], reason)
+        self.builds.point("current", pending["from"])
+        self.builds.point("previous", pending["previous"])
+        try:
+            self.units.follow(serving=pending["from"] is not None, block=not if_due)
+        finally:
+            self.record.remove()
+        return True
+
+    def rollback(self, given: argparse.Namespace) -> bool:
+        """Switch to the previous build and remember the current one as bad; cut, the timer ends it."""
+        builds = self.builds
+        if self.record.read():
+            return self.go_back(given.reason, if_due=False)
+        current, previous = builds.link("current"), builds.link("previous")
+        if previous is None or current is None or previous == current:
+            raise Refused("there is no previous build to roll back to")
+        builds.verify(previous, given.retry)
+        fate = {"from": previous, "to": current, "previous": current, "token": given.token}
+        self.record.write({**fate, **deadline(1.0)})
+        return self.go_back(given.reason, if_due=False)

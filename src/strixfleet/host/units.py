@@ -1,0 +1,40 @@
+"""The servers of this host: the enabled instances of llama-server@."""
+
+import subprocess
+from typing import List
+
+from strixfleet.host.records import Refused
+
+
+UNITS = "llama-server@*.service"
+
+
+class Units:
+    """What systemd runs from the current build."""
+
+    def __init__(self, systemctl: str) -> None:
+        self.systemctl = systemctl
+
+    def _run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        command = [self.systemctl, *words]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, text=True)
+
+    def enabled(self) -> List[str]:
+        """Name them."""
+        try:
+            rows = self._run("list-unit-files", "--plain", "--no-legend", "--state=enabled", UNITS).stdout
+        except OSError:
+            return []
+        names = [row.split()[0] for row in rows.splitlines() if row.strip()]
+        return [name for name in names if "@." not in name]
+
+    def follow(self, serving: bool, block: bool) -> None:
+        """Restart them, or stop them where no build is left; not waiting where systemd may wait for us."""
+        names = self.enabled()
+        if not names:
+            return
+        self._run("reset-failed", *names)
+        verb = "restart" if serving else "stop"
+        done = self._run(verb, *([] if block else ["--no-block"]), *names)
+        if done.returncode:
+            raise Refused("systemctl %s %s: %s" % (verb, " ".join(names), done.stderr.strip()[-400:]))
