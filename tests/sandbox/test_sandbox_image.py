@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.adapters import sandbox_image
+from strixfleet.adapters import sandbox_image, sandbox_packages
 
 
 @pytest.fixture
@@ -61,3 +61,23 @@ def test_recipe_digest_changes_with_any_file_of_the_guest(
     one = sandbox_image.recipe_digest(tmp_path)
     (tmp_path / "etc/file").write_text("two")
     assert sandbox_image.recipe_digest(tmp_path) != one
+
+
+def test_packages_are_shared_by_links_and_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_packages, "cache_dir", lambda: tmp_path)
+    first = sandbox_packages.offer("one")
+    (first / "a_1_amd64.deb").write_text("package")
+    (first / "partial" / "b_1_amd64.deb").write_text("half")
+    (first / "c_1_amd64.deb").symlink_to("/etc/passwd")
+    (first / "lock").touch()
+    sandbox_packages.collect("one")
+    assert not first.exists()
+    second = sandbox_packages.offer("two")
+    assert [path.name for path in second.glob("*.deb")] == ["a_1_amd64.deb"]
+    assert (second / "a_1_amd64.deb").stat().st_ino == (
+        sandbox_packages.pool() / "a_1_amd64.deb"
+    ).stat().st_ino
+    (second / "a_1_amd64.deb").unlink()
+    assert (sandbox_packages.pool() / "a_1_amd64.deb").read_text() == "package", (
+        "apt-get clean keeps the pool"
+    )

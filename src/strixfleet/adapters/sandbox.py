@@ -126,6 +126,7 @@ def destroy(name: str) -> bool:
         if existed:
             shutil.rmtree(folder)
         sandbox_network.restore_forwarding()
+        sandbox_machine.remove_runtime_folder()
     return existed
 
 

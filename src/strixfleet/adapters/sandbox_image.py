@@ -28,9 +28,12 @@ PACKAGES = (
     "systemd,systemd-sysv,udev"
 )
 USED = ".used"  # suffix of a file whose time says when a base system was last asked for
+UNFINISHED = "unfinished-"
+KEEP_UNFINISHED_S = 24 * 3600
 KEEP_UNUSED_S = 7 * 24 * 3600
 APT_HELPER = "/usr/lib/apt/apt-helper"
 CUSTOMISE = """set -e
+umask 022
 root=$1 files=$2 sources=$3 proxy=$4
 useradd --root "$root" --create-home --shell /bin/bash --groups sudo strix
 for program in update-grub update-initramfs; do
@@ -38,7 +41,8 @@ for program in update-grub update-initramfs; do
     --divert /usr/sbin/$program.distrib --add /usr/sbin/$program
 done
 mkdir -p "$root/etc/default/grub.d" "$root/boot/grub" "$root/var/cache/strixfleet/ccache"
-cp -R --no-preserve=ownership "$files/." "$root/"
+cp -R --no-preserve=mode,ownership "$files/." "$root/"
+rm -rf "$root/usr/lib/strixfleet-sandbox/__pycache__"
 chmod 0440 "$root/etc/sudoers.d/strix"
 chmod 0755 "$root/usr/sbin/update-grub" "$root/usr/sbin/update-initramfs"
 chmod 0755 "$root/etc/kernel/postinst.d/zz-update-grub"
@@ -65,7 +69,7 @@ def base_image(progress: Callable[[str], None]) -> Path:
         raise SandboxError("Debian's archive keys are missing", where="sandbox", hint=hint)
     progress("building the base system (Debian 13; about a minute, kept for later)")
     cache_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as temporary:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache_dir()) as temporary:
         root = Path(temporary) / "root"
         _bootstrap(root, Path(temporary) / "debian.sources")
         run(
@@ -100,10 +104,17 @@ def prune() -> None:
     """Remove what former recipes made, with its layers, when it is mounted nowhere and unasked for a week."""
     for used in cache_dir().glob(f"base-*{USED}"):
         old = used.with_suffix("")
-        if time.time() - used.stat().st_mtime > KEEP_UNUSED_S and not _is_mounted(old):
+        if _age_s(used) > KEEP_UNUSED_S and not _is_mounted(old):
             used.unlink()
             shutil.rmtree(old, ignore_errors=True)
             shutil.rmtree(cache_dir() / "layers" / old.name, ignore_errors=True)
+    for broken in cache_dir().glob(f"{UNFINISHED}*"):
+        if _age_s(broken) > KEEP_UNFINISHED_S:
+            shutil.rmtree(broken, ignore_errors=True)
+
+
+def _age_s(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
 
 
 def _is_mounted(folder: Path) -> bool:

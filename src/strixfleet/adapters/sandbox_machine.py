@@ -1,5 +1,6 @@
 """Start and stop one host, and find what runs of it by evidence, not by remembered process ids."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from strixfleet.adapters import sandbox_packages
 from strixfleet.adapters.sandbox_state import cache_dir, write_atomically
-from strixfleet.adapters.sandbox_supervisor import CGROUP_ROOTS
+from strixfleet.adapters.sandbox_supervisor import CGROUP_ROOTS, NSPAWN_RUNTIME
 from strixfleet.core.sandbox import CCACHE_IN_GUEST, Sandbox, SandboxHost
 from strixfleet.errors import SandboxError
 
@@ -186,6 +187,13 @@ def _remove_cgroups(machine: str, deadline: float) -> None:
                     if time.monotonic() > deadline:
                         raise SandboxError(f"{folder} is still in use", where=machine) from None
                     time.sleep(POLL_S)
+
+
+def remove_runtime_folder() -> None:
+    """Remove nspawn's runtime folder where nobody else has anything in it; nspawn makes it on demand."""
+    with contextlib.suppress(OSError):
+        NSPAWN_RUNTIME.rmdir()
+        NSPAWN_RUNTIME.parent.rmdir()
 
 
 def wipe(host: SandboxHost) -> None:

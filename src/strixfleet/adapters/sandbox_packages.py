@@ -7,9 +7,13 @@ shared one, one fails. The folders share files by hard links with a pool, which 
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 from strixfleet.adapters.sandbox_state import cache_dir
+
+
+KEEP_UNUSED_S = 30 * 24 * 3600
 
 
 def pool() -> Path:
@@ -22,6 +26,7 @@ def offer(host_name: str) -> Path:
     folder = cache_dir() / "archives" / host_name
     (folder / "partial").mkdir(parents=True, exist_ok=True)
     pool().mkdir(parents=True, exist_ok=True)
+    prune()
     _link_all(pool(), folder)
     return folder
 
@@ -33,6 +38,13 @@ def collect(host_name: str) -> None:
         pool().mkdir(parents=True, exist_ok=True)
         _link_all(folder, pool())
         shutil.rmtree(folder)
+
+
+def prune() -> None:
+    """Forget packages that no host was offered or brought for a while; each link made renews the ctime."""
+    for package in pool().glob("*.deb"):
+        if time.time() - package.stat().st_ctime > KEEP_UNUSED_S:
+            package.unlink()
 
 
 def _link_all(source: Path, target: Path) -> None:

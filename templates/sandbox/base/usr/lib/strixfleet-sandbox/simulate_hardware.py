@@ -1,13 +1,15 @@
 """
 Present the hardware of a named box inside a sandbox host, as the boot configuration leaves it.
 
-Runs in the guest, standard library only. `boot` computes the tree from box.json and the kernel command line that
-update-grub last wrote; `power` renews what the active tuned profile sets. The CPU is real.
+Runs in the guest, standard library only. `boot` computes the tree from box.json and the kernel command line
+that update-grub last wrote; `power` renews what the active tuned profile sets. The CPU is real.
 
 Semantics: parameters of module `m` are `m.name=value`, `-` and `_` in a name are the same, the last one wins,
 unknown names and unreadable values change nothing; TTM's limit defaults to half of memory; the GTT is
 `amdgpu.gttsize` (MiB) where given, else TTM's limit; what HIP may use is the smaller of the two.
 """
+
+# ruff: noqa: INP001 - no package: the guest runs it by its path
 
 import json
 import re
@@ -43,6 +45,7 @@ AMDGPU_DEFAULTS = {
     "vramlimit": "0",
     "ppfeaturemask": "0xfff7bfff",
 }
+MES_FIRMWARE = "MES feature version: 1, firmware version: 0x00000080\n"  # 0x83 is the bad one
 SWITCHES = {"no_system_mem_limit"}
 NUMBERS = {"gttsize", "cwsr_enable", "noretry", "vm_fragment_size", "vramlimit"}
 
@@ -131,6 +134,7 @@ def files_of(box: Box, release: str, cmdline: str, modprobe_conf: str = "", cpui
         "proc/meminfo": f"MemTotal:       {size['total'] // 1024} kB\n",
         "proc/sys/kernel/osrelease": f"{release}\n",
         "proc/sys/kernel/ostype": "Linux\n",
+        "sys/kernel/debug/dri/1/amdgpu_firmware_info": MES_FIRMWARE,
         "sys/module/ttm/parameters/pages_limit": f"{size['pages']}\n",
         "sys/module/ttm/parameters/page_pool_size": f"{size['pool']}\n",
     }
