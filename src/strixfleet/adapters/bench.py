@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from platformdirs import user_cache_path
 
 from strixfleet.adapters.gguf_header import read_header
-from strixfleet.adapters.ssh import Remote
+from strixfleet.adapters.openssh import Remote
 from strixfleet.core.fleet import Host
 from strixfleet.core.model_file import GgufHeader
 from strixfleet.core.questions import Json

@@ -6,15 +6,21 @@ changed key is refused before anything is sent. Connections that need what param
 ssh options) go through the system's own ssh.
 """
 
-import shlex
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from strixfleet.adapters.openssh import (
+    CONNECT_TIMEOUT_S,
+    CommandResult,
+    LocalRemote,
+    OpensshRemote,
+    Remote,
+    command_line,
+    trust_hint,
+)
 from strixfleet.adapters.probe import probe_argv, read_answers
 from strixfleet.core.fleet import Host
 from strixfleet.core.questions import Answers, Question
@@ -23,105 +29,6 @@ from strixfleet.errors import HostKeyError, ProbeFailed, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-CONNECT_TIMEOUT_S = 8.0
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """What a command on a host returned."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-class Remote(Protocol):
-    """A host that commands can be run on."""
-
-    def run(self, argv: Sequence[str], *, timeout_s: float, become: bool = True) -> CommandResult:
-        """Run one program; raise HostError when the host cannot be reached."""
-        ...
-
-    def close(self) -> None:
-        """End the connection."""
-        ...
-
-
-def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str, str]:
-    """Give the shell-quoted command and what goes to its standard input (sudo's password, or nothing)."""
-    connection = host.connection
-    if not become or not connection.become:
-        return shlex.join(argv), ""
-    sudo = connection.become_exe or "sudo"
-    user = ["-u", connection.become_user]
-    if connection.become_password is None:
-        return shlex.join([sudo, "-n", *user, "--", *argv]), ""
-    secret = connection.become_password.reveal()
-    return shlex.join([sudo, "-S", "-p", "", *user, "--", *argv]), f"{secret}\n"
-
-
-class LocalRemote:
-    """The controller itself, for `ansible_connection: local`."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    def run(self, argv: Sequence[str], *, timeout_s: float, become: bool = True) -> CommandResult:
-        """Run one program here."""
-        command, text = command_line(self._host, argv, become=become)
-        return _run_here(self._host.name, shlex.split(command), text, timeout_s)
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-class OpensshRemote:
-    """A host behind the system's ssh: jump hosts, proxy commands, agents, hardware keys."""
-
-    def __init__(self, host: Host, known_hosts: str) -> None:
-        self._host = host
-        self._known_hosts = known_hosts
-
-    def run(self, argv: Sequence[str], *, timeout_s: float, become: bool = True) -> CommandResult:
-        """Run one program through `ssh`."""
-        connection = self._host.connection
-        command, text = command_line(self._host, argv, become=become)
-        key = ["-i", connection.private_key_file] if connection.private_key_file else []
-        user = ["-l", connection.user] if connection.user else []
-        ssh = [
-            *("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"),
-            *("-o", f"UserKnownHostsFile={self._known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"),
-            *("-o", f"ConnectTimeout={int(CONNECT_TIMEOUT_S)}", "-o", "ServerAliveInterval=15"),
-            *("-p", str(connection.port), *key, *user, *connection.ssh_common_args),
-            *("--", connection.address, command),
-        ]
-        result = _run_here(self._host.name, ssh, text, timeout_s)
-        if result.exit_code != 255:  # noqa: PLR2004 - ssh's own failures are 255, see ssh(1)
-            return result
-        reason = (result.stderr.strip() or "ssh failed").splitlines()[-1]
-        if "host key" in result.stderr.lower():
-            raise HostKeyError(reason, where=self._host.name, hint=_trust_hint(self._host))
-        raise Unreachable(f"unreachable: {reason}", where=self._host.name)
-
-    def close(self) -> None:
-        """Each command has its own connection."""
-
-
-def _run_here(host: str, argv: list[str], text: str, timeout_s: float) -> CommandResult:
-    try:
-        done = subprocess.run(
-            argv, input=text, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"no answer within {timeout_s:.0f} s", where=host) from None
-    except OSError as error:
-        raise Unreachable(str(error), where=host) from None
-    return CommandResult(done.returncode, done.stdout, done.stderr)
-
-
-def _trust_hint(host: Host) -> str:
-    return f"compare the key with the host's console, then `strixfleet trust -l {host.name}`"
 
 
 class SshRemote:
@@ -173,7 +80,7 @@ class SshRemote:
             raise HostKeyError(
                 f"the host key of {place} is not the one that was enrolled; nothing was sent",
                 where=name,
-                hint=_trust_hint(self._host),
+                hint=trust_hint(self._host),
             ) from None
         except paramiko.AuthenticationException:
             raise Unreachable(
@@ -184,7 +91,7 @@ class SshRemote:
         except paramiko.SSHException as error:
             if "not found in known_hosts" in str(error):
                 raise HostKeyError(
-                    f"the host key of {place} is unknown", where=name, hint=_trust_hint(self._host)
+                    f"the host key of {place} is unknown", where=name, hint=trust_hint(self._host)
                 ) from None
             raise Unreachable(f"unreachable at {place}: {error}", where=name) from None
         except (OSError, EOFError) as error:

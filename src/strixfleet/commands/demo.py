@@ -10,8 +10,8 @@ import click
 import platformdirs
 
 from strixfleet.adapters import sandbox
-from strixfleet.adapters.git import upstream_answers
 from strixfleet.adapters.gguf_writer import write_random_llama
+from strixfleet.adapters.git import upstream_answers
 from strixfleet.adapters.llama_source import import_from_sdist
 from strixfleet.commands.options import Options
 from strixfleet.commands.provision import Consent, run_provision
@@ -55,7 +55,9 @@ def last_level_cache_bytes() -> int:
     """Give the size of this machine's largest cache, as sysfs has it; 0 where it does not say."""
     sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("*/size")]
     factors = {"K": 1024, "M": 1024**2}
-    return max((int(text[:-1]) * factors.get(text[-1], 1) for text in sizes if text[:-1].isdigit()), default=0)
+    return max(
+        (int(text[:-1]) * factors.get(text[-1], 1) for text in sizes if text[:-1].isdigit()), default=0
+    )
 
 
 def _model() -> tuple[Path, str]:
@@ -133,10 +135,12 @@ def demo() -> ExitCode:
     made = _host(source)
     options = Options(inventory=(str(made.inventory),))
     report = run_provision(options, Consent(yes=True, check=False, diff=False, reboot="auto"))
-    page = write_page(report)
+    page = write_page(hosts=tuple(host.name for host in made.hosts))
     show(report)
     if report.exit_code is ExitCode.OK:
         click.echo(_closing(made, source, page))
     else:
-        click.echo(f"\nReport: {page}\nThe host is left for a look: ssh -F {made.ssh_config} {made.hosts[0].name}")
+        click.echo(
+            f"\nReport: {page}\nThe host is left for a look: ssh -F {made.ssh_config} {made.hosts[0].name}"
+        )
     return report.exit_code

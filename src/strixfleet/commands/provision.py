@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from strixfleet.adapters.ansible import HostOutcome, PlayRequest, PlayStatus, play
+from strixfleet.commands.build_watch import BuildWatch
 from strixfleet.commands.options import Options, change_options, fleet_options
 from strixfleet.commands.plan import plan_report
 from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
@@ -57,14 +58,16 @@ def _settle_reboot(consent: Consent, due: list[str]) -> str:
     return "auto" if click.confirm(f"Reboot, one at a time: {names}?", err=True) else "never"
 
 
-def _play(fleet: Fleet, names: list[str], options: Options, consent: Consent) -> dict[str, HostOutcome]:
+def _play(
+    fleet: Fleet, chosen: dict[str, Seen], options: Options, consent: Consent
+) -> dict[str, HostOutcome]:
     become = next((host.connection.become_password for host in fleet.hosts), None)
     secret = become.reveal() if become is not None and options.ask_become_pass else None
     vault = [part for file in options.vault_password_file for part in ("--vault-password-file", file)]
     request = PlayRequest(
         "provision.yml",
         fleet.source,
-        ",".join(names),
+        ",".join(chosen),
         fleet.known_hosts,
         variables={"strixfleet_reboot": consent.reboot},
         extra_vars=options.extra_vars,
@@ -75,7 +78,7 @@ def _play(fleet: Fleet, names: list[str], options: Options, consent: Consent) ->
         become_password=secret,
         vault_arguments=(*vault, *(["--ask-vault-pass"] if options.ask_vault_pass else [])),
     )
-    return play(request, PlayProgress(verbose=options.verbose, diff=consent.diff))
+    return play(request, BuildWatch(fleet, chosen, PlayProgress(verbose=options.verbose)))
 
 
 def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
@@ -113,7 +116,8 @@ def run_provision(options: Options, consent: Consent) -> Report:
     _ask(plan_report(before, started), work, consent)
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
     settled = replace(consent, reboot=reboot)
-    outcomes = _play(fleet, work, options, settled)
+    chosen = {name: good[name] for name in work}
+    outcomes = _play(fleet, chosen, options, settled)
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]
     after: dict[str, Seen | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}

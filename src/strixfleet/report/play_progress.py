@@ -11,9 +11,8 @@ PROGRESS = "strixfleet-progress: "
 class PlayProgress:
     """Turn the events of a play into lines."""
 
-    def __init__(self, *, verbose: int = 0, diff: bool = False) -> None:
+    def __init__(self, *, verbose: int = 0) -> None:
         self.verbose = verbose
-        self.diff = diff
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show one event."""
