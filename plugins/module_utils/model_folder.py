@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import time
-from typing import Any
+from typing import Any, Self
 
 
 NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
@@ -60,6 +60,12 @@ class Folder:
         self.descriptor = self._enter(middle, name)
         os.close(top)
         os.close(middle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_reason: object) -> None:
+        os.close(self.descriptor)
 
     def _enter(self, parent: int, name: str) -> int:
         if not NAME.match(name) or ".." in name:

@@ -90,7 +90,8 @@ def vouch(wanted: dict[str, Any]) -> dict[str, Any]:
         raise StoreError(f"{wanted['path']} has sha256 {found}, the inventory says {wanted['sha256']}")
     if identity(before) != identity(after):
         raise StoreError(f"{wanted['path']} changed while it was read; hint: run again when it is complete")
-    write_stamp(Folder(os.path.dirname(wanted["stamp"])), wanted, after)
+    with Folder(os.path.dirname(wanted["stamp"])) as folder:
+        write_stamp(folder, wanted, after)
     return {}
 
 
@@ -164,18 +165,23 @@ def publish(folder: Folder, part: str, name: str, wanted: dict[str, Any]) -> Non
 def store(wanted: dict[str, Any]) -> dict[str, Any]:
     """Bring the file into the store."""
     directory, name = os.path.split(wanted["path"])
-    folder = Folder(directory)
-    folder.lock(wanted["wait_s"])
-    if adopt(folder, name, wanted):
-        return {}
-    if wanted["origin"] == "path":
-        if not wanted["incoming"]:
-            return {"needs_file": True, "spare_bytes": folder.spare_bytes()}
-        take_in(folder, f"{name}.part", wanted)
+    with Folder(directory) as folder:
+        folder.lock(wanted["wait_s"])
+        if adopt(folder, name, wanted):
+            return {}
+        if wanted["origin"] == "path":
+            return store_sent(folder, name, wanted)
+        client = Client(wanted["source"], allow_http=wanted["http_allowed"], token=wanted["token"])
+        download = Download(folder, Wanted(name, wanted["source"], wanted["sha256"]), client)
+        download.run()
         publish(folder, f"{name}.part", name, wanted)
-        return {}
-    client = Client(wanted["source"], allow_http=wanted["http_allowed"], token=wanted["token"])
-    download = Download(folder, Wanted(name, wanted["source"], wanted["sha256"]), client)
-    download.run()
+        return {"transferred_bytes": download.transferred_bytes}
+
+
+def store_sent(folder: Folder, name: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Store what the action plugin sent, or ask it to send."""
+    if not wanted["incoming"]:
+        return {"needs_file": True, "spare_bytes": folder.spare_bytes()}
+    take_in(folder, f"{name}.part", wanted)
     publish(folder, f"{name}.part", name, wanted)
-    return {"transferred_bytes": download.transferred_bytes}
+    return {}
