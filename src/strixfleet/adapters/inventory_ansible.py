@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from strixfleet.adapters.inventory_values import HostVariables, Place, place_of, reason
+from strixfleet.adapters.inventory_vault import give_vault_secrets
 from strixfleet.errors import InventoryError, Mistake, UsageError
 
 
@@ -105,14 +106,10 @@ def load_inventory(
     sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: tuple[bool, tuple[str, ...]]
 ) -> AnsibleInventory:
     """Load an inventory whose files have been scanned."""
-    try:
-        from ansible import constants
-        from ansible._internal._display_utils import DeferredWarningContext
-        from ansible.errors import AnsibleError
-    except Exception as error:  # noqa: BLE001 - a broken ansible.cfg raises at import, in many ways
-        raise UsageError(
-            f"Ansible does not start: {reason(error)}", hint="look at ansible.cfg and ANSIBLE_*"
-        ) from None
+    constants = _constants()
+    from ansible._internal._display_utils import DeferredWarningContext
+    from ansible.errors import AnsibleError
+
     _forget()
     constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
     captured = DeferredWarningContext(variables={})
@@ -127,12 +124,10 @@ def load_inventory(
 def _load(
     sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: tuple[bool, tuple[str, ...]]
 ) -> tuple[Any, Any, Any]:
-    from ansible import constants
-    from ansible.cli import CLI
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
-    from ansible.parsing.vault import VaultSecretsContext
     from ansible.plugins.loader import init_plugin_loader
+    from ansible.release import __version__
     from ansible.utils.collection_loader import AnsibleCollectionConfig
     from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
@@ -141,19 +136,10 @@ def _load(
         init_plugin_loader()
     loader = DataLoader()
     ask, password_files = vault
-    secrets = CLI.setup_vault_secrets(
-        loader,
-        vault_ids=list(constants.DEFAULT_VAULT_IDENTITY_LIST),
-        vault_password_files=list(password_files),
-        ask_vault_pass=ask,
-        auto_prompt=False,
-        initialize_context=False,
-    )
-    VaultSecretsContext._current = VaultSecretsContext(secrets)  # noqa: SLF001 - initialize() refuses a second load
-    loader.set_vault_secrets(secrets)
+    give_vault_secrets(loader, ask=ask, password_files=password_files)
     manager = InventoryManager(loader=loader, sources=list(sources))
     variables = VariableManager(
-        loader=loader, inventory=manager, version_info=CLI.version_info(gitinfo=False)
+        loader=loader, inventory=manager, version_info={"string": __version__, "full": __version__}
     )
     variables.safe_basedir = False  # vars beside the current folder are no part of an inventory
     variables._extra_vars = _extra(loader, extra_vars)  # noqa: SLF001 - else they come from Ansible's own flags
@@ -186,55 +172,75 @@ def _extra(loader: Any, extra_vars: tuple[str, ...]) -> dict[str, Any]:
 
 def _sentence(summary: Any) -> str:
     """Give a warning with its causes as one line."""
-    texts: list[str] = []
-    event = summary.event
-    while event is not None and len(texts) < CAUSES_SHOWN:
-        texts.append(str(event.msg).strip().rstrip("."))
-        event = event.chain.event if event.chain else None
-    return re.sub(r"\s+", " ", ": ".join(dict.fromkeys(texts)))
+    text, event = "", summary.event
+    for _ in range(CAUSES_SHOWN):
+        more = str(event.msg).strip().rstrip(".")
+        text = text if more in text else f"{text}: {more}" if text else more
+        if event.chain is None:
+            break
+        event = event.chain.event
+    return re.sub(r"\s+", " ", text)
 
 
 def _failures(error: Any, warnings: Sequence[Any], sources: tuple[str, ...]) -> tuple[Mistake, ...]:
-    """Turn Ansible's failure, and the warnings before it that say why, into mistakes."""
+    """Turn Ansible's failure, and the warnings before it that say why, into a mistake."""
     place = place_of(getattr(error, "obj", None))
     message = reason(error)
-    hint = SECRET_HINT if "vault" in message.lower() or "decrypt" in message.lower() else ""
     named = re.search(r"(/[^\n\"']+?)(?=['\":]|$)", message)
     if place is None or not place.file.startswith("/"):
         place = Place(named[1] if named else sources[0] if sources else "", 0)
-    file = place.file
-    mistakes = [Mistake(message, file, place.line, hint=hint or "see `ansible-inventory --list`")]
+    if "failed to parse inventory source" in message:
+        message = f"cannot be read as an inventory: {_cause(warnings)}"
+    secret = "vault" in message.lower() or "decrypt" in message.lower()
+    hint = SECRET_HINT if secret else "see what `ansible-inventory --list` says"
+    return (Mistake(message, place.file, place.line, hint=hint),)
+
+
+def _cause(warnings: Sequence[Any]) -> str:
+    """Choose among what the plugins say the one that most likely was meant to read the file."""
+    causes = {}
     for summary in warnings:
-        text = _sentence(summary)
-        if "Failed to parse" in text or "Unable to parse" in text:
-            mistakes.append(Mistake(text, file, hint=hint or "write it as an Ansible inventory"))
-    return tuple(mistakes)
+        match = re.match(r"Failed to parse inventory with '(.+?)' plugin(?:: (.*))?", _sentence(summary))
+        if match:
+            causes[match[1]] = match[2] or "no reason given"
+    order = [name for name in ("script", "yaml", "ini") if name in causes]
+    return causes[order[0]] if order else next(iter(causes.values()), "no plugin wants it")
+
+
+def _constants() -> Any:
+    """Import Ansible; a broken ansible.cfg raises there, in many ways."""
+    try:
+        from ansible import constants
+    except Exception as error:  # noqa: BLE001
+        message = f"Ansible does not start: {reason(error)}"
+        raise UsageError(message, hint="look at ansible.cfg and ANSIBLE_*") from None
+    return constants
 
 
 def configured_sources() -> tuple[str, ...]:
     """Give ansible.cfg's inventory."""
-    from ansible import constants
-
-    given = constants.DEFAULT_HOST_LIST
+    given = _constants().DEFAULT_HOST_LIST
     return tuple(given) if isinstance(given, list | tuple) else tuple(str(given).split(","))
 
 
 def connection_defaults() -> dict[str, object]:
     """Give what ansible.cfg and ANSIBLE_* say about connections, under the variables' names."""
-    from ansible import constants
+    from ansible.plugins.loader import connection_loader
+
+    constants = _constants()
+    connection_loader.get("ssh", class_only=True)  # makes its options known
 
     def option(name: str) -> object:
-        with contextlib.suppress(Exception):  # an option that this release does not have
-            return constants.config.get_config_value(name, plugin_type="connection", plugin_name="ssh")
-        return None
+        return constants.config.get_config_value(name, plugin_type="connection", plugin_name="ssh")
 
-    become = constants.DEFAULT_BECOME
     return {
-        "ansible_user": constants.DEFAULT_REMOTE_USER,
-        "ansible_port": constants.DEFAULT_REMOTE_PORT,
-        "ansible_private_key_file": constants.DEFAULT_PRIVATE_KEY_FILE,
-        "ansible_timeout": constants.DEFAULT_TIMEOUT,
-        "ansible_become": become or None,
+        "ansible_user": option("remote_user"),
+        "ansible_port": option("port"),
+        "ansible_private_key_file": option("private_key_file"),
+        "ansible_timeout": option("timeout"),
+        "ansible_become": constants.DEFAULT_BECOME or None,
+        "ansible_become_user": constants.DEFAULT_BECOME_USER,
+        "ansible_become_exe": constants.DEFAULT_BECOME_EXE or None,
         "ansible_ssh_common_args": option("ssh_common_args"),
         "ansible_ssh_extra_args": option("ssh_extra_args"),
     }
