@@ -66,12 +66,11 @@ class Bench:
         done = self._remote.run(argv, timeout_s=timeout_s)
         return read_answer(done.stdout, host=self._host.name, stderr=done.stderr)
 
-    def look(self, instances: list[str], files: list[str]) -> dict[str, Json]:
-        """Say what is installed, what runs, and in what state the host is."""
-        request: dict[str, Json] = {"do": "look", "root": self._root}
-        return self._ask(
-            "bench_script.py", {**request, "instances": [*instances], "files": [*files]}, LOOK_TIMEOUT_S
-        )
+    def look(self, instances: list[str], files: list[str], calm_s: float) -> dict[str, Json]:
+        """Say what is installed, what runs, and in what state the host is; wait `calm_s` for a quiet CPU."""
+        request: dict[str, Json] = {"do": "look", "root": self._root, "calm_s": calm_s}
+        wish: dict[str, Json] = {**request, "instances": [*instances], "files": [*files]}
+        return self._ask("bench_script.py", wish, LOOK_TIMEOUT_S + calm_s)
 
     def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
         """Run a program of the current build: `program`, `arguments` and with whose rights."""

@@ -26,6 +26,8 @@ ENVIRONMENT = re.compile(r"^(LLAMA_ARG_|GGML_|VK_|RADV_|AMD_|HSA_|HIP_|ROCR_|GPU
 SECRET = re.compile(r"KEY$|TOKEN|PASSWORD")
 SAMPLE_S = 0.5
 BUSY_SHARE = 0.05
+CALM_SHARE = 0.25
+CALM_PAUSE_S = 3.0
 GPU_MEMORY = ("gtt_total", "gtt_used", "vram_total", "vram_used")
 
 
@@ -194,6 +196,15 @@ def stored(name):
     return found if isinstance(found, dict) else {}
 
 
+def calm(request, own):
+    """Describe the host; where the CPU computes, wait for other work to end, but not for long."""
+    found, started = state(request["root"], own), time.monotonic()
+    while found["cpu_busy_share"] > CALM_SHARE and time.monotonic() - started < request["calm_s"]:
+        time.sleep(CALM_PAUSE_S)
+        found = state(request["root"], own)
+    return found
+
+
 def boot_key(root):
     """Name what memory's speed depends on: processor, memory and how the kernel was booted."""
     total = (read("/proc/meminfo") or "").partition("\n")[0]
@@ -217,12 +228,10 @@ def look(request):
         "binaries": sorted(os.listdir(build + "/bin")) if os.path.isdir(build + "/bin") else [],
         "instances": instances,
         "files": {path: stat(path) for path in request["files"]},
-        "state": state(request["root"], own),
+        "state": calm(request, own),
         "last_good": stored("last-good.json"),
         "bandwidth": stored("bandwidth.json"),
-        "cpu": next(
-            iter(re.findall(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo") or "", re.MULTILINE)), ""
-        ),
+        "boot_key": boot_key(request["root"]),
     }
 
 

@@ -10,7 +10,7 @@ from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.reference_data import library
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench import BenchRow, BenchUnreadableError, bench_arguments, fits_twice, parse_bench
-from strixfleet.core.bench_state import HostMeasure
+from strixfleet.core.bench_state import HostMeasure, hopeless_remark
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject
@@ -38,6 +38,7 @@ from strixfleet.errors import GgufError
 BENCH_TIMEOUT_S = 1800
 REQUEST_TIMEOUT_S = 600
 MEMBW_TIMEOUT_S = 120
+CALM_S = 120.0  # what other work on a CPU is waited for
 ALIKE_TOKENS = 16
 SERVED_PROMPT_TOKENS = 64
 
@@ -68,7 +69,8 @@ class HostBench:
         started = time.monotonic()
         targets = targets_of(self.host, everything=everything)
         instances = [one.name for one in self.host.settings.llama_server_instances]
-        self.raw = self.bench.look(instances, [path for target in targets for path in target.paths])
+        paths = [path for target in targets for path in target.paths]
+        self.raw = self.bench.look(instances, paths, CALM_S if self.backend == "cpu" else 0.0)
         last_good = LastGood.from_json(self.raw.get("last_good"))
         verdicts: list[Verdict] = []
         extra: dict[str, list[Json]] = {"runs": [], "served": []}
@@ -129,6 +131,8 @@ class HostBench:
             return replace(evidence, problem=f"{missing[0]} is not there; `strixfleet provision` fetches it")
         if not self.raw.get("build"):
             return replace(evidence, problem="no build is current; `strixfleet provision` makes one")
+        if self.backend == "cpu" and (busy := hopeless_remark(state)):
+            return replace(evidence, problem=busy, server_problem=busy)
         served, problem = self._served(target, unit, command)
         evidence = replace(evidence, served=served, server_problem=problem)
         loaded = bool(unit.get("pid"))

@@ -9,6 +9,7 @@ from strixfleet.core.questions import Json
 
 HOT_C = 95.0  # AMD gives 100 as the most that the chip bears; a run that starts here measures the cooler
 BUSY_SHARE = 0.25
+HOPELESS_SHARE = 0.75
 _OWN_SCALING = frozenset(
     {"amd-pstate-epp", "intel_pstate"}
 )  # "powersave" means "as the preference says" there
@@ -73,3 +74,8 @@ def busy_remark(measure: HostMeasure) -> str:
     """Give what explains a slow run on the CPU: others computed before it began; empty where nobody did."""
     share = measure.number("cpu_busy_share")
     return f"other work kept {share:.0%} of the CPU busy before the run" if share > BUSY_SHARE else ""
+
+
+def hopeless_remark(measure: HostMeasure) -> str:
+    """Say why a CPU is not worth measuring at all: minutes would be spent for an invalid run."""
+    return busy_remark(measure) if measure.number("cpu_busy_share") > HOPELESS_SHARE else ""

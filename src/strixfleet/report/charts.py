@@ -14,6 +14,7 @@ _MOST_POINTS = 60
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TICKS = 4
 _LABEL_CHARS = 22
+_LABEL_WIDTH = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Stretch:
     x: float
     label: str
     first: bool
+    late: bool  # its label is written to the left, to stay inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def chart(title: str, rows: Sequence[Measurement]) -> Chart:
         for x, row in zip(xs, kept, strict=True)
         if row.floor_tps is not None
     )
-    ticks = tuple(Tick(y(step * index), words.speed(step * index)) for index in range(round(top / step) + 1))
+    ticks = tuple(Tick(y(step * index), f"{step * index:g}") for index in range(round(top / step) + 1))
     return Chart(
         title=title,
         summary=_summary(kept),
@@ -150,5 +152,6 @@ def _builds(rows: Sequence[Measurement], xs: Sequence[float], slot: float) -> tu
         if index == 0 or row.build != rows[index - 1].build:
             name = row.build or "build unknown"
             label = name if len(name) <= _LABEL_CHARS else f"{name[: _LABEL_CHARS - 1]}…"
-            found.append(Stretch(round(xs[index] - slot / 2, 2), label, index == 0))
+            x = round(xs[index] - slot / 2, 2)
+            found.append(Stretch(x, label, index == 0, x > WIDTH - RIGHT - _LABEL_WIDTH))
     return tuple(found)

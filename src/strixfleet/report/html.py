@@ -141,5 +141,6 @@ def render(page: Page) -> str:
         version=__version__,
         value=words.value,
         steps=words.steps,
+        simulated=words.simulated,
         speed=words.speed,
     )

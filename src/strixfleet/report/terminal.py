@@ -97,14 +97,14 @@ def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType
 def _headline(host: HostReport) -> Text:
     line = Text(words.inert(host.name), style="bold")
     if host.simulated:
-        line.append(f"  simulated: {words.inert(host.simulated)}", style="bold yellow")
+        line.append(f"  {words.simulated(host.simulated)}", style="bold yellow")
     if counts := Counter(row.status for row in host.items):
         parts = (
             f"{counts[status]} {_SHORT.get(status, status.value)}" for status in Status if counts[status]
         )
         line.append("  " + ", ".join(parts), style="not bold")
     if build := host.extra.get("build"):
-        line.append(f"  build {words.value(build)}", style="not bold")
+        line.append(f"\n  build {words.value(build)}", style="not bold")
     if not host.reachable:
         line.append("  unreachable", style="red")
     return line

@@ -60,3 +60,8 @@ def band(floor: float | None, ceiling: float | None) -> str:
 def counted(number: int, noun: str) -> str:
     """Write `1 host`, `2 hosts`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def simulated(text: str) -> str:
+    """Mark a host that presents a simulated box, in the words that its tree has for it."""
+    return inert(text) if "simulat" in text.lower() else f"simulated: {inert(text)}"
