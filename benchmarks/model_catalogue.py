@@ -145,6 +145,8 @@ class Model:
         if "post_norm" in self.extras:
             yield "post_attention_norm.weight", (self.width,)
             yield "post_ffw_norm.weight", (self.width,)
+        if self.wide:
+            yield "layer_output_scale.weight", (1,)
 
     def _mla(self) -> Iterator[Tensor]:
         q, kv, rope, nope, value = (self.mla[key] for key in ("q", "kv", "rope", "nope", "value"))
@@ -163,7 +165,11 @@ class Model:
         if "delta_net" in self.extras:
             yield "attn_qkv.weight", (self.width, channels)
             yield "attn_gate.weight", (self.width, inner)
-            yield "ssm_ba.weight", (self.width, 2 * rank)
+            if "split_beta" in self.extras:
+                yield "ssm_beta.weight", (self.width, rank)
+                yield "ssm_alpha.weight", (self.width, rank)
+            else:
+                yield "ssm_ba.weight", (self.width, 2 * rank)
         else:
             yield "ssm_in.weight", (self.width, inner + channels + rank)
             yield "ssm_d", (1, rank)
@@ -199,9 +205,12 @@ class Model:
         if "probs_bias" in self.extras:
             yield "exp_probs_b.bias", (self.experts,)
         if "dense_beside_experts" in self.extras:
-            for name in ("pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2"):
-                yield f"{name}.weight", (self.width,)
+            for name in ("pre_ffw_norm_2.weight", "post_ffw_norm_1.weight", "post_ffw_norm_2.weight"):
+                yield name, (self.width,)
+            yield "ffn_gate_inp.scale", (self.width,)
         if self.shared_ff:
+            if "delta_net" in self.extras:
+                yield "ffn_gate_inp_shexp.weight", (self.width,)
             if "no_gate" not in self.extras:
                 yield "ffn_gate_shexp.weight", (self.width, self.shared_ff)
             yield "ffn_up_shexp.weight", (self.width, self.shared_ff)
@@ -224,6 +233,7 @@ _QK = frozenset({"qk_norm"})
 _BIAS = frozenset({"bias"})
 _POST = frozenset({"post_norm"})
 _NEXT = frozenset({"delta_net", "qk_norm", "gated_query"})
+_QWEN35 = _NEXT | {"split_beta"}
 _NANO_ATTENTION = (5, 12, 19, 26, 33, 42)
 _NANO_EXPERTS = (1, 3, 6, 8, 10, 13, 15, 17, 20, 22, 24, 27, 29, 31, 34, 36, 38, 40, 43, 45, 47, 49, 51)
 _NANO_MAMBA = tuple(i for i in range(52) if i not in _NANO_ATTENTION + _NANO_EXPERTS)
@@ -260,7 +270,7 @@ CATALOGUE: tuple[Model, ...] = (
         4,
         256,
         248320,
-        extras=_NEXT,
+        extras=_QWEN35,
         attention=_every(4, 64),
         recurrent=_others(_every(4, 64), 64),
         ssm=_delta(6144, 16, 48),
@@ -459,7 +469,7 @@ CATALOGUE: tuple[Model, ...] = (
         2,
         256,
         248320,
-        extras=_NEXT,
+        extras=_QWEN35,
         experts=256,
         used=8,
         expert_ff=1024,

@@ -83,7 +83,7 @@ def _type(model: Model, label: str, name: str, shape: tuple[int, ...]) -> str:
         or "norm" in name
         or "ffn_gate_inp" in name
         or "ssm_conv1d" in name
-        or name.endswith((".bias", "ssm_a", "ssm_d"))
+        or name.endswith((".scale", ".bias", "ssm_a", "ssm_d"))
     ):
         return "F32"
     kind = _wanted(model, label, name)

@@ -1,7 +1,10 @@
 """Headers: read right, read cheaply, and never more than an error whatever the bytes are."""
 
+import ast
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strixfleet.adapters.gguf_header import read_header
+from strixfleet.adapters.gguf_tables import type_sizes
 from strixfleet.adapters.gguf_writer import write_header_only, write_random_llama
 from strixfleet.core.model_file import ArrayLeftOut
 from strixfleet.core.model_shape import ModelShape, shape_of
@@ -245,3 +249,11 @@ def test_any_bytes_after_the_magic_are_refused_or_read(
     path.write_bytes(b"GGUF" + struct.pack("<I", 3) + rest)
     outcome = _outcome(path)
     assert not isinstance(outcome, str) or outcome.startswith(str(path))
+
+
+def test_type_tables_are_the_packages_and_load_without_it() -> None:
+    want = {int(kind): (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
+    code = "import sys; from strixfleet.adapters.gguf_tables import type_sizes; t = type_sizes(); "
+    code += "assert 'numpy' not in sys.modules and 'gguf' not in sys.modules; print(t)"
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(alone.stdout) == want == type_sizes()

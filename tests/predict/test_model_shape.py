@@ -250,3 +250,17 @@ def test_senseless_metadata_gives_a_shape_or_an_error(
     assert shape.bytes_read_per_token > 0
     assert shape.kv_bytes(4096) >= 0
     assert shape.name.isprintable()
+
+
+def test_prediction_layers_that_a_file_counts_but_does_not_hold_do_not_run() -> None:
+    names = ("output.weight", "blk.0.attn_k.weight", "blk.1.attn_k.weight")
+    tensors = tuple(TensorInfo(name, (256, 256), "Q8_0", 69632, 0) for name in names)
+    metadata: dict[str, MetadataValue] = {
+        "general.architecture": "qwen35",
+        "qwen35.block_count": 3,
+        "qwen35.nextn_predict_layers": 1,
+        "qwen35.attention.head_count": 2,
+        "qwen35.embedding_length": 256,
+    }
+    shape = shape_of(GgufHeader(metadata, tensors, 1, 0, ("x.gguf",), "x"))
+    assert (shape.layers, shape.prediction_layers, len(shape.kv)) == (2, 1, 2)

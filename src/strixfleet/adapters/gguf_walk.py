@@ -27,15 +27,16 @@ _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _MAX_VALUES = 2**63 - 1
 _WINDOW_BYTES = 1024 * 1024
 _STRING, _ARRAY = 8, 9
+_NEWER_TYPES = {42: ("Q2_0", 64, 18)}  # in llama.cpp before it is in the package
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
 @cache
 def _types() -> dict[int, tuple[str, int, int]]:
     """Take the package's tables: id to name, values per block, bytes per block."""
-    from gguf.constants import GGML_QUANT_SIZES
+    from strixfleet.adapters.gguf_tables import type_sizes
 
-    return {int(kind): (kind.name, *sizes) for kind, sizes in GGML_QUANT_SIZES.items()}
+    return _NEWER_TYPES | type_sizes()
 
 
 class Walk:

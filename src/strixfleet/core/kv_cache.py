@@ -19,6 +19,7 @@ _CACHE_PADDING = 256
 _WINDOW_PERIODS = {
     "afmoe": 4,
     "cohere2": 4,
+    "cohere2moe": 4,
     "exaone-moe": 4,
     "exaone4": 4,
     "gemma2": 2,
@@ -26,12 +27,17 @@ _WINDOW_PERIODS = {
     "gemma3n": 5,
     "gemma4": 6,
     "gpt-oss": 2,
+    "laguna": 4,
     "llama4": 4,
+    "mellum": 4,
+    "muse-glimmer": 4,
     "olmo2": 4,
+    "plamo3": 8,
     "smallthinker": 4,
 }
-_DEFAULT_WINDOWS = {"gemma2": 4096, "llama4": 8192}  # constants in llama.cpp, not in the files
-_FULL_FIRST = frozenset({"smallthinker"})
+# Constants in llama.cpp, not in the files
+_DEFAULT_WINDOWS = {"exaone-moe": 128, "gemma2": 4096, "llama4": 8192, "smallthinker": 4096}
+_FULL_FIRST = frozenset({"cohere2moe", "laguna", "smallthinker"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ def state_bytes_per_layer(hyper: Hyperparameters) -> int:
         inner = kda * hyper.number("attention.head_count", 1)
         return _F32_BYTES * (inner * kda + 3 * columns * inner)
     if head := hyper.number("wkv.head_size", 0):
-        return _F32_BYTES * (width * head + 2 * width)
+        return _F32_BYTES * (width * head + hyper.number("token_shift_count", 2) * width)
     convolution = columns * (inner + 2 * hyper.number("ssm.group_count", 0) * state)
     return _F32_BYTES * (inner * state + convolution)
 

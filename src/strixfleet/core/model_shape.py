@@ -9,6 +9,7 @@ used / total. Source of the form: Roofline applied to decoding, checked against 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
@@ -92,6 +93,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
     """Work out a model's shape; raise GgufError when the header is of no language model."""
     hyper = Hyperparameters.of(header)
     blocks, predicting = _blocks(header.tensors, hyper.layers)
+    predicting |= _left_out(blocks, hyper)
     running = [blocks[index] for index in range(hyper.layers) if index not in predicting]
     tied = not any(tensor.name == "output.weight" for tensor in header.tensors)
     experts, used = _experts(hyper, header.tensors)
@@ -143,6 +145,12 @@ def _blocks(tensors: Iterable[TensorInfo], layers: int) -> tuple[dict[int, set[s
             if name.startswith("nextn.") or index >= layers:
                 predicting.add(index)
     return blocks, predicting
+
+
+def _left_out(blocks: Mapping[int, AbstractSet[str]], hyper: Hyperparameters) -> set[int]:
+    """Name the prediction layers that a file counts but does not hold."""
+    first = hyper.layers - hyper.number("nextn_predict_layers", 0)
+    return {index for index in range(max(0, first), hyper.layers) if not blocks[index]}
 
 
 def _running_tensors(
