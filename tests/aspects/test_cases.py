@@ -17,7 +17,7 @@ from strixfleet.core.settings import HostSettings
 
 
 CASES = Path(__file__).with_name("cases")
-SHIPPED = re.compile("@sha256 ([a-z_/.]+)@")  # of a program that is copied to hosts
+SHIPPED = re.compile("@sha256 ([a-z0-9_/.-]+)@")  # of a program that is copied to hosts
 FOLDERS = sorted(path.parent for path in CASES.glob("*/*/expected.json"))
 
 

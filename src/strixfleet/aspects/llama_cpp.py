@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import ClassVar, Self
 
+from strixfleet import assets
 from strixfleet.core.aspect import Situation
 from strixfleet.core.build import (
     BUILDS,
@@ -32,6 +33,9 @@ SERVER = Question(Verb.STAT, f"{BUILDS}/current/bin/llama-server")
 SPACES = tuple(Question(Verb.SPACE, path) for path in (BUILDS, "/var/lib/strixfleet"))
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 HOST_MODULES = "/opt/strixfleet/lib/strixfleet/host"
+TIMER = "strixfleet-revert.timer"  # takes an unconfirmed build back, whether or not a controller lives
+UNIT_FILES = tuple(f"/etc/systemd/system/{name}" for name in ("strixfleet-revert.service", TIMER))
+TIMER_STATE = {"UnitFileState": "enabled", "ActiveState": "active"}
 
 
 def shipped(name: str) -> str:
@@ -75,6 +79,12 @@ def _free_bytes(answers: Answers) -> int:
     return min((value for value in values if isinstance(value, int)), default=0)
 
 
+def _observe_timer(answers: Answers) -> Observed:
+    answer = answers[Question(Verb.UNIT, TIMER)]
+    have = answer.value if isinstance(answer.value, dict) else {}
+    return Observed(f"llama_cpp:{TIMER}", {key: have.get(key) for key in TIMER_STATE}, answer.error)
+
+
 @dataclass(frozen=True, slots=True)
 class LlamaCpp:
     """The pinned build of one host; None where the inventory pins nothing."""
@@ -94,6 +104,8 @@ class LlamaCpp:
         yield Question(Verb.DIGEST, HOST_PROGRAM)
         for name in _module_names():
             yield Question(Verb.DIGEST, f"{HOST_MODULES}/{name}")
+        yield from (Question(Verb.DIGEST, path) for path in UNIT_FILES)
+        yield Question(Verb.UNIT, TIMER)
 
     @classmethod
     def compile(cls, situation: Situation) -> Self:
@@ -125,11 +137,13 @@ class LlamaCpp:
         return (
             ManagedFile(HOST_PROGRAM, shipped("strixfleet_host.py"), mode="0755"),
             *(ManagedFile(f"{HOST_MODULES}/{name}", shipped(name)) for name in _module_names()),
+            *(ManagedFile(path, assets.render(f"host{path}.j2")) for path in UNIT_FILES),
         )
 
     def items(self) -> Iterator[Item]:
         """Say that the pinned build is current and untouched, the way back whole, nothing half-made."""
         yield from (file.item(self.name) for file in self.host_program)
+        yield Item(f"{self.name}:{TIMER}", dict(TIMER_STATE))
         if self.build is None:
             yield Item(
                 "llama_cpp:pin", "set", Cure.MANUAL, message="llama_cpp_ref is not set in the inventory"
@@ -145,6 +159,7 @@ class LlamaCpp:
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Read links, manifests and digests."""
         yield from (file.observe(self.name, answers) for file in self.host_program)
+        yield _observe_timer(answers)
         if self.build is None:
             yield Observed("llama_cpp:pin", "not set")
             return
