@@ -74,10 +74,8 @@ def test_packages_are_shared_by_links_and_collected(tmp_path: Path, monkeypatch:
     assert not first.exists()
     second = sandbox_packages.offer("two")
     assert [path.name for path in second.glob("*.deb")] == ["a_1_amd64.deb"]
-    assert (second / "a_1_amd64.deb").stat().st_ino == (
-        sandbox_packages.pool() / "a_1_amd64.deb"
-    ).stat().st_ino
-    (second / "a_1_amd64.deb").unlink()
-    assert (sandbox_packages.pool() / "a_1_amd64.deb").read_text() == "package", (
-        "apt-get clean keeps the pool"
-    )
+    package = second / "a_1_amd64.deb"
+    kept = sandbox_packages.pool() / package.name
+    assert package.stat().st_ino == kept.stat().st_ino
+    package.unlink()
+    assert kept.read_text() == "package", "apt-get clean keeps the pool"

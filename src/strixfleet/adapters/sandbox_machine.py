@@ -57,14 +57,8 @@ def _launch(host: SandboxHost) -> None:
     python = [sys.executable, "-m", SUPERVISOR, str(host.folder)]
     argv = ["unshare", "--mount", "--propagation", "private", *python]
     if Path("/run/systemd/system").is_dir():
-        scope = [
-            "--scope",
-            "--quiet",
-            "--collect",
-            f"--unit=strixfleet-{host.name}",
-            "--property=Delegate=yes",
-        ]
-        argv = ["systemd-run", *scope, *argv]
+        unit = f"--unit=strixfleet-{host.name}-{time.monotonic_ns()}"  # the last one's may linger a moment
+        argv = ["systemd-run", "--scope", "--quiet", "--collect", unit, "--property=Delegate=yes", *argv]
     package_root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PYTHONPATH": package_root, "PYTHONDONTWRITEBYTECODE": "1"}
     with (host.folder / "console.log").open("ab") as log:

@@ -5,6 +5,7 @@ Docker and ufw drop what they do not know in chains of their own; an accept in a
 a rule for the bridge goes into those chains, with a comment by which it is found and removed.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def restore_forwarding() -> None:
     if FORWARD_WAS.exists() and not any(f"ip {TABLE_PREFIX}" in table for table in _nft_tables()):
         IP_FORWARD.write_text(FORWARD_WAS.read_text(encoding="ascii"), encoding="ascii")
         FORWARD_WAS.unlink()
-        FORWARD_WAS.parent.rmdir()
+        with contextlib.suppress(OSError):
+            FORWARD_WAS.parent.rmdir()
 
 
 def table_of(name: str) -> str:
