@@ -106,8 +106,8 @@ def last_words(text: str) -> str:
     return " ".join(lines[-4:]) or text.strip()[-400:]
 
 
-def apt_get(module: AnsibleModule, *arguments: str) -> None:
-    """Run apt-get, and fail with its own reason."""
+def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
+    """Run apt-get and give its warnings, or fail with its own reason and the warnings that came before."""
     options = [
         f"-oDPkg::Lock::Timeout={module.params['lock_timeout_s']}",
         "-oDpkg::Options::=--force-confdef",
@@ -117,20 +117,24 @@ def apt_get(module: AnsibleModule, *arguments: str) -> None:
         "-oAcquire::Retries=3",
     ]
     rc, out, err = module.run_command(["apt-get", *options, *arguments])
+    warnings = " ".join(line for line in err.splitlines() if line.startswith("W:"))
     if rc != 0:
         hint = f"; hint: {module.params['hint']}" if module.params["hint"] else ""
-        module.fail_json(msg=f"apt-get {arguments[0]} failed: {last_words(err or out)}{hint}")
+        reason = f"{last_words(err or out)} {after}".strip()
+        module.fail_json(msg=f"apt-get {arguments[0]} failed: {reason}{hint}")
+    return warnings
 
 
 def install(module: AnsibleModule, wishes: list[dict[str, Any]]) -> None:
     """Install each release's packages together."""
     if os.path.isdir(PENDING) and any(name.isdigit() for name in os.listdir(PENDING)):
         module.run_command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"], check_rc=True)
-    apt_get(module, "update", "--error-on=any")
+    # A source that is none of ours may be down: what counts is whether the packages can be had.
+    warnings = apt_get(module, "update")
     for release in sorted({wish["release"] or "" for wish in wishes}):
         names = [wish["name"] for wish in wishes if (wish["release"] or "") == release]
         target = ["-t", release] if release else []
-        apt_get(module, "install", *target, "--allow-change-held-packages", "--", *names)
+        apt_get(module, "install", *target, "--allow-change-held-packages", "--", *names, after=warnings)
 
 
 def main() -> None:
