@@ -88,7 +88,8 @@ def _wrong_value(path: tuple[str | int, ...], kind: str, error: Mapping[str, Any
     if family in {"greater", "less"}:
         return _out_of_range(path, value, context, family)
     if family in KINDS:
-        return Problem(path, f"{_input(value)}, {KINDS[family]}", REMEDIES[family])
+        shown = "is no map" if family in {"model", "dict"} else _input(value)
+        return Problem(path, f"{shown}, {KINDS[family]}", REMEDIES[family])
     return Problem(path, f"is wrong: {error['msg']}", "look at docs/inventory.md")
 
 

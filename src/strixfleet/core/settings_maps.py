@@ -57,6 +57,13 @@ RISKY_ARGUMENTS = {
     "rpc": "the RPC backend is open to remote code execution",
     "ui-mcp-proxy": "it lets callers reach other services through the host",
     "webui-mcp-proxy": "it lets callers reach other services through the host",
+    "hf-repo-draft": "a model must come from llama_models, with its digest",
+    "hf-repo-v": "a model must come from llama_models, with its digest",
+    "hf-file-v": "a model must come from llama_models, with its digest",
+    "spec-draft-hf": "a model must come from llama_models, with its digest",
+    "docker-repo": "a model must come from llama_models, with its digest",
+    "mmproj-url": "a file must come from llama_models, with its digest",
+    "path": "it serves files of the host to callers",
     "models-dir": "router mode is not meant for untrusted networks",
     "models-preset": "router mode is not meant for untrusted networks",
     "hf-repo": "a model must come from llama_models, with its digest",
@@ -66,7 +73,9 @@ RISKY_ARGUMENTS = {
     "slot-save-path": "it writes prompts of all callers to disk",
     "media-path": "it lets callers read files of the host",
 }
-RISKY_ENVIRONMENT = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "PATH", "HOME")
+RISKY_ENVIRONMENT = re.compile(
+    r"(LD_.*|PATH|HOME|BASH_ENV|GCONV_PATH|GGML_BACKEND_PATH|HSA_TOOLS_LIB|VK_.*LAYER.*PATH)\Z"
+)
 KERNEL_REMEDIES = {
     "amdgpu.gtt_size": "the parameter is amdgpu.gttsize, and kernel_gtt_gib writes it",
     "amdgpu.gttsize": "set kernel_gtt_gib, from which both parameters derive",
@@ -178,7 +187,12 @@ def _environment_variable(name: str, value: str | None) -> str | None:
     """Refuse names that no shell would take, those that load foreign code, and secrets."""
     if not ENVIRONMENT_NAME.match(name):
         raise refusal("environment", f"{quoted(name)} is no variable name", "use A-Z, 0-9 and '_'")
-    if name in RISKY_ENVIRONMENT:
+    if name.startswith("LLAMA_ARG_"):
+        option = name.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
+        raise refusal(
+            "environment", f"{name} is an argument in disguise", f"use the field `arguments` ({option})"
+        )
+    if RISKY_ENVIRONMENT.match(name):
         raise refusal("environment", f"{name} would change which code runs", "drop it")
     if name in {"LLAMA_API_KEY", "HF_TOKEN"}:
         raise refusal("environment", f"{name} is a secret", "use the fields api_key and llama_models_token")

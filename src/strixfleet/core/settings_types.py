@@ -22,6 +22,7 @@ TAG = re.compile(r"tag:[A-Za-z][A-Za-z0-9-]*\Z")
 HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 VERSION = re.compile(r"[0-9][0-9A-Za-z.+~:-]{0,63}\Z")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+USER_INFO = re.compile(r"//[^/@]*@")  # may be a password
 BOOLEANS = {True: "on, yes or true", False: "off, no or false"}
 
 
@@ -32,7 +33,7 @@ def refusal(kind: str, message: str, hint: str) -> PydanticCustomError:
 
 def quoted(value: object) -> str:
     """Show a value in a message: one line, printable, at most 60 characters."""
-    text = ascii(value) if isinstance(value, str) else ascii(str(value))
+    text = ascii(USER_INFO.sub("//…@", str(value)))
     return text if len(text) <= 60 else f"{text[:56]}...'"  # noqa: PLR2004
 
 
