@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,8 +185,6 @@ def test_private_key_is_private_and_the_inventory_is_ansibles(made: Sandbox) -> 
 
 
 def _venv_path() -> str:
-    import sys
-
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
@@ -306,6 +305,18 @@ def test_destroy_removes_a_half_made_sandbox(other: str, state: str) -> None:
     record = made.folder / "sandbox.json"
     if state != "record only":
         record.unlink() if state == "no record" else record.write_text("{")
+    assert sandboxes.destroy(other)
+    assert left_behind(before) == []
+
+
+@pytest.mark.parametrize("moment", ["on this machine", "booting"])
+def test_destroy_leaves_nothing_of_a_create_that_was_killed(other: str, moment: str) -> None:
+    before = traces()
+    argv = [sys.executable, "-m", "strixfleet", "sandbox", "create", "--name", other, "--hosts", "2"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as creating:
+        assert creating.stderr is not None
+        assert any(moment in line for line in creating.stderr)
+        creating.kill()
     assert sandboxes.destroy(other)
     assert left_behind(before) == []
 
