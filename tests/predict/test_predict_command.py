@@ -138,3 +138,12 @@ def test_results_go_to_a_file(header_of: HeaderOf, typed: Typed, tmp_path: Path)
     code, out, _ = typed(header_of("llama-2-7b", "Q4_0"), *HALO, "--output", target)
     assert (code, out) == (0, "")
     assert json.loads(target.read_text())["model"]["layers"] == 32
+
+
+@pytest.mark.parametrize(("claim", "grade"), [(20, "impossible"), (3.0, "ok"), (2.0, "slow")])
+def test_a_claim_is_judged(header_of: HeaderOf, typed: Typed, claim: float, grade: str) -> None:
+    path = header_of("llama-3.3-70b", "Q8_0")
+    code, out, _ = typed(path, *HALO, "--claim", claim, "--json")
+    assert code == 0
+    assert json.loads(out)["claim"]["grade"] == grade
+    assert f"\nclaim    {grade}: " in typed(path, *HALO, "--claim", claim)[1]

@@ -11,6 +11,7 @@ import click
 
 from strixfleet.core.hardware import GIB, PROFILES
 from strixfleet.core.prediction import Prediction, Setting
+from strixfleet.core.verdict import BenchRun, Verdict, judge
 from strixfleet.errors import ExitCode, UsageError
 
 
@@ -26,6 +27,17 @@ class _Memory:
     memory_gib: float | None
     gtt_gib: float | None
     carve_out_gib: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """All that is shown."""
+
+    found: Prediction
+    setting: Setting
+    profile: str
+    warnings: tuple[str, ...]
+    claim: Verdict | None
 
 
 @click.command()
@@ -47,6 +59,9 @@ class _Memory:
 @click.option(
     "--carve-out", default=0.0, type=click.FloatRange(0, 4096), metavar="GIB", help="Firmware's split."
 )
+@click.option(
+    "--claim", type=click.FloatRange(min=0, min_open=True), metavar="TPS", help="Judge a claimed speed."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results to FILE.")
 def predict(
@@ -56,6 +71,7 @@ def predict(
     context: int,
     depth: int,
     *,
+    claim: float | None,
     as_json: bool,
     output: Path | None,
     **memory: float | None,
@@ -79,11 +95,9 @@ def predict(
     if header.missing_bytes:
         lacking = f"{header.missing_bytes / GIB:.1f} GiB"
         warnings.append(f"the file lacks {lacking} of its data: a bare header or a broken download")
-    document = _document(
-        found, {"profile": profile, "backend": backend, "context": context, "depth": depth}, warnings
-    )
+    answer = _Answer(found, setting, profile, tuple(warnings), _judged(found, backend, claim))
     wants_json = as_json or (output is not None and output.suffix == ".json")
-    text = json.dumps(document, indent=2) if wants_json else _in_words(found, setting, profile, warnings)
+    text = json.dumps(_document(answer), indent=2) if wants_json else _in_words(answer)
     if output:
         _write(output, text)
     else:
@@ -122,12 +136,23 @@ def _setting(
     ), assumed
 
 
-def _document(found: Prediction, asked: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
-    shape, memory, decode = found.shape, found.memory, found.decode
+def _judged(found: Prediction, backend: str, claim: float | None) -> Verdict | None:
+    """Judge a speed that somebody claims as if it had been measured."""
+    if claim is None:
+        return None
+    return judge(BenchRun("", found.shape.name, backend, "", "tg128", (claim,)), found.decode)
+
+
+def _document(answer: _Answer) -> dict[str, Any]:
+    shape, memory, decode = answer.found.shape, answer.found.memory, answer.found.decode
+    claim = answer.claim
     return {
         "schema": "strixfleet/predict/1",
         "exit_code": int(ExitCode.OK),
-        **asked,
+        "profile": answer.profile,
+        "backend": answer.setting.backend,
+        "context": answer.setting.context,
+        "depth": answer.setting.depth,
         "model": {
             "name": shape.name,
             "architecture": shape.architecture,
@@ -155,26 +180,29 @@ def _document(found: Prediction, asked: dict[str, Any], warnings: list[str]) -> 
             "ceiling_tps": None if isinf(decode.ceiling_tps) else decode.ceiling_tps,
             "basis": str(decode.basis),
         },
-        "reason": found.reason,
-        "notes": warnings,
+        "reason": answer.found.reason,
+        "notes": answer.warnings,
+        "claim": {"tps": claim.measured_tps, "grade": claim.grade, "reason": claim.reason} if claim else None,
     }
 
 
-def _in_words(found: Prediction, setting: Setting, profile: str, warnings: list[str]) -> str:
-    shape, decode = found.shape, found.decode
+def _in_words(answer: _Answer) -> str:
+    shape, decode, setting = answer.found.shape, answer.found.decode, answer.setting
     experts = f", {shape.experts_used} of {shape.experts} experts" if shape.experts else ""
     lines = [
         ("model", f"{shape.name} ({shape.architecture}, {shape.layers} layers{experts})"),
         ("size", f"{shape.size_bytes / GIB:.2f} GiB, mostly {shape.main_type}"),
-        ("on", f"{profile}, {setting.backend}, context {setting.context}"),
-        ("memory", found.memory.in_words()),
+        ("on", f"{answer.profile}, {setting.backend}, context {setting.context}"),
+        ("memory", answer.found.memory.in_words()),
         ("decode", f"{decode.expected_tps:.2f} t/s expected ({decode.basis})"),
         ("", f"{decode.floor_tps:.2f} t/s is the floor: below it `bench` says slow"),
     ]
     if not isinf(decode.ceiling_tps):
         lines.append(("", f"{decode.ceiling_tps:.2f} t/s is the ceiling: above it a figure is wrong"))
     lines.append(("because", decode.reason))
-    lines += [("note", warning) for warning in warnings]
+    if answer.claim:
+        lines.append(("claim", f"{answer.claim.grade}: {answer.claim.reason}"))
+    lines += [("note", warning) for warning in answer.warnings]
     return "\n".join(_row(label, text) for label, text in lines)
 
 
