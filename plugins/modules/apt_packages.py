@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -78,6 +79,8 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 PENDING = "/var/lib/dpkg/updates"
+LOCKED = re.compile(r"[Cc]ould not get lock|locked by another process|[Uu]nable to (acquire|lock)")
+LOCK_POLL_S = 2
 
 
 def versions(module: AnsibleModule, names: list[str]) -> dict[str, str]:
@@ -106,6 +109,29 @@ def last_words(text: str) -> str:
     return " ".join(lines[-4:]) or text.strip()[-400:]
 
 
+def patiently(module: AnsibleModule, argv: list[str]) -> tuple[int, str, str]:
+    """
+    Run a program again while another apt or dpkg holds a lock.
+
+    DPkg::Lock::Timeout waits for dpkg's lock only, not for that of the lists, which apt-daily takes.
+    """
+    deadline = time.monotonic() + module.params["lock_timeout_s"]
+    while True:
+        rc, out, err = module.run_command(argv)
+        if rc == 0 or not LOCKED.search(err) or time.monotonic() > deadline:
+            return rc, out, err
+        time.sleep(LOCK_POLL_S)
+
+
+def mend(module: AnsibleModule) -> None:
+    """Finish what an interrupted dpkg left behind, since apt refuses to work before that."""
+    if os.path.isdir(PENDING) and any(name.isdigit() for name in os.listdir(PENDING)):
+        argv = ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
+        rc, out, err = patiently(module, argv)
+        if rc != 0:
+            module.fail_json(msg=f"dpkg was interrupted and cannot go on: {last_words(err or out)}")
+
+
 def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
     """Run apt-get and give its warnings, or fail with its own reason and the warnings that came before."""
     options = [
@@ -116,7 +142,7 @@ def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
         "-oAPT::Install-Recommends=false",
         "-oAcquire::Retries=3",
     ]
-    rc, out, err = module.run_command(["apt-get", *options, *arguments])
+    rc, out, err = patiently(module, ["apt-get", *options, *arguments])
     warnings = " ".join(line for line in err.splitlines() if line.startswith("W:"))
     if rc != 0:
         hint = f"; hint: {module.params['hint']}" if module.params["hint"] else ""
@@ -127,8 +153,7 @@ def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
 
 def install(module: AnsibleModule, wishes: list[dict[str, Any]]) -> None:
     """Install each release's packages together."""
-    if os.path.isdir(PENDING) and any(name.isdigit() for name in os.listdir(PENDING)):
-        module.run_command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"], check_rc=True)
+    mend(module)
     # A source that is none of ours may be down: what counts is whether the packages can be had.
     warnings = apt_get(module, "update")
     for release in sorted({wish["release"] or "" for wish in wishes}):

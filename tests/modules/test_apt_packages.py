@@ -1,6 +1,7 @@
 """Packages are touched only where something is wrong with them; what apt cannot mend is said."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ folder = os.path.dirname(os.path.abspath(__file__))
 state = json.load(open(folder + "/state.json"))
 words = [word for word in sys.argv[1:] if not word.startswith("-o")]
 state["calls"].append(words)
+if state.get("locked"):
+    state["locked"] -= 1
+    json.dump(state, open(folder + "/state.json", "w"))
+    sys.exit("E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1 (apt-get)")
 if words[0] == "install":
     release = words[words.index("-t") + 1] if "-t" in words else "distribution"
     for name in words[words.index("--") + 1:]:
@@ -47,6 +52,10 @@ class Apt:
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
         self.path.write_text(json.dumps({"installed": installed, "offered": offered, "calls": []}))
+
+    def lock(self, times: int) -> None:
+        """Let another apt hold the lock for so many calls."""
+        self.path.write_text(json.dumps({**json.loads(self.path.read_text()), "locked": times}))
 
     @property
     def calls(self) -> list[list[str]]:
@@ -123,3 +132,24 @@ def test_check_mode_says_what_it_would_do_and_does_nothing(run_module: RunModule
     assert answer["changed"] is True
     assert "firmware-amd-graphics" in answer["diff"]["after"]
     assert apt.calls == []
+
+
+def test_it_waits_for_another_apt(
+    run_module: RunModule, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _s: None)
+    apt = Apt(programs, {}, {"distribution": {"tuned": "2.25.1-1"}})
+    apt.lock(2)
+
+    answer = run_module("apt_packages", packages=[{"name": "tuned"}])
+
+    assert answer["changed"] is True
+    assert [call[0] for call in apt.calls] == ["update", "update", "update", "install"]
+
+
+def test_it_does_not_wait_for_ever(run_module: RunModule, programs: Path) -> None:
+    Apt(programs, {}, {}).lock(9)
+
+    answer = run_module("apt_packages", packages=[{"name": "tuned"}], lock_timeout_s=0)
+
+    assert "Could not get lock" in answer["msg"]
