@@ -30,7 +30,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def strixfleet() -> Run:
     """Run the command as a user does; stdout and stderr apart."""
 
-    def run(*arguments: str, timeout_s: float = 1500, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, timeout_s: float = 1500, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [STRIXFLEET, *arguments],
             capture_output=True,

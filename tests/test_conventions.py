@@ -61,7 +61,9 @@ def test_roles_are_applied_in_the_order_of_aspects() -> None:
     plays = yaml.safe_load((ROOT / "playbooks/provision.yml").read_text())
     tasks = [task for play in plays for task in play.get("tasks", [])]
 
-    roles = [task["ansible.builtin.import_role"]["name"] for task in tasks if "ansible.builtin.import_role" in task]
+    roles = [
+        task["ansible.builtin.import_role"]["name"] for task in tasks if "ansible.builtin.import_role" in task
+    ]
 
     assert roles == [f"strixfleet.fleet.{name}" for name in NAMES]
 

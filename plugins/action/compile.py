@@ -43,6 +43,7 @@ class ActionModule(ActionBase):
             "changed": False,
             "role_vars": state.role_vars(),
             "digest": state.digest,
+            "applied_stale": state.since_applied != "same",
             "simulated": state.facts.simulated or "",
             "boot_id": state.facts.boot_id,
             "differences": [row.to_json() for row in rows if row.status is not Status.OK],

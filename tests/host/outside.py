@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from typing import Any
 
 from strixfleet.core.sandbox import Sandbox
@@ -16,6 +17,7 @@ ALLOWED = (
     "/var/lib/strixfleet/bandwidth.json",  # a measurement
     "/var/lib/strixfleet/last-good.json",  # a measurement
     "/var/lib/strixfleet/.cache",
+    "/etc/strixfleet/applied.json",  # says when; it changes only where what was applied does
     "/etc/tuned/bootcmdline",  # tuned's own
 )
 PROGRAM = """
@@ -79,6 +81,24 @@ def root(sandbox: Sandbox, host: str, script: str, timeout_s: float = 120) -> st
     done = ssh(sandbox, host, "sudo", "-n", "sh", "-c", script, timeout_s=timeout_s)
     assert done.returncode == 0, f"{script}: {done.stderr or done.stdout}"
     return done.stdout
+
+
+def reboot(sandbox: Sandbox, host: str, within_s: float = 120) -> None:
+    """Reboot a host as its user would, and wait until it is another boot that ssh reaches and systemd has finished."""
+    look = "cat /proc/sys/kernel/random/boot_id"
+    before = root(sandbox, host, look)
+    ssh(sandbox, host, "sudo", "-n", "systemctl", "reboot")
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        seen = ssh(sandbox, host, "sudo", "-n", "sh", "-c", f"{look}; systemctl is-system-running --wait")
+        if (
+            seen.stdout
+            and seen.stdout.splitlines()[0] != before.strip()
+            and len(seen.stdout.splitlines()) > 1
+        ):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"{host} did not come back within {within_s:.0f} s")
 
 
 def picture(sandbox: Sandbox, host: str, *, moments: bool = True) -> dict[str, Any]:

@@ -302,9 +302,22 @@ def measured(done, started):
     }
 
 
+def children_s():
+    """Give the processor seconds of all children so far."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
+def others_share(before, own_s):
+    """Give what share of all cores others took since `before` (steal is theirs, too)."""
+    after = cpu_times()
+    busy = after[0] - before[0] - own_s * os.sysconf("SC_CLK_TCK")
+    return round(max(0.0, busy / max(1, after[1] - before[1])), 3)
+
+
 def program(request):
-    """Run a program of the current build, and say how hot the host became."""
-    started = time.monotonic()
+    """Run a program of the current build; say how hot the host became and what others took of the CPU."""
+    started, before, own_s = time.monotonic(), cpu_times(), children_s()
     argv = [os.path.join(CURRENT, "bin", request["program"]), *request["arguments"]]
     try:
         row = measured(run_as(request, argv, request["timeout_s"]), started)
@@ -313,6 +326,7 @@ def program(request):
     except OSError as problem:
         return {"exit_code": -1, "stdout": "", "stderr": "%s: %s" % (argv[0], problem.strerror)}
     row["temperatures_c"] = temperatures(request["root"])
+    row["others_share"] = others_share(before, children_s() - own_s)
     return row
 
 

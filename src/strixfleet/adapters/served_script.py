@@ -62,17 +62,45 @@ def stream(request, body):
     }
 
 
+def processing(request):
+    """Count the requests of others; 0 where the server does not show its metrics."""
+    try:
+        with open_url(request, "/metrics") as response:
+            rows = response.read(1 << 20).decode("utf-8", "replace").splitlines()
+    except (OSError, ValueError):
+        return 0
+    found = [row.split()[-1] for row in rows if row.startswith("llamacpp:requests_processing")]
+    return int(float(found[0])) if found else 0
+
+
+def jiffies(pid):
+    """Give busy and total time of all cores, and that of one process."""
+    with open("/proc/stat", encoding="utf-8") as file:
+        fields = [int(word) for word in file.readline().split()[1:9]]
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8") as file:
+            own = sum(int(word) for word in file.read().rpartition(")")[2].split()[11:13])
+    except OSError:
+        own = 0
+    return sum(fields) - fields[3] - fields[4], sum(fields), own
+
+
+def others_share(before, after):
+    """Give what share of all cores others took between two readings."""
+    busy, total, own = (late - early for early, late in zip(before, after))
+    return round(max(0.0, (busy - own) / max(1, total)), 3)
+
+
 def served(request):
     """Send completions to a running server: timed ones, and two that have to be alike."""
     body = {**request["body"], "cache_prompt": False, "temperature": 0, "seed": 1}
-    try:
-        busy = [slot for slot in fetch(request, "/slots") if slot.get("is_processing")]
-    except (OSError, ValueError, AttributeError):
-        busy = []
+    busy = processing(request)
     try:
         warm = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
         alike = [fetch(request, "/completion", warm) for _ in range(2)]
+        before = jiffies(request["pid"])
         runs = [stream(request, body) for _ in range(request["repetitions"])]
+        after = jiffies(request["pid"])
         properties = fetch(request, "/props")
     except urllib.error.HTTPError as problem:
         reason = problem.read(300).decode("utf-8", "replace")
@@ -81,7 +109,8 @@ def served(request):
         return {"error": "the server did not answer: %s" % getattr(problem, "reason", problem)}
     return {
         "error": None,
-        "busy_slots": len(busy),
+        "others_share": others_share(before, after),
+        "busy_slots": busy,
         "runs": runs,
         "outputs": [{"tokens": row.get("tokens"), "content": row.get("content")} for row in alike],
         "build_info": properties.get("build_info"),

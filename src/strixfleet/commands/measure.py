@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.reference_data import library
 from strixfleet.commands.session import Seen
-from strixfleet.core.bench import BenchRow, BenchUnreadableError, bench_arguments, fits_twice, parse_bench
+from strixfleet.core.bench import BenchUnreadableError, bench_arguments, fits_twice, parse_bench
 from strixfleet.core.bench_state import HostMeasure, hopeless_remark
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
@@ -61,26 +61,22 @@ class HostBench:
         self.profile = seen.state.profile
         self.simulated = seen.state.facts.simulated
         self.bench = bench
-        self.notes: list[Json] = []
+        self.notes: list[str] = []
         self.raw: dict[str, Json] = {}
 
     def measure(self, *, everything: bool) -> HostReport:
         """Measure the chosen models one after the other."""
         started = time.monotonic()
         targets = targets_of(self.host, everything=everything)
-        instances = [one.name for one in self.host.settings.llama_server_instances]
-        paths = [path for target in targets for path in target.paths]
-        self.raw = self.bench.look(instances, paths, CALM_S if self.backend == "cpu" else 0.0)
+        self._look(targets)
         last_good = LastGood.from_json(self.raw.get("last_good"))
         verdicts: list[Verdict] = []
         extra: dict[str, list[Json]] = {"runs": [], "served": []}
         for target in targets:
-            evidence = self._evidence(target)
-            yardstick = self._yardstick(target, last_good)
-            found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
-            if any(one.grade is Grade.IMPOSSIBLE for one in found) and self._measures_bandwidth:
-                yardstick = self._yardstick(target, last_good, again=True)
-                found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
+            evidence, yardstick, found = self._judged(target, last_good)
+            if any(evidence.excuses(one) for one in found):
+                self._look(targets)
+                evidence, yardstick, found = self._judged(target, last_good)
             verdicts += found
             extra["runs"] += runs_json(evidence, yardstick, self.smoke.generate_tokens)
             extra["served"] += [{"instance": target.instance_name, **latency_json(evidence.served)}]
@@ -99,9 +95,26 @@ class HostBench:
                 "build": self.raw.get("build"),
                 **{key: list(rows) for key, rows in extra.items()},
                 "state": map_at(self.raw, "state"),
-                "notes": list(self.notes),
+                "bandwidth_gb_s": map_at(self.raw, "bandwidth").get("read_gb_s"),
+                "notes": list(dict.fromkeys(self.notes)),
             },
         )
+
+    def _look(self, targets: Sequence[Target]) -> None:
+        """Read the host's state; on a CPU, when other work has ended or was waited for long enough."""
+        instances = [one.name for one in self.host.settings.llama_server_instances]
+        paths = [path for target in targets for path in target.paths]
+        self.raw = self.bench.look(instances, paths, CALM_S if self.backend == "cpu" else 0.0)
+
+    def _judged(self, target: Target, last_good: LastGood) -> tuple[Evidence, Yardstick, tuple[Verdict, ...]]:
+        """Measure one model; a speed above what memory allows means that memory was measured too slow."""
+        evidence = self._evidence(target)
+        yardstick = self._yardstick(target, last_good)
+        found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
+        if self._measures_bandwidth and any(one.grade is Grade.IMPOSSIBLE for one in found):
+            yardstick = self._yardstick(target, last_good, again=True)
+            found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
+        return evidence, yardstick, found
 
     def _keep(self, last_good: LastGood) -> None:
         if last_good.to_json() != self.raw.get("last_good") and last_good.entries:
@@ -143,16 +156,13 @@ class HostBench:
             )
             self.notes.append(note)
             return replace(evidence, left_out=note)
-        rows, problem = self._bench(target, unit, command)
-        return replace(evidence, rows=rows, problem=problem)
+        return self._bench(evidence, unit, command)
 
-    def _bench(
-        self, target: Target, unit: Mapping[str, Json], command: ServerFlags | None
-    ) -> tuple[tuple[BenchRow, ...], str]:
+    def _bench(self, evidence: Evidence, unit: Mapping[str, Json], command: ServerFlags | None) -> Evidence:
         options = command.bench_options() if command else []
         request: dict[str, Json] = {
             "program": "llama-bench",
-            "arguments": [*bench_arguments(target.paths[0], self.smoke, options)],
+            "arguments": [*bench_arguments(evidence.target.paths[0], self.smoke, options)],
             "pid": unit.get("pid"),
             "cores": unit.get("cores"),
             "nice": unit.get("nice"),
@@ -162,11 +172,14 @@ class HostBench:
         done = self.bench.program(request, BENCH_TIMEOUT_S)
         if done["exit_code"] != 0:
             said = (str(done["stderr"]).strip() or "it said nothing").splitlines()[-1]
-            return (), f"llama-bench ended with {done['exit_code']}: {said[:200]}"
+            return replace(evidence, problem=f"llama-bench ended with {done['exit_code']}: {said[:200]}")
+        others = done.get("others_share")
         try:
-            return parse_bench(str(done["stdout"])), ""
+            rows = parse_bench(str(done["stdout"]))
         except BenchUnreadableError as problem:
-            return (), str(problem)
+            return replace(evidence, problem=str(problem))
+        share = float(others) if isinstance(others, int | float) else 0.0
+        return replace(evidence, rows=rows, others_share=share)
 
     def _served(
         self, target: Target, unit: Mapping[str, Json], command: ServerFlags | None
@@ -177,6 +190,7 @@ class HostBench:
             return None, f"{unit_name(target.instance.name)} is {unit.get('state')}"
         request: dict[str, Json] = {
             "url": command.url,
+            "pid": unit.get("pid"),
             "key_file": f"{KEYS}/{target.instance.name}" if target.instance.api_key else None,
             "body": served_body(SERVED_PROMPT_TOKENS, self.smoke.generate_tokens),
             "repetitions": self.smoke.repetitions,

@@ -76,6 +76,7 @@ def host_report(name: str, seen: Seen | FleetError) -> HostReport:
         simulated=seen.state.facts.simulated,
         seconds=seen.seconds,
         items=seen.differences,
+        extra={"since_applied": seen.state.since_applied},
     )
 
 

@@ -82,6 +82,13 @@ class HostState:
         return {aspect.name: aspect.role_vars() for aspect in self.aspects}
 
     @property
+    def since_applied(self) -> str:
+        """Tell whom a difference is owed to: `never` applied, `stale` inventory, or the `same` as applied."""
+        if self.facts.applied_digest is None:
+            return "never"
+        return "same" if self.facts.applied_digest == self.digest else "stale"
+
+    @property
     def digest(self) -> str:
         """Digest of all that must be true; tells a stale host from a tampered one."""
         rows = [[item.id, item.want] for item in self.items()]

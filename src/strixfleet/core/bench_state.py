@@ -10,6 +10,7 @@ from strixfleet.core.questions import Json
 HOT_C = 95.0  # AMD gives 100 as the most that the chip bears; a run that starts here measures the cooler
 BUSY_SHARE = 0.25
 HOPELESS_SHARE = 0.75
+DISTURBED_SHARE = 0.10  # threads that wait for each other lose far more than the share
 _OWN_SCALING = frozenset(
     {"amd-pstate-epp", "intel_pstate"}
 )  # "powersave" means "as the preference says" there
@@ -37,6 +38,11 @@ class HostMeasure:
         value = self.raw.get("temperatures_c")
         rows = value.values() if isinstance(value, dict) else ()
         return max((float(row) for row in rows if isinstance(row, int | float)), default=0.0)
+
+    @property
+    def busy_share(self) -> float:
+        """Give what share of the CPU was busy before the run."""
+        return self.number("cpu_busy_share")
 
     def memory_bytes(self, key: str) -> int:
         """Give one row of the memory table."""
@@ -70,12 +76,13 @@ def _wrong(measure: HostMeasure) -> Iterator[str]:
             yield f"process {user.get('pid')} ({printable(str(user.get('name')))}) uses the GPU"
 
 
-def busy_remark(measure: HostMeasure) -> str:
-    """Give what explains a slow run on the CPU: others computed before it began; empty where nobody did."""
-    share = measure.number("cpu_busy_share")
-    return f"other work kept {share:.0%} of the CPU busy before the run" if share > BUSY_SHARE else ""
+def busy_remark(before: float, during: float) -> str:
+    """Give what explains a slow run on the CPU: the shares that others took of it; empty where none did."""
+    if during > DISTURBED_SHARE:
+        return f"other work took {during:.0%} of the CPU during the run"
+    return f"other work kept {before:.0%} of the CPU busy before the run" if before > BUSY_SHARE else ""
 
 
 def hopeless_remark(measure: HostMeasure) -> str:
     """Say why a CPU is not worth measuring at all: minutes would be spent for an invalid run."""
-    return busy_remark(measure) if measure.number("cpu_busy_share") > HOPELESS_SHARE else ""
+    return busy_remark(measure.busy_share, 0.0) if measure.busy_share > HOPELESS_SHARE else ""

@@ -1,5 +1,6 @@
 """Where the inventory's files define a variable, and which definition holds for a host."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,12 +27,20 @@ class Definition:
     node: Node
 
 
+def _names(written: str, host: str) -> bool:
+    """Tell whether what is written in the inventory, perhaps a range such as `h[01:20]`, names a host."""
+    if "[" not in written:
+        return written == host
+    parts = (re.escape(part) for part in re.split(r"\[[^\]]*\]", written))
+    return re.fullmatch(r"\w+".join(parts), host) is not None
+
+
 def holding(definitions: Iterable[Definition], host: str, groups: Sequence[str]) -> Definition | None:
     """
     Choose among definitions of one name the one that wins for a host, by Ansible's precedence.
 
     `groups` are in Ansible's order, weakest first. Host before group, child before parent, vars file before
-    inline; host ranges (`h[1:3]`) are not expanded, they lose.
+    inline.
     """
     order = {name: rank for rank, name in enumerate(groups, 1)}
     best: tuple[tuple[int, int, int], Definition] | None = None
@@ -40,7 +49,7 @@ def holding(definitions: Iterable[Definition], host: str, groups: Sequence[str])
         if scope.level == "extra":
             rank = len(order) + 2
         elif scope.level == "host":
-            rank = len(order) + 1 if scope.name == host else 0
+            rank = len(order) + 1 if _names(scope.name, host) else 0
         else:
             rank = order.get(scope.name, 0)
         if not rank:

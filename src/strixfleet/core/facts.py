@@ -1,5 +1,6 @@
 """What a host is, read in the same round trip as everything else; settles what `auto` means."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from strixfleet.core.questions import Answers, Question, Verb
 
 DRM = "/sys/class/drm/card*/device"
 DMI = "/sys/class/dmi/id"
+APPLIED = "/etc/strixfleet/applied.json"
 FACT_QUESTIONS: tuple[Question, ...] = (
     Question(Verb.READ, "/proc/sys/kernel/osrelease"),
     Question(Verb.READ, "/proc/sys/kernel/random/boot_id"),
@@ -24,6 +26,7 @@ FACT_QUESTIONS: tuple[Question, ...] = (
         for name in ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_version")
     ),
     Question(Verb.RUN, "simulated"),
+    Question(Verb.READ, APPLIED),
 )
 
 
@@ -33,7 +36,8 @@ class Facts:
     One host as found.
 
     `vram_bytes` is the BIOS carve-out, `memory_bytes` what the kernel calls MemTotal; neither contains the
-    other. `simulated` names the box that a sandbox host presents, else None.
+    other. `simulated` names the box that a sandbox host presents, else None. `applied_digest` is that of the
+    desired state when the host was last provisioned.
     """
 
     kernel_release: str = ""
@@ -49,6 +53,7 @@ class Facts:
     dmi: Mapping[str, str] | None = None
     pci_ids: tuple[str, ...] = ()
     simulated: str | None = None
+    applied_digest: str | None = None
 
 
 def _os_release(text: str) -> dict[str, str]:
@@ -78,6 +83,15 @@ def _amd_cards(answers: Answers) -> dict[str, str]:
     return found
 
 
+def _applied_digest(text: str | None) -> str | None:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return None
+    digest = found.get("digest") if isinstance(found, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
 def facts_from(answers: Answers) -> Facts:
     """Read the facts out of the answers; what could not be read stays empty or zero."""
     os_release = _os_release(answers.text(Verb.READ, "/etc/os-release") or "")
@@ -104,4 +118,5 @@ def facts_from(answers: Answers) -> Facts:
         dmi={name: answers.text(Verb.READ, f"{DMI}/{name}") or "" for name in names},
         pci_ids=tuple(cards.values()),
         simulated=answers.text(Verb.RUN, "simulated") or None,
+        applied_digest=_applied_digest(answers.text(Verb.READ, APPLIED)),
     )

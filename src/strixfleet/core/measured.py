@@ -47,6 +47,7 @@ class Evidence:
     left_out: str = ""
     served: Served | None = None
     server_problem: str = ""
+    others_share: float = 0.0
 
     def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
         """Give each test as the judge wants it."""
@@ -59,6 +60,19 @@ class Evidence:
             yield replace(run, wrong_device=wrong, invalid_state=state)
         if self.target.instance is not None:
             yield self._served_run(generate_tokens, state)
+
+    def disturbed(self, test: str) -> str:
+        """Say what other work may have slowed a run on the CPU."""
+        if self.backend != "cpu":
+            return ""
+        served = self.served.others_share if self.served else 0.0
+        during = served if test.startswith(SERVED) else self.others_share
+        return busy_remark(self.state.busy_share, during)
+
+    def excuses(self, verdict: Verdict) -> bool:
+        """Tell whether other work is why a verdict is invalid: then a second try may tell more."""
+        busy = self.disturbed(verdict.test)
+        return bool(busy) and verdict.grade is Grade.INVALID and busy in verdict.reason
 
     def _served_run(self, generate_tokens: int, state: tuple[str, ...]) -> BenchRun:
         served = self.served or Served(error="was not asked")
@@ -128,13 +142,13 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
     """
     Judge all runs of one target.
 
-    Other work on the CPU before a run excuses a slow one: then the state was wrong, not the host.
+    Other work on the CPU excuses a slow one: then the state was wrong, not the host.
     """
-    busy = busy_remark(evidence.state) if evidence.backend == "cpu" else ""
     found = []
     for run in evidence.runs(generate_tokens):
         expectation = yardstick.expectation(run.test)
         verdict = judge(run, expectation)
+        busy = evidence.disturbed(run.test)
         if busy and verdict.grade in {Grade.SLOW, Grade.UNSTABLE}:
             verdict = judge(replace(run, invalid_state=(busy,)), expectation)
         found.append(verdict)

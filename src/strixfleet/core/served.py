@@ -29,6 +29,7 @@ class Served:
     runs: tuple[ServedRun, ...] = ()
     outputs: tuple[Json, ...] = ()
     busy_slots: int = 0
+    others_share: float = 0.0
     build_info: str = ""
     model_path: str = ""
     error: str | None = None
@@ -60,11 +61,12 @@ def served_from(answer: Mapping[str, Json]) -> Served:
         return Served(error=error)
     rows, outputs = answer.get("runs"), answer.get("outputs")
     found = [_run(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    busy = answer.get("busy_slots")
+    busy, others = answer.get("busy_slots"), answer.get("others_share")
     return Served(
         runs=tuple(run for run in found if run is not None),
         outputs=tuple(outputs) if isinstance(outputs, list) else (),
         busy_slots=busy if isinstance(busy, int) else 0,
+        others_share=float(others) if isinstance(others, int | float) else 0.0,
         build_info=str(answer.get("build_info") or ""),
         model_path=str(answer.get("model_path") or ""),
     )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from typing import List, Optional
 
 from strixfleet.host.records import Record, Refused, Row, sync_folder, today
@@ -86,6 +87,17 @@ class Builds:
             if row["ref"] == manifest.get("ref") and not retry:
                 text = "%s was taken back here on %s (%s); --retry tries it again"
                 raise Refused(text % (row["ref"], row["at"], row["reason"]))
+
+    def discard(self, build: str) -> bool:
+        """Remove a build; it loses its name first, so that no half of it is taken for whole."""
+        if build not in self.present():
+            return False
+        doomed = os.path.join(self.folder, ".discarded-" + build)
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.rename(os.path.join(self.folder, build), doomed)
+        sync_folder(self.folder)
+        shutil.rmtree(doomed)
+        return True
 
     def bad(self) -> List[Row]:
         """List the refs that were returned or rolled back."""

@@ -36,9 +36,16 @@ class Fence:
         if held:
             self.record.write({**held, **deadline(held["length_s"])})
 
-    def release(self) -> None:
-        """Give the lock back; its token stays known."""
+    def release(self, token: Optional[int], force: bool, owner: Optional[str]) -> bool:
+        """Give the lock back: one's own, any by force, or that of a dead owner; its token stays known."""
+        held = self.held()
+        if owner is not None:
+            if held and held["owner"] != owner:
+                raise Refused(self._whose(held))
+        elif not force:
+            self.check(token, own=True)
         self.record.write({**self.record.read(), "owner": ""})
+        return bool(held)
 
     def check(self, token: Optional[int], own: bool = False) -> None:
         """Refuse whoever does not hold the lock while somebody does, or no more; `own` work may be undone."""

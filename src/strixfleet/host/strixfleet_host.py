@@ -5,7 +5,8 @@ strixfleet-host: the one program that switches which llama.cpp build a host runs
     status
     activate BUILD_ID [--expect BUILD_ID|none] [--lease S] [--retry]
     renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT]     rollback [--retry]
-    lock --owner TEXT [--ttl S]                unlock [--force]
+    lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
+    discard BUILD_ID
 
 Playbook, controller, timer and boot call it alike. It prints one JSON line, holds a lock while it writes, and
 switches by renaming a link, so that whoever looks sees the old build or the new one. A build whose files are
@@ -17,14 +18,14 @@ not what its manifest says is refused, and so is a ref that was returned or roll
 import argparse
 import json
 import sys
-from typing import List
+from typing import Callable, Dict, List
 
 from strixfleet.host.fence import Fence
 from strixfleet.host.records import Refused, Row, exclude, left_s
 from strixfleet.host.trial import Trial
 
 
-VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "lock", "unlock")
+VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "discard", "lock", "unlock")
 
 
 def arguments(argv: List[str]) -> argparse.Namespace:
@@ -36,7 +37,7 @@ def arguments(argv: List[str]) -> argparse.Namespace:
     verb = {name: verbs.add_parser(name) for name in VERBS}
     for name in VERBS:
         verb[name].add_argument("--token", type=int)
-    for name in ("activate", "confirm"):
+    for name in ("activate", "confirm", "discard"):
         verb[name].add_argument("build")
     for name in ("activate", "renew"):
         verb[name].add_argument("--lease", type=float)
@@ -47,6 +48,7 @@ def arguments(argv: List[str]) -> argparse.Namespace:
     verb["return"].add_argument("--reason", default="the lease ran out")
     verb["rollback"].add_argument("--reason", default="rolled back")
     verb["lock"].add_argument("--owner", required=True)
+    verb["unlock"].add_argument("--owner")
     verb["lock"].add_argument("--ttl", type=float, default=45.0)
     verb["unlock"].add_argument("--force", action="store_true")
     return parser.parse_args(argv)
@@ -65,31 +67,36 @@ def status(trial: Trial, fence: Fence) -> Row:
     }
 
 
+def go_back(trial: Trial, fence: Fence, given: argparse.Namespace) -> bool:
+    """End a trial badly, if it is time or somebody with the right to says so."""
+    pending = trial.record.read()
+    if not given.if_due:
+        fence.check(given.token, own=pending.get("token") == given.token)
+    changed = trial.go_back(given.reason, given.if_due)
+    if changed:  # <4> is journald's mark of a warning
+        print("<4>%s: %s; back to %s" % (pending["to"], given.reason, pending["from"]), file=sys.stderr)
+    return changed
+
+
 def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
     """Do what is asked, alone."""
-    verb = given.verb
-    if verb == "lock":
+    if given.verb == "lock":
         return {"token": fence.take(given.owner, given.ttl)}
-    if verb == "unlock":
-        if not given.force:
-            fence.check(given.token, own=True)
-        fence.release()
-        return {"changed": True}
-    if verb == "return":
-        pending = trial.record.read()
-        if not given.if_due:
-            fence.check(given.token, own=pending.get("token") == given.token)
-        changed = trial.go_back(given.reason, given.if_due)
-        if changed:  # <4> is journald's mark of a warning
-            print("<4>%s: %s; back to %s" % (pending["to"], given.reason, pending["from"]), file=sys.stderr)
-        return {"changed": changed}
+    if given.verb == "unlock":
+        return {"changed": fence.release(given.token, given.force, given.owner)}
+    if given.verb == "return":
+        return {"changed": go_back(trial, fence, given)}
     fence.check(given.token)
-    if verb == "activate":
-        return {"changed": trial.activate(given.build, given)}
-    if verb == "renew":
+    if given.verb == "renew":
         fence.renew()
-        return {"changed": trial.renew(given.lease)}
-    return {"changed": trial.confirm(given.build) if verb == "confirm" else trial.rollback(given)}
+    deeds: Dict[str, Callable[[], bool]] = {
+        "activate": lambda: trial.activate(given.build, given),
+        "renew": lambda: trial.renew(given.lease),
+        "confirm": lambda: trial.confirm(given.build),
+        "discard": lambda: trial.discard(given.build),
+        "rollback": lambda: trial.rollback(given),
+    }
+    return {"changed": deeds[given.verb]()}
 
 
 def main(argv: List[str]) -> int:

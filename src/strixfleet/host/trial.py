@@ -86,6 +86,14 @@ class Trial:
             self.record.remove()
         return True
 
+    def discard(self, build: str) -> bool:
+        """Remove a build that was staged and is not wanted; one that a link or a trial names stays."""
+        builds, pending = self.builds, self.record.read()
+        used = {builds.link("current"), builds.link("previous"), pending.get("from"), pending.get("to")}
+        if build in used:
+            raise Refused("%s is in use" % build)
+        return builds.discard(build)
+
     def rollback(self, given: argparse.Namespace) -> bool:
         """Switch to the previous build and remember the current one as bad; cut, the timer ends it."""
         builds = self.builds
