@@ -104,9 +104,10 @@ def fault(module: AnsibleModule, wish: dict[str, Any], version: str | None) -> s
 
 
 def last_words(text: str) -> str:
-    """Give the lines of apt's answer that say what went wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.startswith(("E:", "Err:", "dpkg:", " E:"))]
-    return " ".join(lines[-4:]) or text.strip()[-400:]
+    """Give the lines of apt's answer that say what went wrong, or its last one."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    reasons = [line for line in lines if line.startswith(("E:", "Err:", "dpkg: error"))]
+    return " ".join(reasons[-4:] or lines[-1:])
 
 
 def patiently(module: AnsibleModule, argv: list[str]) -> tuple[int, str, str]:
