@@ -122,6 +122,15 @@ def test_ini_and_groups(tmp_path: Path) -> None:
     assert str(hosts[1].origins["kernel_gtt_gib"]).endswith("hosts.ini:2")
 
 
+def test_a_boolean_of_a_range_of_hosts_has_its_line(tmp_path: Path) -> None:
+    write(
+        tmp_path, hosts_ini="[halo]\nx llama_cpp_ref=b1\nh[01:20].lan kernel_gtt_gib=True llama_cpp_ref=b1\n"
+    )
+    (mistake,) = examine(InventoryRequest((str(tmp_path / "hosts.ini"),))).mistakes
+    assert (mistake.line, mistake.field) == (3, "kernel_gtt_gib")
+    assert mistake.host == "h01.lan, h02.lan, h03.lan and 17 more"
+
+
 def test_precedence_and_folders_of_vars(tmp_path: Path) -> None:
     write(
         tmp_path,
