@@ -56,6 +56,7 @@ class Download:
         self.client = client
         self.transferred_bytes = 0
         self._resumed = False
+        self._furthest = 0
 
     def run(self) -> None:
         """
@@ -68,7 +69,7 @@ class Download:
             if self._proved():
                 return
             if self._resumed:
-                self._resumed = False
+                self._resumed, self._furthest = False, 0
                 self._complete()
                 if self._proved():
                     return
@@ -98,14 +99,14 @@ class Download:
         return True
 
     def _complete(self) -> None:
-        """Try until complete; failures are counted anew whenever bytes have come."""
+        """Try until complete; failures are counted anew whenever it came further than ever."""
         failures, since = 0, time.monotonic()
         while True:
-            before = self.transferred_bytes
+            before = self._furthest
             try:
                 self._once()
             except TryAgainError as error:
-                if self.transferred_bytes > before:
+                if self._furthest > before:
                     failures, since = 0, time.monotonic()
                 failures += 1
                 if failures >= FAILURES_MAX or time.monotonic() - since > PATIENCE_S:
@@ -203,5 +204,6 @@ class Download:
                 self.discard()
                 raise DownloadError(f"{self.folder.path}: the file does not fit on the disk")
             position += len(block)
+            self._furthest = max(self._furthest, position)
             self.transferred_bytes += len(block)
             file.write(block)

@@ -55,6 +55,11 @@ def serve_ranges(content: bytes, *, etag: str = '"one"', cut_after: int | None =
     return reply
 
 
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_arguments: object) -> None:
+        """Say nothing about clients that hung up."""
+
+
 @contextmanager
 def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
     """Run the server for a while."""
@@ -82,7 +87,7 @@ def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
         def log_message(self, *_arguments: object) -> None:
             """Keep quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Quiet(("127.0.0.1", 0), Handler)
     state = FaultServer(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
