@@ -10,7 +10,7 @@ from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.reference_data import library
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench import BenchUnreadableError, bench_arguments, fits_twice, parse_bench
-from strixfleet.core.bench_state import HostMeasure, hopeless_remark
+from strixfleet.core.bench_state import HostMeasure, hopeless_remark, map_at
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject
@@ -38,17 +38,9 @@ from strixfleet.errors import GgufError
 BENCH_TIMEOUT_S = 1800
 REQUEST_TIMEOUT_S = 600
 MEMBW_TIMEOUT_S = 120
-CALM_S = 120.0  # what other work on a CPU is waited for
+CALM_S = 60.0  # what other work on a CPU is waited for
 ALIKE_TOKENS = 16
 SERVED_PROMPT_TOKENS = 64
-
-
-def map_at(raw: Mapping[str, Json], *keys: str) -> dict[str, Json]:
-    """Give a map inside a host's answer; {} where there is none."""
-    found: Json = dict(raw)
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 class HostBench:

@@ -16,6 +16,14 @@ _OWN_SCALING = frozenset(
 )  # "powersave" means "as the preference says" there
 
 
+def map_at(raw: Mapping[str, Json], *keys: str) -> dict[str, Json]:
+    """Give a map inside a host's answer; {} where there is none."""
+    found: Json = dict(raw)
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class HostMeasure:
     """State of the host before a run, as the script read it."""
