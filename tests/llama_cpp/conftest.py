@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +30,19 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         return import_module(f"ansible_collections.strixfleet.fleet.plugins.{name}")
 
     return load
+
+
+@pytest.fixture(scope="session")
+def served() -> Callable[..., AbstractContextManager[str]]:
+    """Serve a folder of repositories over http: `with served(folder, address) as url`."""
+    place = Path(__file__).with_name("git_http.py")
+    spec = spec_from_file_location("git_http", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[..., AbstractContextManager[str]] = module.served
+    return found
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,13 @@ class Site:
 
     def __init__(self, sandbox: Sandbox, upstream: Path) -> None:
         self.sandbox = sandbox
-        self.settings: dict[str, Any] = {
+        self.settings: dict[str, object] = {
             "llama_cpp_repository": str(upstream),
             "llama_cpp_ref": "v0.0.1",
             "llama_cpp_backend": "cpu",
         }
 
-    def start(self, *flags: str, **changes: Any) -> Process:
+    def start(self, *flags: str, **changes: object) -> Process:
         self.settings |= changes
         folder = self.sandbox.inventory / "group_vars"
         folder.mkdir(exist_ok=True)
@@ -63,7 +64,7 @@ class Site:
             start_new_session=True,
         )
 
-    def provision(self, *flags: str, **changes: Any) -> str:
+    def provision(self, *flags: str, **changes: object) -> str:
         """Run the role; give `ok`, `changed` or what failed."""
         return verdict(self.start(*flags, **changes))
 
@@ -166,19 +167,11 @@ def test_another_pin_is_left_to_upgrade(site: Site) -> None:
     site.settings["llama_cpp_ref"] = "v0.0.1"
 
 
-@pytest.mark.parametrize(
-    "harm",
-    [
-        "echo x >> {}/current/bin/llama-server",
-        "rm {}/current/bin/llama-bench",
-        "touch {}/current/bin/rpc-server",
-        "echo > {}/current/manifest.json",
-    ],
-)
-def test_a_damaged_build_is_made_anew(site: Site, harm: str) -> None:
+def test_a_damaged_build_is_foretold_and_made_anew(site: Site) -> None:
     before = site.manifest()["files"]
-    site.run(harm.format(BUILDS))
+    site.run(f"echo x >> {BUILDS}/current/bin/llama-server")
     assert site.provision("--check") == "changed"
+    assert site.manifest()["files"] == before
     assert site.provision() == "changed"
     assert site.manifest()["files"] == before
     assert site.provision() == "ok"
@@ -211,6 +204,25 @@ def test_a_tag_that_moved_is_refused(site: Site, git: Git) -> None:
     assert f"tag v0.0.1 has moved: it named {honest}" in output
     site.settings["llama_cpp_cmake_arguments"] = {}
     assert site.provision() == "changed"
+
+
+def test_hosts_fetch_from_a_web_address_themselves(
+    site: Site, git: Git, repository: Path, served: Callable[..., AbstractContextManager[str]]
+) -> None:
+    git("config", "uploadpack.allowFilter", "true")
+    imposter = git("commit-tree", "v0.0.1^{tree}", "-m", "from a fork")
+    git("config", "uploadpack.allowAnySHA1InWant", "true")
+    site.forget()
+    with served(repository.parent, site.sandbox.gateway) as url:
+        address = f"{url}/upstream/.git"
+        assert f"has no commit {imposter}" in site.provision(
+            llama_cpp_repository=address, llama_cpp_ref=imposter
+        )
+        assert site.provision(llama_cpp_ref=git("rev-parse", "v0.0.2")) == "changed"
+    assert site.manifest()["repository"] == address
+    assert site.manifest()["commit"] == git("rev-parse", "v0.0.2")
+    site.forget()
+    assert site.provision(llama_cpp_repository=str(repository), llama_cpp_ref="v0.0.1") == "changed"
 
 
 def test_a_killed_build_publishes_nothing_and_leaves_no_process(site: Site) -> None:
