@@ -1,0 +1,129 @@
+"""From evidence to verdicts."""
+
+from dataclasses import replace
+
+import pytest
+
+from strixfleet.core.bench import BenchRow
+from strixfleet.core.bench_state import HostMeasure
+from strixfleet.core.expectation import Basis, Expectation
+from strixfleet.core.fleet import Connection, Host
+from strixfleet.core.last_good import LastGood, Subject
+from strixfleet.core.measured import Evidence, Target, Yardstick, runs_json, targets_of, verdicts_of
+from strixfleet.core.questions import Json
+from strixfleet.core.served import Served, ServedRun
+from strixfleet.core.settings import HostSettings
+from strixfleet.core.settings_parts import Instance
+from strixfleet.core.verdict import Grade
+from strixfleet.errors import UsageError
+
+
+INSTANCE = Instance(name="main", model="m", port=8080)
+TARGET = Target("m", ("/m.gguf",), INSTANCE)
+ROW = BenchRow("tg128", (50.0, 50.0, 50.0), "Vulkan", "Radeon (RADV GFX1151)", "cpu", "auto", -1, 8, "c")
+SERVED = Served(runs=(ServedRun(0.5, 3.04, 128, 64),) * 3, outputs=({"tokens": [1]}, {"tokens": [1]}))
+EVIDENCE = Evidence(TARGET, "vulkan", True, HostMeasure({}), rows=(ROW,), served=SERVED)
+UNLIKE: tuple[Json, ...] = ({"tokens": [1]}, {"tokens": [2]})
+TESTS = ("tg128", "served tg128")
+YARDSTICK = Yardstick(Subject("b", "m.gguf", 1), Expectation(52.0, 60.0, Basis.DENSE, "sum"), LastGood())
+
+
+def grades(evidence: Evidence, yardstick: Yardstick = YARDSTICK) -> dict[str, Grade]:
+    return {verdict.test: verdict.grade for verdict in verdicts_of(evidence, yardstick, 128)}
+
+
+def test_a_healthy_host_is_ok_in_both_tests() -> None:
+    assert grades(EVIDENCE) == {"tg128": Grade.OK, "served tg128": Grade.OK}
+
+
+def test_prefill_has_no_formula() -> None:
+    evidence = replace(EVIDENCE, rows=(replace(ROW, test="pp512", samples_tps=(900.0,)),))
+    verdict = verdicts_of(evidence, YARDSTICK, 128)[0]
+    assert (verdict.grade, verdict.expected_tps) == (Grade.OK, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "want"),
+    [
+        ({"rows": (replace(ROW, samples_tps=(30.0, 30.0, 30.0)),)}, {"tg128": Grade.SLOW}),
+        ({"rows": (replace(ROW, samples_tps=(90.0, 90.0, 90.0)),)}, {"tg128": Grade.IMPOSSIBLE}),
+        ({"rows": (replace(ROW, gpu=""),)}, {"tg128": Grade.WRONG_DEVICE}),
+        (
+            {"state": HostMeasure({"on_mains": False})},
+            dict.fromkeys(TESTS, Grade.INVALID),
+        ),
+        ({"rows": (), "problem": "llama-bench ended with 1: no"}, {"tg128": Grade.INVALID}),
+        (
+            {"served": replace(SERVED, outputs=UNLIKE)},
+            {"served tg128": Grade.WRONG_OUTPUT},
+        ),
+        ({"served": replace(SERVED, busy_slots=1)}, {"served tg128": Grade.INVALID}),
+        ({"served": None, "server_problem": "is failed"}, {"served tg128": Grade.INVALID}),
+    ],
+)
+def test_each_fault_has_its_grade(change: dict[str, object], want: dict[str, Grade]) -> None:
+    got = grades(replace(EVIDENCE, **change))  # type: ignore[arg-type] # the table names the fields
+    assert {test: got[test] for test in want} == want
+
+
+def test_wrong_output_outranks_every_speed() -> None:
+    bad = replace(SERVED, outputs=({"tokens": []}, {"tokens": []}))
+    assert grades(replace(EVIDENCE, served=bad))["served tg128"] is Grade.WRONG_OUTPUT
+
+
+def test_other_work_excuses_a_slow_cpu_but_not_a_slow_gpu() -> None:
+    slow = replace(EVIDENCE, rows=(replace(ROW, samples_tps=(20.0, 20.0), backends="CPU", gpu=""),))
+    busy = replace(slow, backend="cpu", others_share=0.4)
+    verdict = verdicts_of(busy, YARDSTICK, 128)[0]
+    assert verdict.grade is Grade.INVALID
+    assert busy.excuses(verdict)
+    quiet = verdicts_of(replace(slow, backend="cpu"), YARDSTICK, 128)[0]
+    assert quiet.grade is Grade.SLOW
+    assert (
+        grades(replace(EVIDENCE, rows=(replace(ROW, samples_tps=(20.0,)),), others_share=0.4))["tg128"]
+        is Grade.SLOW
+    )
+
+
+def test_other_work_does_not_spoil_a_good_run() -> None:
+    good = replace(ROW, backends="CPU", gpu="")
+    evidence = replace(EVIDENCE, backend="cpu", rows=(good,), others_share=0.4)
+    assert grades(evidence)["tg128"] is Grade.OK
+
+
+def test_the_operators_tolerance_replaces_the_band() -> None:
+    evidence = replace(EVIDENCE, rows=(replace(ROW, samples_tps=(44.0, 44.0, 44.0)),))
+    assert grades(evidence)["tg128"] is Grade.OK
+    assert grades(evidence, replace(YARDSTICK, tolerance=0.05))["tg128"] is Grade.SLOW
+
+
+def test_samples_are_given_with_their_spread() -> None:
+    rows = runs_json(EVIDENCE, YARDSTICK, 128)
+    assert [row["test"] for row in rows if isinstance(row, dict)] == ["tg128", "served tg128"]
+
+
+def host(**settings: object) -> Host:
+    sha = "0" * 64
+    models = [{"name": name, "host_path": f"/{name}.gguf", "sha256": sha} for name in ("m", "n", "o")]
+    instances = [{"name": "a", "model": "m", "port": 8001}, {"name": "b", "model": "n", "port": 8002}]
+    rows = {"llama_models": models, "llama_server_instances": instances, **settings}
+    return Host("h", Connection("127.0.0.1"), HostSettings.model_validate(rows))
+
+
+def test_the_first_instances_model_is_measured() -> None:
+    assert [(one.model, one.instance_name) for one in targets_of(host())] == [("m", "a")]
+
+
+def test_all_instances_are_measured_when_asked() -> None:
+    assert [one.model for one in targets_of(host(), everything=True)] == ["m", "n"]
+
+
+def test_the_named_model_is_measured_served_or_not() -> None:
+    assert [(one.model, one.instance_name) for one in targets_of(host(smoke_bench={"model": "n"}))] == [
+        ("n", "b")
+    ]
+    assert [(one.model, one.instance_name) for one in targets_of(host(smoke_bench={"model": "o"}))] == [
+        ("o", "")
+    ]
+    with pytest.raises(UsageError, match="not in llama_models"):
+        targets_of(host(smoke_bench={"model": "zzz"}))

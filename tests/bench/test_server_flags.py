@@ -1,0 +1,57 @@
+"""The benchmark runs with what the server was told."""
+
+import pytest
+
+from strixfleet.core.server_flags import ServerFlags
+from strixfleet.core.settings_parts import Instance
+
+
+def test_options_become_llama_benchs_own() -> None:
+    words = (
+        "llama-server",
+        "--threads",
+        "8",
+        "--n-gpu-layers",
+        "all",
+        "--device",
+        "Vulkan0,Vulkan1",
+        "--metrics",
+    )
+    flags = ServerFlags(words, {"LLAMA_ARG_FLASH_ATTN": "on", "LLAMA_ARG_UBATCH": "1024"})
+    assert flags.bench_options() == [
+        *("-t", "8", "-ngl", "999", "-fa", "on", "-ub", "1024", "-dev", "Vulkan0/Vulkan1")
+    ]
+
+
+def test_what_is_automatic_stays_so() -> None:
+    flags = ServerFlags(("llama-server", "--gpu-layers", "auto", "-fa", "auto"), {})
+    assert flags.bench_options() == []
+
+
+def test_an_option_wins_over_its_variable_and_the_last_one_over_the_first() -> None:
+    flags = ServerFlags(("--threads", "4", "--threads", "6"), {"LLAMA_ARG_THREADS": "2"})
+    assert flags.bench_options() == ["-t", "6"]
+
+
+def test_a_last_word_without_value_is_none() -> None:
+    assert ServerFlags(("llama-server", "--threads"), {}).bench_options() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "url"),
+    [
+        ((), "http://127.0.0.1:8080"),
+        (("--host", "0.0.0.0", "--port", "9000"), "http://127.0.0.1:9000"),
+        (("--host", "/run/x.sock,100.64.0.7", "--port", "9000"), "http://100.64.0.7:9000"),
+        (("--host", "fd7a::1"), "http://[fd7a::1]:8080"),
+    ],
+)
+def test_the_address_is_one_that_the_host_reaches(words: tuple[str, ...], url: str) -> None:
+    assert ServerFlags(words, {}).url == url
+
+
+def test_a_server_that_does_not_run_is_taken_from_the_inventory() -> None:
+    instance = Instance(name="main", model="m", port=9001, arguments={"threads": "3", "jinja": None})
+    flags = ServerFlags.of_instance(instance)
+    assert flags.url == "http://127.0.0.1:9001"
+    assert flags.bench_options() == ["-t", "3"]
