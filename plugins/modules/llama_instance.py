@@ -122,6 +122,7 @@ class Instance:
         self.wanted = module.params
         self.unit = f"llama-server@{self.wanted['name']}.service"
         self.drop_ins = f"{UNITS}/{self.unit}.d"
+        self.since = int(time.time())
 
     def systemctl(self, *words: str) -> str:
         """Run systemctl."""
@@ -132,16 +133,15 @@ class Instance:
         return str(out)
 
     def journal(self) -> str:
-        """Give the last lines of the unit's log, for a message."""
-        invocation = self.show(("InvocationID",)).get("InvocationID", "")
-        which = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else ["--unit", self.unit]
-        argv = ["journalctl", "--lines", "30", "--no-pager", "--output", "cat", *which]
+        """Give the last lines of the unit's log since it was started here, for a message."""
+        argv = ["journalctl", "--unit", self.unit, "--since", f"@{self.since}", "--lines", "30"]
+        argv += ["--no-pager", "--quiet", "--output", "cat"]
         _code, out, _err = self.module.run_command(argv)
         return f"\nlast lines of {self.unit}:\n{out.strip()}" if out.strip() else ""
 
-    def show(self, names: tuple[str, ...] = PROPERTIES) -> dict[str, str]:
+    def show(self) -> dict[str, str]:
         """Ask systemd about the unit."""
-        text = self.systemctl("show", f"--property={','.join(names)}", "--", self.unit)
+        text = self.systemctl("show", f"--property={','.join(PROPERTIES)}", "--", self.unit)
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def state(self, shown: dict[str, str]) -> dict[str, str]:
@@ -169,7 +169,7 @@ class Instance:
         return found + [f"{path} was replaced after it started" for path in newer]
 
     def drain(self) -> None:
-        """Wait until no request is being served: killing a decode can wedge the GPU (strix-halo-facts 4.4)."""
+        """Wait until no request is being served: killing a decode can wedge the GPU."""
         server = Server(self.wanted["url"], self.wanted["key_file"])
         deadline = time.monotonic() + self.wanted["drain_s"]
         while server.is_busy() and time.monotonic() < deadline:
@@ -217,7 +217,7 @@ class Instance:
     def restart(self) -> dict[str, Any]:
         """Start the process anew and have it prove itself."""
         self.drain()
-        started = time.monotonic()
+        started, self.since = time.monotonic(), int(time.time())
         self.systemctl("reset-failed", "--", self.unit)
         self.systemctl("restart", "--", self.unit)
         self.wait_for_health()
