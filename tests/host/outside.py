@@ -53,8 +53,8 @@ units = subprocess.run(
 for unit in [line.split()[0] for line in units if line.strip()]:
     if unit == "strixfleet-revert.service":
         continue  # runs every few seconds, by its timer
-    shown = subprocess.run(["systemctl", "show", "-p", "InvocationID,ActiveState,UnitFileState,NRestarts", unit],
-                           stdout=subprocess.PIPE, text=True, check=True).stdout
+    properties = "InvocationID,ActiveState,UnitFileState,NRestarts"
+    shown = subprocess.run(["systemctl", "show", "-p", properties, unit], stdout=subprocess.PIPE, text=True, check=True).stdout
     rows["unit:" + unit] = sorted(shown.split())
 rows["boot_id"] = open("/proc/sys/kernel/random/boot_id").read().strip()
 print(json.dumps(rows))
@@ -84,7 +84,7 @@ def root(sandbox: Sandbox, host: str, script: str, timeout_s: float = 120) -> st
 
 
 def reboot(sandbox: Sandbox, host: str, within_s: float = 120) -> None:
-    """Reboot a host as its user would, and wait until it is another boot that ssh reaches and systemd has finished."""
+    """Reboot a host as its user would, and wait until another boot has finished."""
     look = "cat /proc/sys/kernel/random/boot_id"
     before = root(sandbox, host, look)
     ssh(sandbox, host, "sudo", "-n", "systemctl", "reboot")

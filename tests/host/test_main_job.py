@@ -76,7 +76,7 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("aspect", MUTATIONS)
 def test_triangle(demo: Demo, strixfleet: Run, aspect: str) -> None:
-    """One thing is changed by hand; the audit names it and no other; provision brings it back, byte for byte."""
+    """One thing is changed by hand: the audit names it and no other, provision brings every byte back."""
     clean = picture(demo.made, demo.host, moments=False)
     root(demo.made, demo.host, MUTATIONS[aspect])
 

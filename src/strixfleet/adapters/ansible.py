@@ -97,6 +97,7 @@ def _environment(request: PlayRequest, temporary: Path) -> dict[str, str]:
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
         "ANSIBLE_FORCE_COLOR": "False",
         "ANSIBLE_NOCOLOR": "True",
+        "LC_ALL": "C.UTF-8",  # ansible-playbook refuses other encodings
         "PYTHONUNBUFFERED": "1",
     }
 

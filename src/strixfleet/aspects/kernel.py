@@ -12,6 +12,7 @@ from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
 from strixfleet.core.hardware import Profile
 from strixfleet.core.items import Cost, Cure, Item, Observed, Rule, version_key
+from strixfleet.core.kernel_release import newest
 from strixfleet.core.questions import Answers, Json, Question, Verb
 
 
@@ -50,6 +51,14 @@ def default_gtt_gib(profile: Profile | None, facts: Facts) -> int | None:
     if facts.vram_bytes <= CARVE_OUT_LIMIT_BYTES:
         return profile.gtt_gib
     return max(1, min(profile.gtt_gib, (facts.memory_bytes >> 30) - profile.reserve_gib))
+
+
+def booting_release(answers: Answers) -> str | None:
+    """Give the kernel that the next boot takes: the newest one installed, which may not run yet."""
+    names = answers[Question(Verb.NAMES, "/boot")].value
+    found = names if isinstance(names, list) else []
+    prefix = "vmlinuz-"
+    return newest(n.removeprefix(prefix) for n in found if isinstance(n, str) and n.startswith(prefix))
 
 
 def occurrences(command_line: str, name: str) -> Json:
@@ -98,6 +107,7 @@ class Kernel:
     def questions(cls, host: Host) -> Iterator[Question]:
         """Ask for both command lines and for the effects."""
         yield Question(Verb.DIGEST, GRUB_DROP_IN)
+        yield Question(Verb.NAMES, "/boot")
         yield Question(Verb.READ, GRUB_CFG)
         yield Question(Verb.READ, "/proc/cmdline")
         yield Question(Verb.GLOB, f"{DRM}/mem_info_gtt_total")
@@ -115,8 +125,9 @@ class Kernel:
         else:
             gtt_gib = settings.kernel_gtt_gib
         arguments: dict[str, str | None] = {}
+        release = booting_release(situation.answers) or facts.kernel_release
         if gtt_gib is not None:
-            arguments |= gtt_arguments(gtt_gib, settings.kernel_gtt_parameters, facts.kernel_release)
+            arguments |= gtt_arguments(gtt_gib, settings.kernel_gtt_parameters, release)
         for name, value in settings.kernel_arguments.items():
             arguments[name] = None if value == "absent" else "" if value is None else str(value)
         return cls(
