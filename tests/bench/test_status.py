@@ -69,7 +69,8 @@ def test_a_healthy_host() -> None:
 
 def test_a_server_that_loads_or_is_down_needs_attention() -> None:
     for status, word in ((503, "loading"), (0, "no answer"), (500, "status 500")):
-        row = status_of(HOST, answers(**{"http://127.0.0.1:8080/health": {"status": status, "body": None}}))
+        health: dict[str, Json] = {"http://127.0.0.1:8080/health": {"status": status, "body": None}}
+        row = status_of(HOST, answers(**health))
         assert isinstance(instances := row["instances"], list)
         assert isinstance(instance := instances[0], dict)
         assert instance["health"] == word
