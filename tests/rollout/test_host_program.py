@@ -208,6 +208,20 @@ def test_a_lock_that_ran_out_lets_its_holder_undo_and_nothing_else(serving: Mach
     assert serving.call("unlock", "--force")["error"] is None
 
 
+def test_a_dead_holder_is_named_to_be_freed(serving: Machine) -> None:
+    serving.call("lock", "--owner", "ann")
+    assert "locked by ann" in serving.call("unlock", "--owner", "bob")["error"]
+    assert serving.call("unlock", "--owner", "ann")["lock"] is None
+    assert serving.call("lock", "--owner", "bob")["token"] == 2
+
+
+def test_a_staged_build_is_discarded_and_one_in_use_is_not(serving: Machine) -> None:
+    assert serving.call("discard", NEW)["builds"] == [OLDER, OLD]
+    assert serving.call("discard", NEW)["changed"] is False
+    for build in (OLD, OLDER):
+        assert "is in use" in serving.call("discard", build)["error"]
+
+
 DEEDS = ("rename", "unlink", "symlink", "fsync", "open")
 
 

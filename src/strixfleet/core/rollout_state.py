@@ -31,7 +31,7 @@ class Standing(StrEnum):
 
 
 class Kind(StrEnum):
-    """What may happen."""
+    """What may happen; LOST ends an action without an answer, SILENT comes from the heartbeat meanwhile."""
 
     BEGIN = "begin"
     STAGED = "staged"
@@ -47,6 +47,7 @@ class Kind(StrEnum):
     RETURNED = "returned"
     RETURN_FAILED = "return_failed"
     LOST = "lost"
+    SILENT = "silent"
     STOP = "stop"
 
 

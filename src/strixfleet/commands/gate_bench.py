@@ -1,0 +1,57 @@
+"""Measurements that only a gate needs: the old build beside the new one, and what is remembered of it."""
+
+from collections.abc import Mapping
+
+from strixfleet.adapters.bench import Bench
+from strixfleet.commands.measure import HostBench
+from strixfleet.core.bench_state import HostMeasure, map_at
+from strixfleet.core.last_good import LastGood, Subject
+from strixfleet.core.measured import Evidence, Target, targets_of
+from strixfleet.core.questions import Json
+
+
+class OtherBuild(Bench):
+    """Measurements with the programs of a build that is not the current one."""
+
+    build = ""
+
+    def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
+        """Run a program of that build; the path starts in the current build's bin folder."""
+        other = f"../../{self.build}/bin/{request['program']}"
+        return super().program({**request, "program": other}, timeout_s)
+
+
+class GateBench(HostBench):
+    """The measurement of one host, for its gate."""
+
+    def _targets(self) -> tuple[Target, ...]:
+        targets = tuple(targets_of(self.host, everything=False))
+        self._look(targets)
+        return targets
+
+    def remembered(self, build: str) -> dict[str, float]:
+        """Give the last good speeds of a build on this host, by instance and test."""
+        found: dict[str, float] = {}
+        targets = self._targets()
+        last_good = LastGood.from_json(self.raw.get("last_good"))
+        for target in targets:
+            name = target.paths[0].rpartition("/")[2]
+            subject = Subject(build, name, self._size_bytes(target))
+            for test in last_good.tests(subject):
+                speed = last_good.speed_tps(subject, test)
+                if speed:
+                    found[f"{target.instance_name} {test}".strip()] = speed
+        return found
+
+    def bench_of(self, other: OtherBuild) -> dict[str, float]:
+        """Run another build's llama-bench beside the running server, by instance and test."""
+        targets = self._targets()
+        self.bench = other
+        found: dict[str, float] = {}
+        for target in targets:
+            unit, command = self._server(target)
+            state = HostMeasure(map_at(self.raw, "state"))
+            evidence = self._bench(Evidence(target, self.backend, amd=False, state=state), unit, command)
+            for row in evidence.rows:
+                found[f"{target.instance_name} {row.test}".strip()] = row.measured_tps
+        return found

@@ -1,0 +1,121 @@
+"""Drives the state machine: performs its actions in threads, feeds it the events, keeps the journal."""
+
+import functools
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from strixfleet.adapters.journal import Journal
+from strixfleet.commands.rollout_host import HostWork
+from strixfleet.core.rollout import Sight, resume, step
+from strixfleet.core.rollout_state import Action, Do, Event, Kind, Rollout
+from strixfleet.errors import FleetError
+from strixfleet.report.progress import step as say_step
+
+
+Stage = Callable[[Sequence[str]], Mapping[str, Event]]
+DISCARD_S = 60.0
+_DOING = {
+    Do.STAGE: "staging",
+    Do.ACTIVATE: "activating",
+    Do.GATE: "under the gate",
+    Do.CONFIRM: "confirming",
+    Do.RETURN: "returning",
+    Do.DISCARD: "discarding the staged build",
+}
+
+
+@dataclass(slots=True)
+class Driver:
+    """One rollout under way."""
+
+    works: Mapping[str, HostWork]
+    stage: Stage
+    journal: Journal
+    events: "queue.Queue[Event]" = field(default_factory=queue.Queue)
+    stopped: bool = False
+    last: list[threading.Thread] = field(default_factory=list)
+
+    def run(self, state: Rollout, sights: Mapping[str, Sight | None] | None) -> Rollout:
+        """Go on until all hosts have an end; an interruption is one more event, a second one ends it all."""
+        if sights is None:
+            state, actions = step(state, Event(Kind.BEGIN))
+        else:
+            state, actions = resume(state, sights)
+        self._keep(state)
+        self._begin(actions)
+        while not state.finished:
+            event = self._next()
+            before = state
+            state, actions = step(state, event)
+            if state is not before:
+                self._record(event, state)
+            self._begin(actions)
+        for thread in self.last:
+            thread.join(timeout=DISCARD_S)
+        return state
+
+    def _next(self) -> Event:
+        try:
+            while True:
+                try:
+                    return self.events.get(timeout=1.0)
+                except queue.Empty:
+                    continue
+        except KeyboardInterrupt:
+            if self.stopped:
+                raise
+            self.stopped = True
+            say_step("stopping: hosts on trial are returned; interrupt again to leave that to themselves")
+            return Event(Kind.STOP, reason="stopped by the operator")
+
+    def _record(self, event: Event, state: Rollout) -> None:
+        reason = f": {event.reason}" if event.reason else ""
+        line = f"{event.host or 'all'}: {event.kind.value.replace('_', ' ')}{reason}"
+        say_step(line)
+        self.journal.write(line)
+        self._keep(state)
+
+    def _keep(self, state: Rollout) -> None:
+        self.journal.keep(state)
+
+    def _begin(self, actions: Sequence[Action]) -> None:
+        staging = [action.host for action in actions if action.do is Do.STAGE]
+        if staging:
+            self._spawn(lambda: self._stage(staging))
+        for action in actions:
+            if action.do in {Do.HALT, Do.DONE}:
+                self.journal.write(f"halted: {action.reason}" if action.do is Do.HALT else "done")
+            elif action.do is not Do.STAGE:
+                if action.do is not Do.DISCARD:
+                    say_step(f"{action.host}: {_DOING[action.do]}")
+                self.journal.write(f"{action.host}: {_DOING[action.do]}")
+                thread = self._spawn(functools.partial(self._do, action))
+                self.last += [thread] if action.do is Do.DISCARD else []
+
+    @staticmethod
+    def _spawn(act: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=act, daemon=True)
+        thread.start()
+        return thread
+
+    def _stage(self, names: Sequence[str]) -> None:
+        say_step(f"staging on {', '.join(names)}")
+        try:
+            events = self.stage(names)
+        except FleetError as error:
+            events = {name: Event(Kind.STAGE_FAILED, name, error.message) for name in names}
+        for name in names:
+            self.events.put(events.get(name, Event(Kind.STAGE_FAILED, name, "nothing was heard of it")))
+
+    def _do(self, action: Action) -> None:
+        try:
+            event = self.works[action.host].do(action)
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the other hosts behind
+            what = f"a defect in strixfleet: {type(error).__name__}: {error}"
+            kinds = {Do.CONFIRM: Kind.CONFIRM_FAILED, Do.RETURN: Kind.RETURN_FAILED}
+            kind = kinds.get(action.do, Kind.GATE_FAILED if action.do is Do.GATE else Kind.ACTIVATION_FAILED)
+            event = Event(kind, action.host, what)
+        if action.do is not Do.DISCARD:
+            self.events.put(event)

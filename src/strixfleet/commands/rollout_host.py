@@ -1,0 +1,172 @@
+"""What a rollout does on one host: activate, gate, confirm, return; each gives the event that came of it."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from strixfleet.adapters.bench import Bench
+from strixfleet.adapters.host_program import SWITCH_TIMEOUT_S, HostProgram
+from strixfleet.adapters.openssh import Remote
+from strixfleet.adapters.ssh import remote_for
+from strixfleet.adapters.watch import Watch
+from strixfleet.commands.rollout_gate import Before, Gate, measure_before
+from strixfleet.commands.session import Seen
+from strixfleet.core.fleet import Host
+from strixfleet.core.questions import Json
+from strixfleet.core.rollout_state import Action, Event, Kind
+from strixfleet.errors import FleetError, HostError
+
+
+RETURN_PAUSE_S = 3.0
+RETURN_GRACE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for all hosts of a rollout; `token` gives a host's token of the fleet lock."""
+
+    known_hosts: str
+    lease_s: float
+    soak_s: float
+    retry: bool
+    token: Callable[[str], int | None]
+    note: Callable[..., None]
+
+
+@dataclass(slots=True)
+class HostWork:
+    """One host; `want` is the build id that it is to run, `canary` whether it goes first."""
+
+    host: Host
+    seen: Seen
+    want: str
+    canary: bool
+    terms: Terms
+    before: Before = field(default_factory=Before)
+    watch: Watch | None = None
+    _remote: Remote | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def do(self, action: Action) -> Event:
+        """Do one action; whatever goes wrong is an event."""
+        deeds = {
+            "activate": self.activate,
+            "gate": self.gate,
+            "confirm": self.confirm,
+            "return": self.go_back,
+            "discard": self.discard,
+        }
+        try:
+            return deeds[action.do.value](action)
+        except HostError as error:
+            return Event(Kind.LOST, self.host.name, error.message)
+        except FleetError as error:
+            failures = {"activate": Kind.ACTIVATION_FAILED, "gate": Kind.GATE_FAILED}
+            kinds = {**failures, "confirm": Kind.CONFIRM_FAILED, "return": Kind.RETURN_FAILED}
+            return Event(kinds.get(action.do.value, Kind.STAGE_FAILED), self.host.name, error.message)
+
+    def _program(self, remote: Remote) -> HostProgram:
+        return HostProgram(self.host.name, remote, self.terms.token(self.host.name))
+
+    def _line(self) -> Remote:
+        """Give the connection that measuring goes over."""
+        if self._remote is None:
+            self._remote = remote_for(self.host, self.terms.known_hosts)
+        return self._remote
+
+    def _event(self, kind: Kind, reason: str = "") -> Event:
+        return Event(kind, self.host.name, reason)
+
+    def activate(self, _action: Action) -> Event:
+        """Measure the old build, then switch; the host counts its lease from here."""
+        remote = self._line()
+        self.before = measure_before(self.host, self.seen, Bench(self.host, remote), fresh=self.canary)
+        self.watch = Watch(self.host, self.terms.known_hosts)
+        self.watch.start_counting(self.terms.lease_s)
+        words = ["activate", self.want, "--lease", str(self.terms.lease_s)]
+        retry = ["--retry"] if self.terms.retry else []
+        answer = self._program(remote).call(*words, *retry, timeout_s=SWITCH_TIMEOUT_S)
+        if answer.error:
+            return self._event(Kind.ACTIVATION_FAILED, answer.error)
+        return self._event(Kind.ACTIVATED)
+
+    def gate(self, _action: Action) -> Event:
+        """Look whether the new build may stay."""
+        soak_s = self.terms.soak_s if self.canary else 0.0
+        gate = Gate(self.host, self.terms.known_hosts, self._line(), self.before, soak_s)
+        result, reason, rows = gate.run()
+        checks: list[Json] = [row.to_json() for row in rows]
+        self.terms.note(self.host.name, gate=checks)
+        kinds = {"passed": Kind.GATE_PASSED, "failed": Kind.GATE_FAILED, "invalid": Kind.GATE_INVALID}
+        return self._event(kinds[result.value], reason)
+
+    def confirm(self, _action: Action) -> Event:
+        """Confirm over a new connection: a host that nobody can log in to any more goes back."""
+        remote = remote_for(self.host, self.terms.known_hosts)
+        try:
+            answer = self._program(remote).call("confirm", self.want)
+        finally:
+            remote.close()
+        if answer.error:
+            return self._event(Kind.CONFIRM_FAILED, answer.error)
+        self._finish()
+        return self._event(Kind.CONFIRMED)
+
+    def go_back(self, action: Action) -> Event:
+        """Take the build back, or see that the host did so by itself; try until its lease must be over."""
+        if self._remote is not None:
+            self._remote.close()  # so that a measurement over a dead link ends
+            self._remote = None
+        deadline = time.monotonic() + self.terms.lease_s + RETURN_GRACE_S
+        while True:
+            remote = remote_for(self.host, self.terms.known_hosts)
+            try:
+                return self._take_back(remote, action.reason)
+            except HostError as error:
+                if time.monotonic() > deadline:
+                    late = "it goes back by itself when its lease is over"
+                    return self._event(Kind.LOST, f"{error.message}; {late}")
+            finally:
+                remote.close()
+            self._over.wait(RETURN_PAUSE_S)
+
+    def _take_back(self, remote: Remote, reason: str) -> Event:
+        program = self._program(remote)
+        state = program.call("status")
+        first_line = (reason or "returned").splitlines()[0][:300]
+        if not state.pending and state.current == self.want:
+            if not reason.startswith("halted:"):
+                return self._event(Kind.CONFIRMED)
+            program.must("rollback", "--reason", first_line, timeout_s=SWITCH_TIMEOUT_S)
+        elif state.pending:
+            answer = program.call("return", "--reason", first_line, timeout_s=SWITCH_TIMEOUT_S)
+            if answer.error and answer.pending:
+                return self._event(Kind.RETURN_FAILED, answer.error)
+        self._finish()
+        after = program.call("status")
+        if after.current is None:
+            self.terms.note(self.host.name, after="not serving: there was no build before")
+            return self._event(Kind.RETURNED, reason)
+        problem = Watch(self.host, self.terms.known_hosts).settled(remote)
+        if problem:
+            return self._event(Kind.RETURN_FAILED, f"{after.current} is back, but {problem}")
+        return self._event(Kind.RETURNED, reason)
+
+    def _finish(self) -> None:
+        if self.watch is not None:
+            found = self.watch.counted()
+            if found is not None:
+                self.terms.note(self.host.name, downtime_s=found)
+            self.watch = None
+
+    def discard(self, _action: Action) -> Event:
+        """Remove the staged build of a host that was never touched."""
+        answer = self._program(self._line()).call("discard", self.want)
+        return self._event(Kind.STAGED, answer.error)
+
+    def close(self) -> None:
+        """End what is left."""
+        self._over.set()
+        if self._remote is not None:
+            self._remote.close()

@@ -1,0 +1,34 @@
+"""What a rollout knows of its hosts before it begins: which build each runs, and which it is to run."""
+
+import posixpath
+
+from strixfleet.aspects.llama_cpp import CURRENT, LlamaCpp
+from strixfleet.commands.session import Seen
+from strixfleet.core.build import Build
+from strixfleet.core.fleet import Host
+from strixfleet.errors import UsageError
+
+
+def current_build(seen: Seen) -> str | None:
+    """Give the id of the build that is current on a host."""
+    target = seen.answers[CURRENT].value
+    return posixpath.basename(target) if isinstance(target, str) else None
+
+
+def wanted_build(seen: Seen) -> Build:
+    """Give the build that the inventory pins for a host."""
+    for aspect in seen.state.aspects:
+        if isinstance(aspect, LlamaCpp) and aspect.build is not None:
+            return aspect.build
+    hint = "add `llama_cpp_ref: bNNNN`, or name a ref with --to"
+    raise UsageError("nothing is pinned", where=seen.state.host.name, hint=hint)
+
+
+def agreed(hosts: tuple[Host, ...], name: str) -> object:
+    """Give a rollout_* setting on which all hosts agree."""
+    values = {getattr(host.settings, name) for host in hosts}
+    if len(values) > 1:
+        shown = ", ".join(sorted(map(str, values)))
+        hint = "set it in the group that holds them all, or use the flag"
+        raise UsageError(f"{name} differs between the selected hosts: {shown}", hint=hint)
+    return next(iter(values))

@@ -1,0 +1,68 @@
+"""`strixfleet unlock`: show who holds the fleet's lock, and remove one that is stale."""
+
+import click
+
+from strixfleet.adapters.fanout import fan_out
+from strixfleet.adapters.host_program import HostAnswer, HostProgram
+from strixfleet.adapters.ssh import remote_for
+from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.session import finish, load_fleet, now
+from strixfleet.core.fleet import Host
+from strixfleet.core.results import HostReport
+from strixfleet.errors import ExitCode, FleetError
+from strixfleet.report.output import show
+from strixfleet.report.progress import say
+
+
+def _call(host: Host, known_hosts: str, *words: str) -> HostAnswer:
+    remote = remote_for(host, known_hosts)
+    try:
+        program = HostProgram(host.name, remote)
+        return program.must(*words) if words[0] == "unlock" else program.call(*words)
+    finally:
+        remote.close()
+
+
+def describe(answer: HostAnswer) -> str:
+    """Say who holds a host's lock, and when it was last heard of."""
+    lock = answer.lock
+    if not lock:
+        return "not locked"
+    ago = float(lock["length_s"]) - float(lock["left_s"])
+    return f"locked by {lock['owner']} since {lock['since']}, heard of {ago:.0f} s ago"
+
+
+def _row(name: str, found: HostAnswer | FleetError, *, freed: bool) -> HostReport:
+    if isinstance(found, FleetError):
+        return HostReport(name, reachable=False, error=str(found))
+    text = f"freed; it was {describe(found)}" if freed else describe(found)
+    lock = {key: found.lock.get(key) for key in ("owner", "since", "token", "left_s")}
+    return HostReport(name, reachable=True, extra={"lock": lock, "freed": freed, "notes": [text]})
+
+
+@click.command()
+@fleet_options
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+def unlock(options: Options, *, yes: bool) -> ExitCode:
+    """
+    Show who holds the fleet's lock, and remove it on consent.
+
+    A dead holder's lock frees itself within 45 seconds. A holder that still lives stops its rollout when its
+    lock is taken away, and the hosts on trial go back.
+    """
+    started = now()
+    fleet = load_fleet(options)
+    found = fan_out(fleet.hosts, lambda host: _call(host, fleet.known_hosts, "status"), forks=options.forks)
+    held = {name for name, one in found.items() if isinstance(one, HostAnswer) and one.lock}
+    for name in sorted(held):
+        one = found[name]
+        say(f"{name}: {describe(one) if isinstance(one, HostAnswer) else one}")
+    freed: set[str] = set()
+    if held and (yes or click.confirm("Take the lock away?", err=True)):
+        hosts = [host for host in fleet.hosts if host.name in held]
+        done = fan_out(hosts, lambda host: _call(host, fleet.known_hosts, "unlock", "--force"))
+        freed = {name for name, one in done.items() if isinstance(one, HostAnswer)}
+    rows = (_row(host.name, found[host.name], freed=host.name in freed) for host in fleet.hosts)
+    report = finish("unlock", started, rows)
+    show(report, as_json=options.as_json, output=options.output)
+    return report.exit_code
