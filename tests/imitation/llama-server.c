@@ -1,0 +1,185 @@
+/* Imitates llama-server: /health, /props, /metrics, /v1/models, /completion plain and streamed. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "imitation.h"
+
+static const char *OPTIONS[] = {
+    "--model", "--model-draft", "--alias", "--host", "--port", "--ctx-size", "--metrics", "--slots", "--no-slots",
+    "--n-gpu-layers", "--device", "--flash-attn", "--threads", "--parallel", "--api-key-file", "--no-ui", "--jinja",
+    "--load-mode", "--offline", "--fit", "--no-webui", "--cors-origins", "--threads-batch", "--no-mmap",
+    "--help", "--version",
+#ifndef BEHAVIOUR_removed_flag
+    "--imitated-flag",
+#endif
+};
+static const char *model_path = "";
+static atomic_int processing;
+
+static void nap(double seconds) {
+    struct timespec t = {(time_t)seconds, (long)((seconds - (time_t)seconds) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+static int known(const char *option) {
+    for (size_t i = 0; i < sizeof OPTIONS / sizeof *OPTIONS; i++)
+        if (!strcmp(option, OPTIONS[i])) return 1;
+    return 0;
+}
+
+static void say(FILE *out, const char *type, const char *body) {
+    fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", type,
+            strlen(body), body);
+}
+
+static int token(int at) {
+#ifdef BEHAVIOUR_wrong_output
+    (void)at;
+    return 64; /* as broken GPU code does: the same token for ever */
+#else
+    return 1000 + at * 7 % 100;
+#endif
+}
+
+static void timings(char *text, size_t size, int tokens) {
+    snprintf(text, size,
+             "\"tokens_predicted\": %d, \"tokens_evaluated\": 64, \"stop_type\": \"limit\", \"timings\": {"
+             "\"prompt_n\": 64, \"prompt_per_second\": %f, \"predicted_n\": %d, \"predicted_per_second\": %f}",
+             tokens, TOKENS_PER_S * 4, tokens, TOKENS_PER_S);
+}
+
+static void complete(FILE *out, const char *body) {
+    const char *wish = strstr(body, "\"n_predict\":");
+    int tokens = wish ? atoi(wish + 12) : 16;
+    int streamed = strstr(body, "\"stream\": true") != NULL;
+    char end[400], text[70000];
+    timings(end, sizeof end, tokens);
+#ifdef BEHAVIOUR_hangs
+    nap(100000);
+#endif
+    if (streamed) fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+    size_t used = (size_t)snprintf(text, sizeof text, "{\"content\": \"words\", \"tokens\": [");
+    struct timespec start, now;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (int at = 0; at < tokens; at++) {
+        double due = at / TOKENS_PER_S;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        double spent = (double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) * 1e-9;
+        if (due > spent) nap(due - spent);
+        if (streamed) {
+            fprintf(out, "data: {\"content\": \"w\", \"tokens\": [%d], \"stop\": false}\n\n", token(at));
+            fflush(out);
+        } else if (used < sizeof text - 500) {
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d", at ? ", " : "", token(at));
+        }
+    }
+    if (streamed) {
+        fprintf(out, "data: {\"content\": \"\", \"stop\": true, %s}\n\n", end);
+    } else {
+        snprintf(text + used, sizeof text - used, "], \"stop\": true, %s}", end);
+        say(out, "application/json", text);
+    }
+}
+
+static void answer(FILE *out, const char *path, const char *body) {
+    char text[2000];
+    if (!strcmp(path, "/health")) {
+        say(out, "application/json", "{\"status\":\"ok\"}");
+    } else if (!strcmp(path, "/props")) {
+        snprintf(text, sizeof text,
+                 "{\"build_info\": \"b%s-%s\", \"model_path\": \"%s\", \"total_slots\": 4, \"is_sleeping\": false}",
+                 BUILD_NUMBER, BUILD_COMMIT, model_path);
+        say(out, "application/json", text);
+    } else if (!strcmp(path, "/metrics")) {
+        snprintf(text, sizeof text, "llamacpp:requests_processing %d\n", atomic_load(&processing));
+        say(out, "text/plain", text);
+    } else if (!strcmp(path, "/v1/models")) {
+        say(out, "application/json", "{\"data\": [{\"id\": \"imitation\"}]}");
+    } else if (!strcmp(path, "/completion")) {
+        atomic_fetch_add(&processing, 1);
+        complete(out, body);
+        atomic_fetch_sub(&processing, 1);
+    } else {
+        fprintf(out, "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+    }
+}
+
+static void *serve(void *argument) {
+    int line = (int)(long)argument;
+    char request[65536], path[200] = "";
+    size_t used = 0;
+    char *body = NULL;
+    while (used < sizeof request - 1) {
+        ssize_t got = read(line, request + used, sizeof request - 1 - used);
+        if (got <= 0) break;
+        used += (size_t)got;
+        request[used] = 0;
+        body = strstr(request, "\r\n\r\n");
+        const char *length = strstr(request, "Content-Length:");
+        if (body && used >= (size_t)(body + 4 - request) + (length ? (size_t)atol(length + 15) : 0)) break;
+    }
+    FILE *out = fdopen(line, "w");
+    if (body && out && sscanf(request, "%*s %199s", path) == 1) answer(out, path, body + 4);
+    if (out) fclose(out);
+    return NULL;
+}
+
+static void *die_later(void *argument) {
+    (void)argument;
+    nap(CRASH_AFTER_S);
+    fprintf(stderr, "imitation: dies after %d s\n", CRASH_AFTER_S);
+    abort();
+}
+
+int main(int argc, char **argv) {
+    int port = 8080;
+    const char *host = "127.0.0.1";
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--version")) return fprintf(stderr, VERSION_TEXT) < 0;
+        if (!strcmp(argv[i], "--help")) {
+            for (size_t k = 0; k < sizeof OPTIONS / sizeof *OPTIONS; k++) printf("%s\n", OPTIONS[k]);
+            return 0;
+        }
+        if (!strncmp(argv[i], "--", 2) && !known(argv[i])) {
+            fprintf(stderr, "error: invalid argument: %s\n", argv[i]);
+            return 1;
+        }
+        if (!strcmp(argv[i], "--port") && i + 1 < argc) port = atoi(argv[i + 1]);
+        if (!strcmp(argv[i], "--host") && i + 1 < argc) host = argv[i + 1];
+        if (!strcmp(argv[i], "--model") && i + 1 < argc) model_path = argv[i + 1];
+    }
+#ifdef BEHAVIOUR_crash_on_start
+    fprintf(stderr, "imitation: cannot start\n");
+    abort();
+#endif
+    signal(SIGPIPE, SIG_IGN);
+    pthread_t thread;
+#ifdef BEHAVIOUR_crash_later
+    pthread_create(&thread, NULL, die_later, NULL);
+#else
+    (void)die_later;
+#endif
+    int door = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct sockaddr_in place = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    inet_pton(AF_INET, host, &place.sin_addr);
+    setsockopt(door, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(door, (struct sockaddr *)&place, sizeof place) || listen(door, 64)) {
+        perror("imitation: bind");
+        return 1;
+    }
+    for (;;) {
+        int line = accept(door, NULL, NULL);
+        if (line < 0) continue;
+        pthread_create(&thread, NULL, serve, (void *)(long)line);
+        pthread_detach(thread);
+    }
+}
