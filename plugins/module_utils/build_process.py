@@ -11,7 +11,7 @@ from typing import Any
 
 
 BUILD_USER = "strixfleet-build"
-PATH = "/usr/local/bin:/usr/bin:/bin"
+PATH = "/opt/rocm/bin:/usr/local/bin:/usr/bin:/bin"
 STEP = re.compile(r"^\[(\d+)/(\d+)\]")
 KEPT_LINES = 400
 
@@ -48,11 +48,12 @@ class Workshop:
 
     def run(self, argv: list[str], *, cwd: str, network: bool = False, **options: Any) -> list[str]:
         """Run a tool and give its output lines; log all of it; raise BuildError when it fails."""
-        launcher = ["setpriv", "--pdeathsig", "KILL", "--"]
+        launcher = ["nice", "-n", "10", "setpriv", "--pdeathsig", "KILL", "--"]  # somebody may be served
         if not network:
             launcher += ["unshare", "--net", "--pid", "--fork", "--kill-child=KILL", "--"]
         launcher += ["setpriv", f"--reuid={self.account.pw_uid}", f"--regid={self.account.pw_gid}"]
-        launcher += ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--"]
+        launcher += ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+        launcher += ["--pdeathsig", "KILL", "--"]  # again: changing the account has cleared it
         base = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": self.account.pw_dir, "NINJA_STATUS": "[%f/%t] "}
         child = subprocess.Popen(
             [*launcher, *argv],
@@ -62,7 +63,6 @@ class Workshop:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             umask=0o022,
-            pass_fds=options.get("pass_fds", ()),
         )
         lines = self._follow(child, " ".join(argv[:3]))
         if child.wait() != 0:

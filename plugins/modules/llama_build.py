@@ -106,6 +106,7 @@ seconds:
 """
 
 STATE = "/var/lib/strixfleet"
+FOLDERS = ("src", "obj", "tmp")  # of the unprivileged account
 SPEC: dict[str, Any] = {
     "id": {"type": "str", "required": True},
     "repository": {"type": "str", "required": True},
@@ -163,10 +164,11 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     """Fetch, compile, check, publish."""
     started = time.monotonic()
     workshop = build_process.Workshop(os.path.join(STATE, "build", wanted["id"]), {})
-    for name in ("src", "obj"):
+    for name in FOLDERS:
         build_process.remove_tree(workshop, name)
     for name in ("progress", "log"):
         open(os.path.join(workshop.folder, name), "w", encoding="utf-8").close()
+    workshop.environment["TMPDIR"] = workshop.own_folder("tmp")  # /tmp is memory on Debian 13
     source = fetch(workshop, wanted)
     definitions = {name: str(value) for name, value in wanted["definitions"].items()}
     offline = [([str(name) for name in names], str(value)) for names, value in wanted["offline"]]
@@ -191,7 +193,7 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
         "build_number": number,
     }
     build_publish.publish(partial, os.path.join(build_source.BUILDS, wanted["id"]), manifest)
-    for name in ("src", "obj"):
+    for name in FOLDERS:
         build_process.remove_tree(workshop, name)
     shutil.rmtree(workshop.folder)
     return {"commit": source.commit, "seconds": round(time.monotonic() - started)}
