@@ -158,11 +158,12 @@ def arguments_of(pid):
 
 def unit(name):
     """Describe a unit and its main process."""
-    argv = ["systemctl", "show", "--property=ActiveState,SubState,MainPID,NRestarts", "--", name]
+    argv = ["systemctl", "show", "--property=ActiveState,MainPID,CPUQuotaPerSecUSec", "--", name]
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False)
     shown = dict(row.partition("=")[::2] for row in done.stdout.decode("utf-8", "replace").splitlines())
     pid = number(shown.get("MainPID")) or 0
     row = {"state": shown.get("ActiveState", "unknown"), "pid": pid, "argv": [], "environment": {}}
+    row["quota"] = shown.get("CPUQuotaPerSecUSec")
     if pid:
         row.update(argv=arguments_of(pid), environment=environment_of(pid), cores=cores_of(pid))
         row["exe"] = os.path.realpath("/proc/%d/exe" % pid)

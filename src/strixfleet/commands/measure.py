@@ -1,6 +1,5 @@
 """Measure one host: llama-bench and served requests, judged against what the host should reach."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,9 +7,10 @@ from datetime import UTC, datetime
 
 from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.reference_data import library
+from strixfleet.commands.measure_memory import MemorySpeed
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench import BenchUnreadableError, bench_arguments, fits_twice, parse_bench
-from strixfleet.core.bench_state import HostMeasure, hopeless_remark, map_at
+from strixfleet.core.bench_state import HostMeasure, hopeless_remark, map_at, slow_memory_remark
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject
@@ -25,6 +25,7 @@ from strixfleet.core.measured import (
 )
 from strixfleet.core.model_shape import shape_of
 from strixfleet.core.questions import Json
+from strixfleet.core.reasons import Circumstances, Reason, explained, reasons
 from strixfleet.core.references import informed
 from strixfleet.core.results import HostReport
 from strixfleet.core.roofline import Machine, expect
@@ -37,7 +38,6 @@ from strixfleet.errors import GgufError
 
 BENCH_TIMEOUT_S = 1800
 REQUEST_TIMEOUT_S = 600
-MEMBW_TIMEOUT_S = 120
 CALM_S = 60.0  # what other work on a CPU is waited for
 ALIKE_TOKENS = 16
 SERVED_PROMPT_TOKENS = 64
@@ -51,6 +51,7 @@ class HostBench:
         self.smoke = host.settings.smoke_bench
         self.backend = host.settings.llama_cpp_backend
         self.profile = seen.state.profile
+        self.seen = seen
         self.simulated = seen.state.facts.simulated
         self.bench = bench
         self.notes: list[str] = []
@@ -63,13 +64,15 @@ class HostBench:
         self._look(targets)
         last_good = LastGood.from_json(self.raw.get("last_good"))
         verdicts: list[Verdict] = []
-        extra: dict[str, list[Json]] = {"runs": [], "served": []}
+        extra: dict[str, list[Json]] = {"runs": [], "served": [], "reasons": []}
         for target in targets:
             evidence, yardstick, found = self._judged(target, last_good)
             if any(evidence.excuses(one) for one in found):
                 self._look(targets)
                 evidence, yardstick, found = self._judged(target, last_good)
-            verdicts += found
+            why = self._why(target) if any(one.grade is Grade.SLOW for one in found) else ()
+            verdicts += explained(found, why)
+            extra["reasons"] += [{"instance": target.instance_name, **one.to_json()} for one in why]
             extra["runs"] += runs_json(evidence, yardstick, self.smoke.generate_tokens)
             extra["served"] += [{"instance": target.instance_name, **latency_json(evidence.served)}]
             now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -106,7 +109,20 @@ class HostBench:
         if self._measures_bandwidth and any(one.grade is Grade.IMPOSSIBLE for one in found):
             yardstick = self._yardstick(target, last_good, again=True)
             found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
+        if self._measures_bandwidth and any(one.grade in {Grade.SLOW, Grade.UNSTABLE} for one in found):
+            memory = MemorySpeed(self.bench, self.raw)
+            remark = slow_memory_remark(memory.now_gb_s(), memory.kept_gb_s)
+            evidence = replace(evidence, slow_memory=remark)
+            found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
         return evidence, yardstick, found
+
+    def _why(self, target: Target) -> tuple[Reason, ...]:
+        unit, flags = self._server(target)
+        name = unit_name(target.instance_name) if target.instance else "no unit"
+        state = HostMeasure(map_at(self.raw, "state"))
+        cores = self.seen.state.facts.physical_cores
+        circumstances = (self.host.name, self.backend, cores, name, unit, flags, state)
+        return reasons(Circumstances(*circumstances, self.seen.differences))
 
     def _keep(self, last_good: LastGood) -> None:
         if last_good.to_json() != self.raw.get("last_good") and last_good.entries:
@@ -199,26 +215,14 @@ class HostBench:
         return self.backend == "cpu" or self.simulated is not None or not known
 
     def _machine(self, *, again: bool) -> Machine | None:
-        halo = self.profile is not None and self.profile.gfx == "gfx1151" and self.simulated is None
         if not self._measures_bandwidth and self.profile and self.profile.bandwidth_gb_s:
+            halo = self.profile.gfx == "gfx1151"
             return Machine(self.profile.bandwidth_gb_s, measured=False, halo=halo)
-        kept, key = map_at(self.raw, "bandwidth"), self.raw.get("boot_key")
-        speed = kept.get("read_gb_s") if kept.get("boot_key") == key else None
-        if not isinstance(speed, int | float) or again:
-            speed = max(self._read_speed(), float(speed) if isinstance(speed, int | float) else 0.0)
-            self.raw["bandwidth"] = {"boot_key": key, "read_gb_s": speed}
-            if speed > 0:
-                self.bench.keep("bandwidth.json", self.raw["bandwidth"])
-        return Machine(float(speed), measured=True, halo=False) if speed > 0 else None
-
-    def _read_speed(self) -> float:
-        request: dict[str, Json] = {"program": "strixfleet-membw", "arguments": []}
-        done = self.bench.program({**request, "users": ["nobody"]}, MEMBW_TIMEOUT_S)
-        try:
-            return float(json.loads(str(done["stdout"]))["read_gb_s"])
-        except (ValueError, KeyError, TypeError):
-            self.notes.append("the memory's speed could not be measured: strixfleet-membw gave no answer")
-            return 0.0
+        speed = MemorySpeed(self.bench, self.raw).best_gb_s(again=again)
+        if speed > 0:
+            return Machine(speed, measured=True, halo=False)
+        self.notes.append("the memory's speed could not be measured: strixfleet-membw gave no answer")
+        return None
 
     def _yardstick(self, target: Target, last_good: LastGood, *, again: bool = False) -> Yardstick:
         name = target.paths[0].rpartition("/")[2]

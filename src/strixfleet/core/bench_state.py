@@ -9,6 +9,7 @@ from strixfleet.core.questions import Json
 
 HOT_C = 95.0  # AMD gives 100 as the most that the chip bears; a run that starts here measures the cooler
 BUSY_SHARE = 0.25
+SLOW_MEMORY = 0.85
 HOPELESS_SHARE = 0.75
 DISTURBED_SHARE = 0.10  # threads that wait for each other lose far more than the share
 _OWN_SCALING = frozenset(
@@ -89,6 +90,13 @@ def busy_remark(before: float, during: float) -> str:
     if during > DISTURBED_SHARE:
         return f"other work took {during:.0%} of the CPU during the run"
     return f"other work kept {before:.0%} of the CPU busy before the run" if before > BUSY_SHARE else ""
+
+
+def slow_memory_remark(now_gb_s: float, kept_gb_s: float) -> str:
+    """Say that others use the memory bus: it reads slower now than this host once did."""
+    if not 0 < now_gb_s < SLOW_MEMORY * kept_gb_s:
+        return ""
+    return f"memory reads at {now_gb_s:.1f} GB/s now and at {kept_gb_s:.1f} when others leave it alone"
 
 
 def hopeless_remark(measure: HostMeasure) -> str:

@@ -48,6 +48,7 @@ class Evidence:
     served: Served | None = None
     server_problem: str = ""
     others_share: float = 0.0
+    slow_memory: str = ""
 
     def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
         """Give each test as the judge wants it."""
@@ -64,10 +65,10 @@ class Evidence:
     def disturbed(self, test: str) -> str:
         """Say what other work may have slowed a run on the CPU."""
         if self.backend != "cpu":
-            return ""
+            return self.slow_memory
         served = self.served.others_share if self.served else 0.0
         during = served if test.startswith(SERVED) else self.others_share
-        return busy_remark(self.state.busy_share, during)
+        return busy_remark(self.state.busy_share, during) or self.slow_memory
 
     def excuses(self, verdict: Verdict) -> bool:
         """Tell whether other work is why a verdict is invalid: then a second try may tell more."""
