@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -72,10 +73,18 @@ class ActionModule(ActionBase):
         return "" if found == sha256 else f"{source} has sha256 {found}, the inventory says {sha256}"
 
     def _send(self, source: Path, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Send the file, after removing what transfers that were cut have left of it."""
         folder = self._make_tmp_path()
+        above, _slash, own = folder.rstrip("/").rpartition("/")
+        stem = f"{above}/strixfleet-{arguments['sha256'][:32]}-"
+        incoming = f"{stem}{own}"
         try:
-            incoming = self._connection._shell.join_path(folder, "incoming")
+            self._on_host(f"rm -f {shlex.quote(stem)}*")
             self._transfer_file(str(source), incoming)
             return self._module({**arguments, "incoming": incoming}, variables)
         finally:
+            self._on_host(f"rm -f {shlex.quote(incoming)}")
             self._remove_tmp_path(folder)
+
+    def _on_host(self, command: str) -> None:
+        self._low_level_execute_command(command, sudoable=False)

@@ -133,6 +133,7 @@ def move(incoming: str, folder: Folder, part: str) -> None:
     made = folder.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with open(incoming, "rb") as source, os.fdopen(made, "wb") as target:
         shutil.copyfileobj(source, target, BLOCK)
+    os.unlink(incoming)
 
 
 def take_in(folder: Folder, part: str, wanted: dict[str, Any]) -> None:
