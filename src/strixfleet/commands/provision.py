@@ -14,6 +14,7 @@ from strixfleet.commands.smoke import smoke_reports
 from strixfleet.core.fleet import Fleet
 from strixfleet.core.items import Cost, Cure, Status
 from strixfleet.core.results import HostReport, Report
+from strixfleet.core.status import is_measured
 from strixfleet.errors import ExitCode, FleetError, UsageError
 from strixfleet.report.output import show
 from strixfleet.report.play_progress import PlayProgress
@@ -124,6 +125,14 @@ def run_provision(options: Options, consent: Consent) -> Report:
     return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
 
 
+def _is_proved(fleet: Fleet, seen: Seen | FleetError, outcome: HostOutcome | None) -> bool:
+    """Say whether the host's speed was found good before, and nothing was changed since."""
+    changed = outcome is not None and outcome.changed_tasks
+    return (
+        isinstance(seen, Seen) and not changed and is_measured(fleet.host(seen.state.host.name), seen.answers)
+    )
+
+
 def _reports(
     fleet: Fleet,
     seen: dict[str, Seen | FleetError],
@@ -132,8 +141,9 @@ def _reports(
     consent: Consent,
 ) -> tuple[HostReport, ...]:
     reports = {name: _merge(host_report(name, one), outcomes.get(name)) for name, one in seen.items()}
+    unproved = {name: one for name, one in seen.items() if not _is_proved(fleet, one, outcomes.get(name))}
     if not consent.check:
-        reports = smoke_reports(fleet, seen, reports, forks=options.forks)
+        reports |= smoke_reports(fleet, unproved, reports, forks=options.forks)
     return tuple(reports.values())
 
 

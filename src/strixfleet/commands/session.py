@@ -17,6 +17,7 @@ from strixfleet.core.history import RECORDED
 from strixfleet.core.items import Difference, Excuse, waive
 from strixfleet.core.questions import Answers, Json
 from strixfleet.core.results import HostReport, Report
+from strixfleet.core.status import LAST_GOOD
 from strixfleet.errors import FleetError
 from strixfleet.report.progress import say
 
@@ -52,7 +53,7 @@ def look(host: Host, known_hosts: str) -> Seen:
     started = time.monotonic()
     remote = remote_for(host, known_hosts)
     try:
-        answers = ask(remote, host, questions_for(host))
+        answers = ask(remote, host, questions_for(host) | {LAST_GOOD})
     finally:
         remote.close()
     state = compile_host(host, answers)

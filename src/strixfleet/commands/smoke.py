@@ -53,15 +53,13 @@ def smoke_reports(
     *,
     forks: int,
 ) -> dict[str, HostReport]:
-    """Add the smoke benchmark to the rows of hosts whose change did not fail."""
+    """Give the rows of these hosts with the smoke benchmark; not of those whose change failed."""
     fine = {name: one for name, one in seen.items() if reports[name].error is None}
     measured = measure_all(fleet, fine, forks=forks)
-    return {name: _joined(report, measured.get(name)) for name, report in reports.items()}
+    return {name: _joined(reports[name], one) for name, one in measured.items()}
 
 
-def _joined(report: HostReport, measured: HostReport | None) -> HostReport:
-    if measured is None:
-        return report
+def _joined(report: HostReport, measured: HostReport) -> HostReport:
     whole = replace(
         report,
         verdicts=measured.verdicts,

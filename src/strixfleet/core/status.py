@@ -57,6 +57,13 @@ def status_of(host: Host, answers: Answers) -> dict[str, Json]:
     }
 
 
+def is_measured(host: Host, answers: Answers) -> bool:
+    """Tell whether each server's model has a last good speed under the build that is current."""
+    rows = status_of(host, answers)["instances"]
+    found = rows if isinstance(rows, list) else []
+    return all(isinstance(row, dict) and row["last_tps"] is not None for row in found[:1])
+
+
 def needs_attention(row: Mapping[str, Json]) -> bool:
     """Tell whether something is not up."""
     instances = row.get("instances")
