@@ -1,5 +1,6 @@
 """An HTTP server on loopback that serves a model and misbehaves as a test asks."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ class _Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
+def fault_server(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
     """Run the server for a while."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,7 +89,9 @@ def fault_server(behaviour: Behaviour) -> Iterator[FaultServer]:
             """Keep quiet."""
 
     server = _Quiet(("127.0.0.1", 0), Handler)
-    state = FaultServer(f"http://127.0.0.1:{server.server_address[1]}")
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    state = FaultServer(f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
