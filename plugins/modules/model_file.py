@@ -102,6 +102,8 @@ SPEC: dict[str, Any] = {
 def ensure(wanted: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Look, and do what is missing."""
     in_place = wanted["origin"] == "host_path"
+    if in_place and not os.path.isfile(wanted["path"]):
+        raise StoreError(f"{wanted['path']} is not on this host; hint: host_path names a file that is there")
     if in_place and not check_mode:
         model_proof.refuse_unreadable(wanted["path"], wanted["reader"])
     status = os.stat(wanted["path"]) if in_place else model_proof.plain_status(wanted["path"])

@@ -210,6 +210,21 @@ def test_what_is_not_the_model_gets_no_name(
     assert stored(tmp_path) == {}
 
 
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, fetch: Fetch, folder_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R10: a server that does not say how much comes is stopped when the disk runs full."""
+    left = iter([10**9, 10**9])
+    monkeypatch.setattr(folder_module.Folder, "spare_bytes", lambda _self: next(left, 0))
+
+    def behave(_request: Request) -> Reply:
+        return Reply(200, {"Content-Length": ""}, CONTENT * 4)
+
+    with fault_server(behave) as server, pytest.raises(Exception, match="does not fit on the disk"):
+        fetch(f"{server.url}/m.gguf")
+    assert stored(tmp_path) == {}
+
+
 def test_the_old_file_stays_until_the_new_one_is_proved(tmp_path: Path, fetch: Fetch) -> None:
     with fault_server(serve_ranges(CONTENT)) as server:
         fetch(f"{server.url}/m.gguf")

@@ -177,6 +177,16 @@ def test_a_file_used_in_place_must_be_the_right_one(
         module.ensure(in_place(tmp_path, reader=account(), sha256="0" * 64), check_mode=False)
 
 
+def test_a_file_used_in_place_must_be_there(
+    tmp_path: Path, module: ModuleType, folder_module: ModuleType
+) -> None:
+    request = wanted(tmp_path, path=str(tmp_path / "none.gguf"), origin="host_path", reader=account())
+
+    for check_mode in (True, False):
+        with pytest.raises(folder_module.StoreError, match="is not on this host; hint: host_path"):
+            module.ensure(request, check_mode=check_mode)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
 def test_a_file_that_the_servers_cannot_read_is_refused(
     tmp_path: Path, module: ModuleType, folder_module: ModuleType
