@@ -110,6 +110,17 @@ def import_from_sdist(
     return Imported(commit, tag, upstream, verified)
 
 
+def imported_once(version: str = VERSION) -> tuple[Path, str]:
+    """Give a repository in the cache that has a release's tree, and its tag; import it when it is not there."""
+    repository = platformdirs.user_cache_path("strixfleet") / "llama.cpp" / "imported.git"
+    tag = f"v{version}"
+    try:
+        git.resolve(repository, tag)
+    except FleetError:
+        import_from_sdist(repository, version)
+    return repository, tag
+
+
 def _tag(repository: Path, tag: str, commit: str) -> None:
     existing = git.run(("for-each-ref", "--format=%(objectname)", f"refs/tags/{tag}"), repository=repository)
     if existing.decode().strip() not in {"", commit}:

@@ -11,8 +11,8 @@ import platformdirs
 
 from strixfleet.adapters import sandbox
 from strixfleet.adapters.gguf_writer import write_random_llama
-from strixfleet.adapters.git import upstream_answers
-from strixfleet.adapters.llama_source import import_from_sdist
+from strixfleet.adapters.git import resolve, upstream_answers
+from strixfleet.adapters.llama_source import imported_once
 from strixfleet.commands.options import Options
 from strixfleet.commands.provision import Consent, run_provision
 from strixfleet.commands.report import write_page
@@ -39,16 +39,13 @@ class Source:
 
 
 def _source() -> Source:
-    mirror = platformdirs.user_cache_path("strixfleet") / "llama.cpp" / "demo.git"
     step("llama.cpp: looking for upstream git")
     if upstream_answers(LLAMA_CPP_REPOSITORY):
         return Source(LLAMA_CPP_REPOSITORY, UPSTREAM_COMMIT, "upstream git")
     step("upstream git cannot be reached: importing the tree of a llama-cpp-python release instead")
-    imported = import_from_sdist(mirror)
-    proved = "equal to upstream's tree" if imported.verified else "tree not compared with upstream's"
-    step(f"imported as {imported.tag}, commit {imported.commit}")
-    step(f"it is upstream's {imported.upstream_commit[:12]}, {proved}")
-    return Source(str(mirror), imported.tag, f"{imported.tag} from a source distribution")
+    repository, tag = imported_once()
+    step(f"imported as {tag}, commit {resolve(repository, tag).commit}; upstream's is {UPSTREAM_COMMIT[:12]}")
+    return Source(str(repository), tag, f"{tag} from a source distribution")
 
 
 def last_level_cache_bytes() -> int:
