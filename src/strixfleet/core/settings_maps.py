@@ -53,6 +53,9 @@ OWNED_ARGUMENTS = {
 }
 RISKY_ARGUMENTS = {
     "tools": "it lets every caller run commands on the host",
+    "tools-runtime": "it lets every caller run commands on the host",
+    "mcp-servers-config": "it lets callers reach other services through the host",
+    "mcp-servers-json": "it lets callers reach other services through the host",
     "agent": "it lets every caller run commands on the host",
     "rpc": "the RPC backend is open to remote code execution",
     "ui-mcp-proxy": "it lets callers reach other services through the host",
