@@ -15,6 +15,9 @@ from strixfleet.adapters import git
 from strixfleet.errors import FleetError
 
 
+KEPT_BUNDLES = 4
+
+
 class ActionModule(ActionBase):
     """
     Run the module; hosts fetch http(s) themselves, everything else is fetched here and sent as a bundle.
@@ -51,6 +54,8 @@ class ActionModule(ActionBase):
         bundle = cache / f"{found.commit}.bundle"
         if not bundle.is_file():
             git.bundle(local, ref, bundle)
+            for old in sorted(cache.glob("*.bundle"), key=lambda path: path.stat().st_mtime)[:-KEPT_BUNDLES]:
+                old.unlink(missing_ok=True)
         shell = self._connection._shell
         if not shell.tmpdir:
             self._make_tmp_path()

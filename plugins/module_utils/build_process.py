@@ -93,11 +93,3 @@ def explain(tool: str, code: int, lines: list[str]) -> str:
     if any("Killed signal" in line or "Cannot allocate memory" in line for line in lines):
         text += "; hint: out of memory, give the host more or build with fewer jobs"
     return f"{tool} failed with exit code {code}: {text}"
-
-
-def remove_tree(workshop: Workshop, name: str) -> None:
-    """Remove a folder of the unprivileged user, as that user: it may hold what it likes."""
-    path = os.path.join(workshop.folder, name)
-    if os.path.lexists(path):
-        workshop.run(["find", path, "-mindepth", "1", "-delete"], cwd=workshop.folder)
-        os.rmdir(path)

@@ -151,6 +151,7 @@ def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_sou
         shutil.copyfile(wanted["bundle"], parcel)
         os.chmod(parcel, 0o644)
         repository.fetch_bundle(parcel, wanted["commit"])
+        os.unlink(parcel)
         commit = wanted["commit"]
     else:
         repository.fetch_url(wanted["repository"])
@@ -160,12 +161,20 @@ def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_sou
     return repository.check_out(commit, os.path.join(workshop.own_folder("src"), "llama.cpp"))
 
 
+def clear(wanted: dict[str, Any]) -> None:
+    """Remove what a failed build left, but for its log; called while the lock is held."""
+    for folder in FOLDERS:
+        shutil.rmtree(os.path.join(STATE, "build", wanted["id"], folder), ignore_errors=True)
+    shutil.rmtree(os.path.join(build_source.BUILDS, f".{wanted['id']}.partial"), ignore_errors=True)
+
+
 def build(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Fetch, compile, check, publish."""
+    """Fetch, compile, check, publish; nobody else builds here while the lock is held."""
     started = time.monotonic()
+    for name in os.listdir(os.path.join(STATE, "build")):
+        if name != ".lock":
+            shutil.rmtree(os.path.join(STATE, "build", name))
     workshop = build_process.Workshop(os.path.join(STATE, "build", wanted["id"]), {})
-    for name in FOLDERS:
-        build_process.remove_tree(workshop, name)
     for name in ("progress", "log"):
         open(os.path.join(workshop.folder, name), "w", encoding="utf-8").close()
     workshop.environment["TMPDIR"] = workshop.own_folder("tmp")  # /tmp is memory on Debian 13
@@ -193,8 +202,6 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
         "build_number": number,
     }
     build_publish.publish(partial, os.path.join(build_source.BUILDS, wanted["id"]), manifest)
-    for name in FOLDERS:
-        build_process.remove_tree(workshop, name)
     shutil.rmtree(workshop.folder)
     return {"commit": source.commit, "seconds": round(time.monotonic() - started)}
 
@@ -215,7 +222,11 @@ def main() -> None:
         lock = take_turn(wanted["wait_s"])
         if build_publish.intact(final):
             module.exit_json(changed=False)
-        result = build(wanted)
+        try:
+            result = build(wanted)
+        except (build_process.BuildError, OSError):
+            clear(wanted)
+            raise
         os.close(lock)
     except build_process.BuildError as error:
         log = os.path.join(STATE, "build", wanted["id"], "log")

@@ -190,6 +190,7 @@ def test_a_definition_that_the_source_does_not_know_is_named(site: Site) -> None
     site.forget()
     output = site.provision(llama_cpp_cmake_arguments={"GGML_FOO": "1"})
     assert "does not know GGML_FOO" in output
+    assert site.run("ls /var/lib/strixfleet/build/*") == "log\nprogress"
     assert "Traceback" not in output
     site.settings["llama_cpp_cmake_arguments"] = {}
     assert site.provision() == "changed"
