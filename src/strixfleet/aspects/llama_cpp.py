@@ -30,6 +30,8 @@ PREVIOUS_MANIFEST = Question(Verb.READ, f"{BUILDS}/previous/manifest.json")
 TREE = Question(Verb.TREE, f"{BUILDS}/current")
 NAMES = Question(Verb.NAMES, BUILDS)
 SERVER = Question(Verb.STAT, f"{BUILDS}/current/bin/llama-server")
+MATRIX_SHADERS = "GL_KHR_cooperative_matrix"
+SLOW_SHADERS = "built by a glslc that does not know them: prefill is far slower; install a newer one"
 SPACES = tuple(Question(Verb.SPACE, path) for path in (BUILDS, "/var/lib/strixfleet"))
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 HOST_MODULES = "/opt/strixfleet/lib/strixfleet/host"
@@ -122,7 +124,8 @@ class LlamaCpp:
         )
         current = _current(answers)
         manifest = parse_manifest(answers.text(*_pair(MANIFEST)))
-        damaged = current == build.id and bool(_state(manifest, answers))
+        read = answers[MANIFEST].error is None and answers[TREE].error is None
+        damaged = read and current == build.id and bool(_state(manifest, answers))
         return cls(
             build,
             settings.llama_cpp_repository,
@@ -153,6 +156,8 @@ class LlamaCpp:
         yield Item("llama_cpp:current", self.build.id, cure, Cost.BUILD)
         yield Item("llama_cpp:files", {}, cure, Cost.BUILD, message="files differ from what was built here")
         yield Item("llama_cpp:owner", {"owner": "root", "mode": "0755"}, cure)
+        if self.build.backend == "vulkan":
+            yield Item("llama_cpp:shaders", [], Cure.MANUAL, message=SLOW_SHADERS)
         yield Item("llama_cpp:previous", "whole or none", Cure.MANUAL)
         yield Item("llama_cpp:leftovers", [], Cure.PROVISION)
 
@@ -174,6 +179,10 @@ class LlamaCpp:
         server = answers[SERVER]
         have = server.value if isinstance(server.value, dict) else {}
         yield Observed("llama_cpp:owner", {key: have.get(key) for key in ("owner", "mode")}, server.error)
+        if self.build.backend == "vulkan":
+            manifest = parse_manifest(answers.text(*_pair(MANIFEST)))
+            lacks = list(manifest.lacks & {MATRIX_SHADERS}) if manifest else []
+            yield Observed("llama_cpp:shaders", [*lacks], answers[MANIFEST].error)
         yield self._observe_previous(answers)
         yield Observed("llama_cpp:leftovers", list(_leftovers(answers)), answers[NAMES].error)
 

@@ -114,7 +114,12 @@ def plan_build(
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished build says of itself; `files` maps paths to their SHA-256, or links to "-> target"."""
+    """
+    What a finished build says of itself.
+
+    `files` maps paths to their SHA-256, or links to "-> target"; `lacks` names shader extensions that its
+    glslc did not know.
+    """
 
     id: str
     ref: str
@@ -123,6 +128,7 @@ class Manifest:
     definitions: Mapping[str, str]
     files: Mapping[str, str]
     build_number: int
+    lacks: frozenset[str] = frozenset()
 
 
 def _text_map(value: Json) -> dict[str, str] | None:
@@ -146,7 +152,10 @@ def parse_manifest(text: str | None) -> Manifest | None:
     words = [word for word in texts if isinstance(word, str)]
     if len(words) != len(texts) or definitions is None or not files or not isinstance(number, int):
         return None
-    return Manifest(words[0], words[1], words[2], words[3], definitions, files, number)
+    features = data.get("shader_features")
+    known = features if isinstance(features, dict) else {}
+    lacks = frozenset(name for name, present in known.items() if present is False)
+    return Manifest(words[0], words[1], words[2], words[3], definitions, files, number, lacks)
 
 
 def file_differences(manifest: Manifest, tree: Mapping[str, str]) -> dict[str, list[str]]:
