@@ -2,7 +2,7 @@
 
 import pytest
 
-from strixfleet.core.bench_state import HostMeasure, busy_remark, hopeless_remark, wrong_state
+from strixfleet.core.bench_state import HostMeasure, busy_remark, slow_memory_remark, wrong_state
 from strixfleet.core.questions import Json
 
 
@@ -54,6 +54,7 @@ def test_other_work_is_said_by_its_share() -> None:
     assert "30% of the CPU during" in busy_remark(0.0, 0.3)
 
 
-def test_a_cpu_that_others_hold_is_not_measured_at_all() -> None:
-    assert hopeless_remark(HostMeasure({**GOOD, "cpu_busy_share": 0.9}))
-    assert not hopeless_remark(HostMeasure({**GOOD, "cpu_busy_share": 0.4}))
+def test_a_slower_bus_than_before_is_said() -> None:
+    assert slow_memory_remark(40.0, 47.0) == ""
+    assert slow_memory_remark(0.0, 47.0) == ""
+    assert slow_memory_remark(20.0, 47.0).startswith("memory reads at 20.0 GB/s now")

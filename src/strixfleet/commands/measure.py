@@ -10,7 +10,7 @@ from strixfleet.adapters.reference_data import library
 from strixfleet.commands.measure_memory import MemorySpeed
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench import BenchUnreadableError, bench_arguments, fits_twice, parse_bench
-from strixfleet.core.bench_state import HostMeasure, hopeless_remark, map_at, slow_memory_remark
+from strixfleet.core.bench_state import HostMeasure, map_at, slow_memory_remark
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject
@@ -38,7 +38,7 @@ from strixfleet.errors import GgufError
 
 BENCH_TIMEOUT_S = 1800
 REQUEST_TIMEOUT_S = 600
-CALM_S = 60.0  # what other work on a CPU is waited for
+CALM_S = 45.0  # what other work on a CPU is waited for
 ALIKE_TOKENS = 16
 SERVED_PROMPT_TOKENS = 64
 
@@ -152,8 +152,6 @@ class HostBench:
             return replace(evidence, problem=f"{missing[0]} is not there; `strixfleet provision` fetches it")
         if not self.raw.get("build"):
             return replace(evidence, problem="no build is current; `strixfleet provision` makes one")
-        if self.backend == "cpu" and (busy := hopeless_remark(state)):
-            return replace(evidence, problem=busy, server_problem=busy)
         served, problem = self._served(target, unit, command)
         evidence = replace(evidence, served=served, server_problem=problem)
         loaded = bool(unit.get("pid"))

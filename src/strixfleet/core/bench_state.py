@@ -10,7 +10,6 @@ from strixfleet.core.questions import Json
 HOT_C = 95.0  # AMD gives 100 as the most that the chip bears; a run that starts here measures the cooler
 BUSY_SHARE = 0.25
 SLOW_MEMORY = 0.85
-HOPELESS_SHARE = 0.75
 DISTURBED_SHARE = 0.10  # threads that wait for each other lose far more than the share
 _OWN_SCALING = frozenset(
     {"amd-pstate-epp", "intel_pstate"}
@@ -97,8 +96,3 @@ def slow_memory_remark(now_gb_s: float, kept_gb_s: float) -> str:
     if not 0 < now_gb_s < SLOW_MEMORY * kept_gb_s:
         return ""
     return f"memory reads at {now_gb_s:.1f} GB/s now and at {kept_gb_s:.1f} when others leave it alone"
-
-
-def hopeless_remark(measure: HostMeasure) -> str:
-    """Say why a CPU is not worth measuring at all: minutes would be spent for an invalid run."""
-    return busy_remark(measure.busy_share, 0.0) if measure.busy_share > HOPELESS_SHARE else ""
