@@ -1,8 +1,10 @@
 """What all tests share: where the checkout is, and disposable hosts that are gone afterwards."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,11 +49,17 @@ def strixfleet() -> Run:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep histories of test runs out of the operator's; caches are shared on purpose."""
+def _own_state() -> Iterator[None]:
+    """
+    Keep histories and sandboxes of test runs out of the operator's; caches are shared on purpose.
+
+    Not in pytest's own temporary folder: another run of pytest may clear that under a running host.
+    """
     kept = os.environ.get("XDG_STATE_HOME")
-    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    folder = tempfile.mkdtemp(prefix="strixfleet-tests-")
+    os.environ["XDG_STATE_HOME"] = folder
     yield
+    shutil.rmtree(folder, ignore_errors=True)
     if kept is None:
         del os.environ["XDG_STATE_HOME"]
     else:
