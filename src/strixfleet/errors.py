@@ -21,7 +21,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process returns; see CONTRACT in docs/contract.md."""
+    """What the process returns, as README.md lists it."""
 
     OK = 0
     ATTENTION = 1  # drift, a reboot pending, or slower than expected
