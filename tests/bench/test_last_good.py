@@ -56,6 +56,10 @@ def test_the_past_narrows_the_formula_but_never_widens_it() -> None:
     assert found is not None
     assert (found.basis, found.floor_tps, found.ceiling_tps) == (Basis.LAST_GOOD, 45.0, 70.0)
     assert kept.expectation(SUBJECT, "tg128", high) is high
+    wide = kept.expectation(SUBJECT, "tg128", low, 0.25)
+    assert wide is not None
+    assert wide.floor_tps == 37.5
+    assert kept.expectation(SUBJECT, "tg128", low, 0.5) is low
     alone = kept.expectation(SUBJECT, "tg128", None)
     assert alone is not None
     assert alone.ceiling_tps == inf

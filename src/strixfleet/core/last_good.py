@@ -31,6 +31,18 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Tolerated(Expectation):
+    """An expectation of which the operator lets a share be missing."""
+
+    tolerance: float = 0.0
+
+    @property
+    def floor_tps(self) -> float:
+        """Give the speed below which a run is slow."""
+        return self.expected_tps * (1 - self.tolerance)
+
+
+@dataclass(frozen=True, slots=True)
 class LastGood:
     """All entries of one host; damaged ones are as good as none."""
 
@@ -57,14 +69,22 @@ class LastGood:
         start = subject.key("")
         return tuple(sorted(key.removeprefix(start) for key in self.entries if key.startswith(start)))
 
-    def expectation(self, subject: Subject, test: str, formula: Expectation | None) -> Expectation | None:
-        """Expect what was reached before, within what the formula allows; the formula alone before that."""
+    def expectation(
+        self, subject: Subject, test: str, formula: Expectation | None, tolerance: float | None = None
+    ) -> Expectation | None:
+        """
+        Expect what was reached before, within what the formula allows; the formula alone before that.
+
+        `tolerance` widens the band of a past run where the machine itself is noisy.
+        """
         last = self.speed_tps(subject, test)
         if last is None:
             return formula
         reason = f"the last good run of this build on this host reached {last:.2f} t/s"
         ceiling = formula.ceiling_tps if formula else inf
         mine = Expectation(last, ceiling, Basis.LAST_GOOD, reason)
+        if tolerance is not None:
+            mine = Tolerated(last, ceiling, Basis.LAST_GOOD, reason, tolerance=tolerance)
         return formula if formula and formula.floor_tps > mine.floor_tps else mine
 
     def with_runs(self, subject: Subject, verdicts: Iterable[Verdict], at: str) -> "LastGood":

@@ -8,7 +8,7 @@ from strixfleet.core.bench import BenchRow, spread, test_name, wrong_device
 from strixfleet.core.bench_state import HostMeasure, busy_remark, wrong_state
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
-from strixfleet.core.last_good import LastGood, Subject
+from strixfleet.core.last_good import LastGood, Subject, Tolerated
 from strixfleet.core.model_store import stored_files
 from strixfleet.core.questions import Json
 from strixfleet.core.served import Served
@@ -93,18 +93,6 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerated(Expectation):
-    """An expectation of which the operator lets a share be missing."""
-
-    tolerance: float = 0.0
-
-    @property
-    def floor_tps(self) -> float:
-        """Give the speed below which a run is slow."""
-        return self.expected_tps * (1 - self.tolerance)
-
-
-@dataclass(frozen=True, slots=True)
 class Yardstick:
     """What runs are held against: the formula for decoding, what was reached before, what may be missing."""
 
@@ -112,11 +100,13 @@ class Yardstick:
     formula: Expectation | None
     last_good: LastGood
     tolerance: float | None = None
+    past_tolerance: float | None = None
 
     def expectation(self, test: str) -> Expectation | None:
         """Give the expectation for one test; prefill has none but its past."""
         decodes = test.removeprefix(SERVED).startswith("tg")
-        found = self.last_good.expectation(self.subject, test, self.formula if decodes else None)
+        formula = self.formula if decodes else None
+        found = self.last_good.expectation(self.subject, test, formula, self.past_tolerance)
         if found is None or self.tolerance is None:
             return found
         fields = (found.expected_tps, found.ceiling_tps, found.basis, found.reason, found.notes)
