@@ -18,7 +18,6 @@ from strixfleet.host.units import Units
 OLD, NEW, OLDER = "b1-cpu-00000001", "b2-cpu-00000002", "b0-cpu-00000000"
 SYSTEMCTL = """#!/bin/sh
 case "$1" in
-list-unit-files) echo "llama-server@.service disabled -"; echo "llama-server@chat.service enabled enabled" ;;
 reset-failed) ;;
 *) echo "$*" >> "$(dirname "$0")/calls" ; test ! -e "$(dirname "$0")/broken" || { echo no >&2; exit 1; } ;;
 esac
@@ -33,6 +32,9 @@ class Machine:
         self.builds = root / "opt/strixfleet/llama.cpp"
         self.state = root / "var/lib/strixfleet"
         self.builds.mkdir(parents=True)
+        wants = root / "etc/systemd/system/multi-user.target.wants"
+        wants.mkdir(parents=True)
+        (wants / "llama-server@chat.service").symlink_to("../llama-server@.service")
         systemctl = root / "systemctl"
         systemctl.write_text(SYSTEMCTL)
         systemctl.chmod(0o755)

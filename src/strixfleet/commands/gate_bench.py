@@ -32,7 +32,8 @@ class GateBench(HostBench):
     def remembered(self, build: str) -> dict[str, float]:
         """Give the last good speeds of a build on this host, by instance and test."""
         found: dict[str, float] = {}
-        targets = self._targets()
+        targets = tuple(targets_of(self.host, everything=False))
+        self.raw = self.bench.look([], [path for target in targets for path in target.paths], 0.0)
         last_good = LastGood.from_json(self.raw.get("last_good"))
         for target in targets:
             name = target.paths[0].rpartition("/")[2]

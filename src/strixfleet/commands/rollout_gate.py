@@ -8,15 +8,17 @@ from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.openssh import Remote
 from strixfleet.adapters.watch import Watch, problems
 from strixfleet.commands.gate_bench import GateBench, OtherBuild
-from strixfleet.commands.measure import ALIKE_TOKENS, REQUEST_TIMEOUT_S, SERVED_PROMPT_TOKENS
+from strixfleet.commands.measure import ALIKE_TOKENS, SERVED_PROMPT_TOKENS
 from strixfleet.commands.rollout_plan import current_build
 from strixfleet.commands.session import Seen, look
 from strixfleet.core.fleet import Host
 from strixfleet.core.gate import (
     NOISE,
     Check,
+    Measured,
     Result,
     checks_of,
+    doubtful,
     output_check,
     overall,
     slower,
@@ -32,6 +34,7 @@ from strixfleet.errors import FleetError
 
 
 CPU_NOISE = 0.30  # other work moves the speed of a CPU by that much
+FIRST_TOKENS_S = 90  # 64 tokens in, 16 out: a server that needs longer does not serve
 STANDING = ("llama_cpp:current", "llama_cpp:files", "llama_server:")
 
 
@@ -50,12 +53,13 @@ def first_tokens(host: Host, bench: Bench) -> dict[str, list[Json]]:
     for one in host.settings.llama_server_instances:
         request: dict[str, Json] = {
             "url": listening(one).url,
+            "pid": 0,
             "key_file": f"{KEYS}/{one.name}" if one.api_key else None,
             "body": served_body(SERVED_PROMPT_TOKENS, ALIKE_TOKENS),
             "repetitions": 0,
             "repeat_tokens": ALIKE_TOKENS,
         }
-        served = served_from(bench.served(request, REQUEST_TIMEOUT_S))
+        served = served_from(bench.served(request, FIRST_TOKENS_S))
         row = served.outputs[0] if served.outputs else None
         tokens = row.get("tokens") if isinstance(row, dict) else None
         text = row.get("content") if isinstance(row, dict) else None
@@ -77,6 +81,14 @@ def measure_before(host: Host, seen: Seen, bench: Bench, *, fresh: bool) -> Befo
     if not speeds:
         speeds = speeds_of(measured.measure(everything=False).verdicts)
     return Before(build, speeds, outputs)
+
+
+def _differs(have: Json, want: Json) -> str:
+    """Say what is not as wanted; of maps only what differs."""
+    if isinstance(have, dict) and isinstance(want, dict):
+        keys = [key for key in want if have.get(key) != want[key]]
+        return ", ".join(f"{key} is {have.get(key)}, not {want[key]}" for key in keys)
+    return f"is {have}, not {want}"
 
 
 class Gate:
@@ -123,7 +135,7 @@ class Gate:
         """Hold units, build and /props against the desired state."""
         seen = look(self.host, self.known_hosts)
         wrong = [
-            f"{row.id} is {row.have}, not {row.want} {row.message}".strip()
+            f"{row.id} {_differs(row.have, row.want)} {row.message}".strip()
             for row in seen.differences
             if row.id.startswith(STANDING) and row.status in {Status.DRIFT, Status.UNKNOWN}
         ]
@@ -142,7 +154,8 @@ class Gate:
         again = None
         if slower(old, new, self.tolerance) and self.before.build:
             again = self._again(measured)
-        return [*checks_of(report.verdicts, old), *speed_checks(old, new, again, self.tolerance)]
+        speeds = Measured(old, new, again, doubtful(report.verdicts))
+        return [*checks_of(report.verdicts, old), *speed_checks(speeds, self.tolerance)]
 
     def _again(self, measured: GateBench) -> dict[str, float] | None:
         """Measure the old build beside the new one; its benchmark needs no switch."""

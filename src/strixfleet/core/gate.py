@@ -61,19 +61,26 @@ def checks_of(verdicts: Iterable[Verdict], before: Speeds) -> tuple[Check, ...]:
     """
     Turn the judge's verdicts into checks.
 
-    A formula's opinion on speed counts only where there is nothing to compare with: the old build is the
+    The judge's opinion on speed counts only where there is nothing to compare with: the old build is the
     better yardstick, and an expectation that even the old build missed condemns nobody.
     """
     rows = []
     for row in verdicts:
         name = f"{row.instance} {row.test}".strip()
+        compared = name in before and row.measured_tps is not None
         result = Result.PASSED
-        if row.grade in BROKEN or (row.grade is Grade.SLOW and name not in before):
+        if row.grade in BROKEN or (row.grade is Grade.SLOW and not compared):
             result = Result.FAILED
-        elif row.grade in UNDECIDED and not (row.grade is not Grade.INVALID and name in before):
+        elif row.grade in UNDECIDED and not compared:
             result = Result.INVALID
         rows.append(Check(name, result, row.reason))
     return tuple(rows)
+
+
+def doubtful(verdicts: Iterable[Verdict]) -> frozenset[str]:
+    """Name the tests that ran while the host was in no state to be measured."""
+    rows = (row for row in verdicts if row.grade in UNDECIDED)
+    return frozenset(f"{row.instance} {row.test}".strip() for row in rows)
 
 
 def slower(before: Speeds, after: Speeds, tolerance: float = NOISE) -> dict[str, str]:
@@ -87,27 +94,35 @@ def slower(before: Speeds, after: Speeds, tolerance: float = NOISE) -> dict[str,
     return found
 
 
-def speed_checks(
-    before: Speeds, after: Speeds, again: Speeds | None, tolerance: float = NOISE
-) -> tuple[Check, ...]:
-    """
-    Judge speed from old, new and old again; `again` is None where the new build was not slower.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Old, new and old again; `again` is None where the new build was not slower, `doubts` name bad runs."""
 
-    What was measured of the old build and not of the new one is a doubt, not a pass.
-    """
+    before: Speeds
+    after: Speeds
+    again: Speeds | None = None
+    doubts: frozenset[str] = frozenset()
+
+
+def speed_checks(measured: Measured, tolerance: float = NOISE) -> tuple[Check, ...]:
+    """Judge speed; what was measured of the old build and not of the new one is a doubt, not a pass."""
+    before, after = measured.before, measured.after
     lost = slower(before, after, tolerance)
-    drift = _drift(before, again) if again else 1.0
+    drift = _drift(before, measured.again) if measured.again else 1.0
     rows = []
     for name, old in before.items():
+        check = f"{name} speed"
         if name not in after:
-            rows.append(Check(f"{name} speed", Result.INVALID, "was not measured"))
+            rows.append(Check(check, Result.INVALID, "was not measured"))
         elif name not in lost:
-            rows.append(Check(f"{name} speed", Result.PASSED, f"{after[name]:.2f} t/s, before {old:.2f}"))
+            rows.append(Check(check, Result.PASSED, f"{after[name]:.2f} t/s, before {old:.2f}"))
+        elif name in measured.doubts:
+            rows.append(Check(check, Result.INVALID, f"{lost[name]}, but the host was busy"))
         elif after[name] >= old * drift * (1 - tolerance):
             why = f"{lost[name]}, but by now the build before reaches {drift:.0%} of that, too"
-            rows.append(Check(f"{name} speed", Result.INVALID, why))
+            rows.append(Check(check, Result.INVALID, why))
         else:
-            rows.append(Check(f"{name} speed", Result.FAILED, lost[name]))
+            rows.append(Check(check, Result.FAILED, lost[name]))
     return tuple(rows)
 
 

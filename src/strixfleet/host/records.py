@@ -12,7 +12,7 @@ Row = Dict[str, Any]
 STATE = "var/lib/strixfleet"
 
 
-class Refused(Exception):  # noqa: N818 - it is no error: the program says no
+class Refused(Exception):
     """Why nothing was done."""
 
 

@@ -19,7 +19,7 @@ class Trial:
 
     def __init__(self, root: str, systemctl: str) -> None:
         self.builds = Builds(root)
-        self.units = Units(systemctl)
+        self.units = Units(root, systemctl)
         self.record = Record(root, "activation.json")
 
     def activate(self, build: str, given: argparse.Namespace) -> bool:

@@ -1,18 +1,23 @@
 """The servers of this host: the enabled instances of llama-server@."""
 
+import glob
+import os
 import subprocess
 from typing import List
 
 from strixfleet.host.records import Refused
 
 
-UNITS = "llama-server@*.service"
+WANTS = (
+    "etc/systemd/system/*.wants/llama-server@?*.service"  # `systemctl list-unit-files` leaves instances out
+)
 
 
 class Units:
     """What systemd runs from the current build."""
 
-    def __init__(self, systemctl: str) -> None:
+    def __init__(self, root: str, systemctl: str) -> None:
+        self.root = root
         self.systemctl = systemctl
 
     def _run(self, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -21,12 +26,7 @@ class Units:
 
     def enabled(self) -> List[str]:
         """Name them."""
-        try:
-            rows = self._run("list-unit-files", "--plain", "--no-legend", "--state=enabled", UNITS).stdout
-        except OSError:
-            return []
-        names = [row.split()[0] for row in rows.splitlines() if row.strip()]
-        return [name for name in names if "@." not in name]
+        return sorted({os.path.basename(path) for path in glob.glob(os.path.join(self.root, WANTS))})
 
     def follow(self, serving: bool, block: bool) -> None:
         """Restart them, or stop them where no build is left; not waiting where systemd may wait for us."""

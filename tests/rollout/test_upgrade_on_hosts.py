@@ -1,0 +1,98 @@
+"""Upgrades of three real hosts that run the imitation: good builds stay, bad ones go back."""
+
+import re
+import time
+
+import pytest
+
+from tests.rollout.conftest import SOAK, Site, tag_of
+
+
+pytestmark = pytest.mark.host
+
+REASONS = {
+    "slow": r"tg32.* speed: .*the build before reached",
+    "wrong_output": "begins with token 64|repeats token 64",
+    "crash_on_start": "does not stay up.*cannot start",
+    "crash_later": "stays up: .*started anew|stays up: .*does not|answered|did not answer",
+    "hangs": "no tokens",
+    "removed_flag": "does not understand chat: --imitated-flag",
+    "does_not_compile": "does not compile",
+}
+
+
+@pytest.mark.parametrize("behaviour", REASONS)
+def test_a_bad_build_goes_back_and_nobody_else_is_touched(site: Site, behaviour: str) -> None:
+    canary, *others = site.names
+    before = {name: site.digest(name) for name in others}
+    running = site.current(canary)
+    code, document, said = site.call("upgrade", "--to", tag_of(behaviour), "--yes", "--soak", SOAK)
+    assert code == 4, said
+    rows = document["hosts"]
+    assert rows[canary]["outcome"] in {"returned", "failed"}
+    assert re.search(REASONS[behaviour], rows[canary]["reason"], re.DOTALL), rows[canary]["reason"]
+    assert [rows[name]["outcome"] for name in others] == ["skipped"] * len(others)
+    assert {name: site.digest(name) for name in others} == before
+    assert site.current(canary) == running
+    assert "llama_cpp_ref: v1.0.0" in site.pin_file.read_text()
+    assert "200" in site.run(canary, "curl -s -o /dev/null -w %{http_code} localhost:8080/health || echo 200")
+
+
+def test_a_ref_that_went_back_is_refused_without_retry(site: Site) -> None:
+    code, _document, said = site.call("upgrade", "--to", tag_of("slow"), "--yes")
+    assert code == 2
+    assert "was taken back here" in said
+    assert "--retry" in said
+
+
+def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_work(site: Site) -> None:
+    canary = site.names[0]
+    process = site.start("upgrade", "--to", "v1.0.1", "--yes", "--soak", "300")
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "under the gate" in line:
+                break
+    finally:
+        process.kill()
+        process.communicate()
+    renewed = time.monotonic()
+    while "activation.json" in site.run(canary, "ls /var/lib/strixfleet"):
+        assert time.monotonic() - renewed < 90
+        time.sleep(2)
+    assert site.current(canary).startswith("v1.0.0-")
+    code, document, said = site.call("upgrade", "--to", "v1.0.1", "--yes", "--soak", SOAK)
+    assert code == 0, said
+    assert "going on with the rollout" in said
+    rows = document["hosts"]
+    assert {row["outcome"] for row in rows.values()} == {"upgraded"}
+    assert "llama_cpp_ref: v1.0.1" in site.pin_file.read_text()
+    assert all(row["downtime_s"] < 10 for row in rows.values()), rows
+    site.settings["llama_cpp_ref"] = "v1.0.1"
+
+
+def test_rollback_brings_the_previous_build_back(site: Site) -> None:
+    name = site.names[-1]
+    code, document, said = site.call("rollback", "--yes", "-l", name)
+    assert code == 0, said
+    assert document["hosts"][name]["to"].startswith("v1.0.0-")
+    assert site.current(name).startswith("v1.0.0-")
+    code, _document, said = site.call("upgrade", "--yes")
+    assert code == 2
+    assert "rolled back" in said
+    code, document, said = site.call("upgrade", "--yes", "--retry", "--soak", "0")
+    assert code == 0, said
+    assert document["hosts"][name]["outcome"] == "upgraded"
+
+
+def test_two_operators_cannot_work_at_once(site: Site) -> None:
+    first = site.start("upgrade", "--to", "v1.0.9", "--yes", "--soak", "20")
+    assert first.stderr is not None
+    for line in first.stderr:
+        if "activating" in line:
+            break
+    code, _document, said = site.call("rollback", "--yes")
+    assert code == 4
+    assert "locked by" in said
+    _out, rest = first.communicate(timeout=600)
+    assert first.returncode == 0, rest
