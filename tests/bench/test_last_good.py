@@ -42,6 +42,17 @@ def test_a_hair_faster_writes_nothing() -> None:
     assert kept.with_runs(SUBJECT, [verdict(51.0)], "later") == kept
 
 
+def test_answers_that_all_begin_otherwise_are_wrong_whatever_the_build() -> None:
+    kept = LastGood().with_output(SUBJECT, ("1", "2", "3"), AT)
+    other = Subject("v2-cpu-00000000", SUBJECT.model_file, SUBJECT.size_bytes)
+    assert kept.changed_output(other, ("1", "2", "3")) == ""
+    assert kept.changed_output(other, ("9", "9", "3")) == ""  # rounding may change some
+    assert "none of 3 prompts is answered as with build v1" in kept.changed_output(other, ("9", "9", "9"))
+    assert kept.changed_output(Subject("v2", "other.gguf", 1000), ("9", "9", "9")) == ""
+    assert LastGood().changed_output(SUBJECT, ("9",)) == ""
+    assert kept.with_output(other, ("9", "9", "9"), AT) == kept
+
+
 def test_another_build_or_file_has_no_past() -> None:
     kept = LastGood().with_runs(SUBJECT, [verdict(50.0)], AT)
     assert kept.speed_tps(Subject("v2", "m.gguf", 1000), "tg128") is None

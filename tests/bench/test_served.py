@@ -29,6 +29,11 @@ def test_two_different_answers_are_wrong() -> None:
     assert "two ways" in served.wrong_output()
 
 
+def test_beginnings_are_first_tokens_or_letters() -> None:
+    served = served_from(answer({"tokens": [7]}, {"tokens": [7, 8]}, {"content": "xy"}, {}))
+    assert served.beginnings == ("7", "x", "")
+
+
 def test_no_tokens_are_wrong_however_fast() -> None:
     served = served_from(answer({"tokens": [], "content": ""}, {"tokens": [], "content": ""}))
     assert "no tokens" in served.wrong_output()

@@ -96,8 +96,10 @@ def served(request):
     body = {**request["body"], "cache_prompt": False, "temperature": 0, "seed": 1}
     busy = processing(request)
     try:
-        warm = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
-        alike = [fetch(request, "/completion", warm) for _ in range(2)]
+        short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
+        asked = request.get("prompts") or [body["prompt"]]
+        prompts = [asked[0], *asked]  # the first one twice
+        alike = [fetch(request, "/completion", {**short, "prompt": prompt}) for prompt in prompts]
         before = jiffies(request["pid"])
         runs = [stream(request, body) for _ in range(request["repetitions"])]
         after = jiffies(request["pid"])

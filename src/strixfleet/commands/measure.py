@@ -19,6 +19,7 @@ from strixfleet.core.measured import (
     Target,
     Yardstick,
     latency_json,
+    remembered,
     runs_json,
     targets_of,
     verdicts_of,
@@ -29,7 +30,7 @@ from strixfleet.core.reasons import Circumstances, Reason, explained, reasons
 from strixfleet.core.references import informed
 from strixfleet.core.results import HostReport
 from strixfleet.core.roofline import Machine, expect
-from strixfleet.core.served import Served, served_body, served_from
+from strixfleet.core.served import PROMPTS, Served, served_body, served_from
 from strixfleet.core.server_flags import ServerFlags
 from strixfleet.core.server_unit import KEYS, unit_name
 from strixfleet.core.verdict import Grade, Verdict
@@ -40,7 +41,7 @@ BENCH_TIMEOUT_S = 1800
 REQUEST_TIMEOUT_S = 600
 CALM_S = 45.0  # what other work on a CPU is waited for
 CPU_TOLERANCE = 0.25  # quiet runs of one host differ by this much on a virtual machine (seen on two cores)
-ALIKE_TOKENS = 16
+ALIKE_TOKENS = 8
 SERVED_PROMPT_TOKENS = 64
 
 
@@ -77,7 +78,7 @@ class HostBench:
             extra["runs"] += runs_json(evidence, yardstick, self.smoke.generate_tokens)
             extra["served"] += [{"instance": target.instance_name, **latency_json(evidence.served)}]
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            last_good = last_good.with_runs(yardstick.subject, found, now)
+            last_good = remembered(last_good, evidence, yardstick.subject, found, now)
         self._keep(last_good)
         if not targets:
             self.notes.append("no instance is described in the inventory: nothing to measure")
@@ -106,6 +107,8 @@ class HostBench:
         """Measure one model; a speed above what memory allows means that memory was measured too slow."""
         evidence = self._evidence(target)
         yardstick = self._yardstick(target, last_good)
+        said = evidence.served.beginnings if evidence.served else ()
+        evidence = replace(evidence, changed_output=last_good.changed_output(yardstick.subject, said))
         found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
         if self._measures_bandwidth and any(one.grade is Grade.IMPOSSIBLE for one in found):
             yardstick = self._yardstick(target, last_good, again=True)
@@ -202,6 +205,7 @@ class HostBench:
             "body": served_body(SERVED_PROMPT_TOKENS, self.smoke.generate_tokens),
             "repetitions": self.smoke.repetitions,
             "repeat_tokens": ALIKE_TOKENS,
+            "prompts": [*PROMPTS],
         }
         served = served_from(self.bench.served(request, REQUEST_TIMEOUT_S))
         if served.model_path and served.model_path not in target.paths:

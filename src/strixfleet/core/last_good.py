@@ -30,6 +30,11 @@ class Subject:
         return f"{self.build}|{self.model_file}|{self.size_bytes}|{test}"
 
 
+def _outputs_key(subject: Subject) -> str:
+    """Name the entry of a model's answers, which every build shares."""
+    return f"outputs|{subject.model_file}|{subject.size_bytes}"
+
+
 @dataclass(frozen=True, slots=True)
 class Tolerated(Expectation):
     """An expectation of which the operator lets a share be missing."""
@@ -63,6 +68,28 @@ class LastGood:
         row = self.entries.get(subject.key(test))
         value = row.get("tps") if isinstance(row, dict) else None
         return float(value) if isinstance(value, int | float) and 0 < value < inf else None
+
+    def changed_output(self, subject: Subject, beginnings: tuple[str, ...]) -> str:
+        """
+        Give the evidence that a model answers otherwise than it did; empty where it does not.
+
+        Builds may round differently, so one answer may change; that none begins as before is no rounding.
+        """
+        row = self.entries.get(_outputs_key(subject))
+        kept = row.get("beginnings") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or not isinstance(kept, list) or len(kept) != len(beginnings):
+            return ""
+        if not kept or any(old == new for old, new in zip(kept, beginnings, strict=True)):
+            return ""
+        return f"none of {len(kept)} prompts is answered as with build {row.get('build')}: other tokens begin"
+
+    def with_output(self, subject: Subject, beginnings: tuple[str, ...], at: str) -> "LastGood":
+        """Keep how a model's answers begin, unless something is kept already."""
+        key = _outputs_key(subject)
+        if key in self.entries or not beginnings:
+            return self
+        row: dict[str, Json] = {"build": subject.build, "beginnings": [*beginnings], "at": at}
+        return LastGood({**self.entries, key: row})
 
     def tests(self, subject: Subject) -> tuple[str, ...]:
         """Name the tests that a subject has passed."""

@@ -18,6 +18,7 @@ from strixfleet.errors import UsageError
 
 
 SERVED = "served "
+Verdicts = tuple[Verdict, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Evidence:
     server_problem: str = ""
     others_share: float = 0.0
     slow_memory: str = ""
+    changed_output: str = ""
 
     def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
         """Give each test as the judge wants it."""
@@ -85,7 +87,7 @@ class Evidence:
             problem = f"it answers {served.busy_slots} other requests"
         if problem:
             return replace(run, invalid_state=(f"the server: {problem}",))
-        return replace(run, wrong_output=served.wrong_output(), invalid_state=state)
+        return replace(run, wrong_output=served.wrong_output() or self.changed_output, invalid_state=state)
 
     def _run(self, test: str, samples: tuple[float, ...], device: str = "unknown") -> BenchRun:
         name = self.target.instance_name
@@ -144,6 +146,15 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
             verdict = judge(replace(run, invalid_state=(busy,)), expectation)
         found.append(verdict)
     return tuple(found)
+
+
+def remembered(
+    last_good: LastGood, evidence: Evidence, subject: Subject, found: Verdicts, at: str
+) -> LastGood:
+    """Keep what this run proved: good speeds, and how the answers begin where every verdict is ok."""
+    kept = last_good.with_runs(subject, found, at)
+    fine = evidence.served is not None and all(one.grade is Grade.OK for one in found)
+    return kept.with_output(subject, evidence.served.beginnings, at) if fine and evidence.served else kept
 
 
 def runs_json(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) -> list[Json]:

@@ -39,19 +39,30 @@ class Served:
         """Give the decode rate of each request."""
         return tuple(run.decode_tps for run in self.runs)
 
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """Give how the answer to each prompt begins: its first token, or letter where tokens are not told."""
+        return tuple(_beginning(output) for output in self.outputs[1:])
+
     def wrong_output(self) -> str:
         """Give the evidence that the server does not compute what it should; empty where it does."""
-        if not self.outputs:
+        if len(self.outputs) < 2:  # noqa: PLR2004 - the first prompt is sent twice
             return ""
         if not all(_says_something(output) for output in self.outputs):
             return "the server returned no tokens"
-        if any(output != self.outputs[0] for output in self.outputs):
+        if self.outputs[0] != self.outputs[1]:
             return "the same request at temperature 0 with a fixed seed was answered in two ways"
         return ""
 
 
 def _says_something(output: Json) -> bool:
     return isinstance(output, dict) and bool(output.get("tokens") or output.get("content"))
+
+
+def _beginning(output: Json) -> str:
+    tokens = output.get("tokens") if isinstance(output, dict) else None
+    content = output.get("content") if isinstance(output, dict) else None
+    return str(tokens[0]) if isinstance(tokens, list) and tokens else str(content or "")[:1]
 
 
 def served_from(answer: Mapping[str, Json]) -> Served:
@@ -79,6 +90,10 @@ def _run(row: Mapping[str, Json]) -> ServedRun | None:
     prompt = row.get("prompt_tokens")
     run = ServedRun(float(first), float(last), tokens, prompt if isinstance(prompt, int) else 0)
     return run if tokens > 1 and run.last_token_s > run.first_token_s else None
+
+
+# Sent at temperature 0; what a model says first to these hardly depends on how a build rounds.
+PROMPTS = ("The capital of France is", "1, 2, 3, 4, 5, 6,", "def add(a, b):\n    return")
 
 
 def served_body(prompt_tokens: int, generate_tokens: int) -> dict[str, Json]:
