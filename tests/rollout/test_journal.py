@@ -1,0 +1,45 @@
+"""The journal can be read, found again, and never belongs to another rollout."""
+
+from pathlib import Path
+
+from strixfleet.adapters.journal import begin, find_unfinished
+from strixfleet.core.questions import Json
+from strixfleet.core.rollout import step
+from strixfleet.core.rollout_state import Event, Kind, new_rollout
+
+
+ABOUT: dict[str, Json] = {"inventory": ["/i"], "refs": ["b2"], "want": {"a": "b2-cpu-0"}}
+
+
+def test_a_cut_rollout_is_found_with_its_state_and_notes(tmp_path: Path) -> None:
+    journal = begin(ABOUT, tmp_path)
+    state, _ = step(new_rollout([["a"]]), Event(Kind.BEGIN))
+    journal.note("a", downtime_s=1.5)
+    journal.keep(state)
+    journal.write("a: staged")
+    found = find_unfinished(ABOUT, tmp_path)
+    assert found is not None
+    assert found.state == state
+    assert found.notes == {"a": {"downtime_s": 1.5}}
+    assert "a: staged" in journal.path.with_suffix(".log").read_text()
+
+
+def test_another_or_a_finished_rollout_is_not_taken_up(tmp_path: Path) -> None:
+    journal = begin(ABOUT, tmp_path)
+    state = new_rollout([["a"]])
+    journal.keep(state)
+    assert find_unfinished({**ABOUT, "refs": ["b3"]}, tmp_path) is None
+    assert find_unfinished({**ABOUT, "inventory": ["/j"]}, tmp_path) is None
+    for kind in (Kind.BEGIN, Kind.UNCHANGED):
+        state, _ = step(state, Event(kind, "a"))
+    journal.keep(state)
+    assert state.finished
+    assert find_unfinished(ABOUT, tmp_path) is None
+
+
+def test_a_newer_rollout_ends_the_matter_and_damage_is_nothing(tmp_path: Path) -> None:
+    begin(ABOUT, tmp_path).keep(new_rollout([["a"]]))
+    begin({**ABOUT, "refs": ["b3"]}, tmp_path).keep(new_rollout([["a"]]))
+    assert find_unfinished(ABOUT, tmp_path) is None
+    (tmp_path / "99999999T000000.json").write_text("{")
+    assert find_unfinished({**ABOUT, "refs": ["b3"]}, tmp_path) is not None
