@@ -39,7 +39,6 @@ class BuildWatch:
         if event["event"] in {"task", "play", "stats"}:
             self.close()
         if event["event"] == "task" and event["name"].endswith(BUILD_TASK):
-            step(f"  {', '.join(self._files)}: building llama.cpp")
             self._finished = threading.Event()
             self._thread = threading.Thread(target=self._watch, args=(self._finished,), daemon=True)
             self._thread.start()
