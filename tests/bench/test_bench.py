@@ -92,6 +92,12 @@ def test_a_wrong_device_is_named_with_its_evidence(row: BenchRow, evidence: str)
     assert evidence in wrong_device(row, "vulkan", amd=True)
 
 
+def test_a_software_driver_is_right_where_the_gpu_is_simulated_but_none_at_all_is_not() -> None:
+    row = replace(HALO, gpu="llvmpipe (LLVM 19.1.7, 256 bits)")
+    assert wrong_device(row, "vulkan", amd=False, software=True) == ""
+    assert wrong_device(replace(row, gpu=""), "vulkan", amd=False, software=True) != ""
+
+
 def test_another_driver_than_radv_is_fine_where_no_amd_gpu_is_expected() -> None:
     assert wrong_device(replace(HALO, gpu="Intel Arc"), "vulkan", amd=False) == ""
 

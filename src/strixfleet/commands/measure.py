@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.reference_data import library
-from strixfleet.commands.measure_memory import MemorySpeed
+from strixfleet.commands.measure_memory import MemorySpeed, machine_of
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench import BenchUnreadableError, bench_arguments, fits_twice, parse_bench
 from strixfleet.core.bench_state import HostMeasure, map_at, slow_memory_remark
@@ -29,7 +29,7 @@ from strixfleet.core.questions import Json
 from strixfleet.core.reasons import Circumstances, Reason, explained, reasons
 from strixfleet.core.references import informed
 from strixfleet.core.results import HostReport
-from strixfleet.core.roofline import Machine, expect
+from strixfleet.core.roofline import expect
 from strixfleet.core.served import PROMPTS, Served, served_body, served_from
 from strixfleet.core.server_flags import ServerFlags
 from strixfleet.core.server_unit import KEYS, unit_name
@@ -101,7 +101,7 @@ class HostBench:
         """Read the host's state; on a CPU, when other work has ended or was waited for long enough."""
         instances = [one.name for one in self.host.settings.llama_server_instances]
         paths = [path for target in targets for path in target.paths]
-        self.raw = self.bench.look(instances, paths, CALM_S if self.backend == "cpu" else 0.0)
+        self.raw = self.bench.look(instances, paths, CALM_S if self._on_cpu else 0.0)
 
     def _judged(self, target: Target, last_good: LastGood) -> tuple[Evidence, Yardstick, tuple[Verdict, ...]]:
         """Measure one model; a speed above what memory allows means that memory was measured too slow."""
@@ -150,7 +150,7 @@ class HostBench:
         unit, command = self._server(target)
         state = HostMeasure(map_at(self.raw, "state"))
         amd = self.simulated is None and self.profile is not None and self.profile.gfx.startswith("gfx11")
-        evidence = Evidence(target, self.backend, amd, state)
+        evidence = Evidence(target, self.backend, amd, state, simulated=self.simulated is not None)
         missing = [path for path in target.paths if not map_at(self.raw, "files", path)]
         if missing:
             return replace(evidence, problem=f"{missing[0]} is not there; `strixfleet provision` fetches it")
@@ -213,35 +213,35 @@ class HostBench:
         return served, ""
 
     @property
+    def _on_cpu(self) -> bool:
+        """Tell whether the CPU computes by intent: a simulated GPU is a software driver."""
+        return self.backend == "cpu" or self.simulated is not None
+
+    @property
     def _measures_bandwidth(self) -> bool:
         known = self.profile is not None and self.profile.bandwidth_gb_s is not None
-        return self.backend == "cpu" or self.simulated is not None or not known
-
-    def _machine(self, *, again: bool) -> Machine | None:
-        if not self._measures_bandwidth and self.profile and self.profile.bandwidth_gb_s:
-            halo = self.profile.gfx == "gfx1151"
-            return Machine(self.profile.bandwidth_gb_s, measured=False, halo=halo)
-        speed = MemorySpeed(self.bench, self.raw).best_gb_s(again=again)
-        if speed > 0:
-            return Machine(speed, measured=True, halo=False)
-        self.notes.append("the memory's speed could not be measured: strixfleet-membw gave no answer")
-        return None
+        return self._on_cpu or not known
 
     def _yardstick(self, target: Target, last_good: LastGood, *, again: bool = False) -> Yardstick:
         name = target.paths[0].rpartition("/")[2]
         subject = Subject(str(self.raw.get("build")), name, self._size_bytes(target))
         formula = self._formula(target, again=again)
-        past_tolerance = CPU_TOLERANCE if self.backend == "cpu" else None
+        past_tolerance = CPU_TOLERANCE if self._on_cpu else None
         return Yardstick(subject, formula, last_good, self.smoke.tolerance, past_tolerance)
 
     def _formula(self, target: Target, *, again: bool) -> Expectation | None:
+        if self._on_cpu and self.backend != "cpu":
+            self.notes.append("a software driver stands in for the simulated GPU: no speed to expect of it")
+            return None
         try:
             shape = shape_of(self.bench.header(list(target.paths), map_at(self.raw, "files")))
-            machine = self._machine(again=again)
+            profile = None if self._measures_bandwidth else self.profile
+            machine = machine_of(profile, MemorySpeed(self.bench, self.raw), again=again)
         except (GgufError, OSError) as problem:
             self.notes.append(f"no expectation: {problem}")
             return None
         if machine is None:
+            self.notes.append("the memory's speed could not be measured: strixfleet-membw gave no answer")
             return None
         expectation = expect(shape, machine, self.backend)
         return (

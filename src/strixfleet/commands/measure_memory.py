@@ -4,7 +4,9 @@ import json
 
 from strixfleet.adapters.bench import Bench
 from strixfleet.core.bench_state import DISTURBED_SHARE, map_at
+from strixfleet.core.hardware import Profile
 from strixfleet.core.questions import Json
+from strixfleet.core.roofline import Machine
 
 
 TIMEOUT_S = 120
@@ -55,6 +57,14 @@ class MemorySpeed:
             return float(json.loads(str(done["stdout"]))["read_gb_s"]), done.get("others_share")
         except (ValueError, KeyError, TypeError):
             return 0.0, None
+
+
+def machine_of(profile: Profile | None, memory: MemorySpeed, *, again: bool) -> Machine | None:
+    """Give what decode speed depends on: the profile's bandwidth, or what the host's memory was seen to do."""
+    if profile is not None and profile.bandwidth_gb_s:
+        return Machine(profile.bandwidth_gb_s, measured=False, halo=profile.gfx == "gfx1151")
+    speed = memory.best_gb_s(again=again)
+    return Machine(speed, measured=True, halo=False) if speed > 0 else None
 
 
 def _disturbed(share: Json) -> bool:

@@ -106,12 +106,13 @@ def _text(row: Mapping[str, Json], key: str) -> str:
     return printable(value) if isinstance(value, str) else ""
 
 
-def wrong_device(row: BenchRow, backend: str, *, amd: bool) -> str:
+def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = False) -> str:
     """
     Give the evidence that not the wanted device computed; empty where it did.
 
     A build for Vulkan that finds no driver runs on the CPU and still reports `backends: Vulkan`, with an
-    empty `gpu_info`. With `amd`, Vulkan must be RADV: its name stands in the device's.
+    empty `gpu_info`. With `amd`, Vulkan must be RADV: its name stands in the device's. With `software`,
+    as on hosts that only simulate a GPU, a software driver is what was wanted.
     """
     seen = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
     why = ""
@@ -123,7 +124,7 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool) -> str:
         why = f"the CPU ({row.cpu}) computed; is the driver there, may the server use /dev/dri?"
     elif row.gpu_layers == 0:
         why = "no layer was given to the GPU (n_gpu_layers 0)"
-    elif any(name.lower() in row.gpu.lower() for name in SOFTWARE_DRIVERS):
+    elif not software and any(name.lower() in row.gpu.lower() for name in SOFTWARE_DRIVERS):
         why = "a software driver on the CPU, no GPU"
     elif backend == "vulkan" and amd and "RADV" not in row.gpu:
         why = "the driver is not Mesa's RADV; is AMDVLK left behind in /etc/vulkan/icd.d?"

@@ -51,6 +51,7 @@ class Evidence:
     others_share: float = 0.0
     slow_memory: str = ""
     changed_output: str = ""
+    simulated: bool = False
 
     def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
         """Give each test as the judge wants it."""
@@ -58,7 +59,7 @@ class Evidence:
         if self.problem:
             yield replace(self._run(test_name(0, generate_tokens, 0), ()), invalid_state=(self.problem,))
         for row in self.rows:
-            wrong = wrong_device(row, self.backend, amd=self.amd)
+            wrong = wrong_device(row, self.backend, amd=self.amd, software=self.simulated)
             run = self._run(row.test, row.samples_tps, row.device)
             yield replace(run, wrong_device=wrong, invalid_state=state)
         if self.target.instance is not None:
@@ -66,7 +67,7 @@ class Evidence:
 
     def disturbed(self, test: str) -> str:
         """Say what other work may have slowed a run on the CPU."""
-        if self.backend != "cpu":
+        if self.backend != "cpu" and not self.simulated:
             return self.slow_memory
         served = self.served.others_share if self.served else 0.0
         during = served if test.startswith(SERVED) else self.others_share
