@@ -53,18 +53,29 @@ def sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def exclude(root: str) -> Iterator[None]:
-    """Wait for whoever else is writing; this lock ends with the process at the latest."""
-    folder = os.path.join(root, STATE)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    path = os.path.join(folder, "host.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+class Alone:
+    """The lock around every write: `with alone:`; it ends with the process at the latest."""
+
+    def __init__(self, root: str) -> None:
+        self.path = os.path.join(root, STATE, "host.lock")
+        self.descriptor = -1
+
+    def __enter__(self) -> None:
+        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_problem: object) -> None:
+        os.close(self.descriptor)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let others in while something slow goes on, such as a heartbeat; look again afterwards."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
 
 
 class Record:

@@ -3,15 +3,16 @@
 strixfleet-host: the one program that switches which llama.cpp build a host runs.
 
     status
-    activate BUILD_ID [--expect BUILD_ID|none] [--lease S] [--retry]
-    renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT]     rollback [--retry]
+    activate BUILD_ID [--expect BUILD_ID|none] [--lease S] [--retry] [--drain S]
+    renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT]
+    rollback [--retry] [--drain S]             discard BUILD_ID
     lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
-    discard BUILD_ID
 
 Playbook, controller, timer and boot call it alike. It prints one JSON line, holds a lock while it writes, and
 switches by renaming a link, so that whoever looks sees the old build or the new one. A build whose files are
 not what its manifest says is refused, and so is a ref that was returned or rolled back, but for --retry. With
 --lease an activation is a trial: unless it is confirmed, the timer takes it back once the lease is over.
+Before servers stop, new connections are turned away and running generations end, for --drain seconds at most.
 --token N is the fleet lock's: an old one is refused. Standard library of Python 3.9 or newer.
 """
 
@@ -21,7 +22,7 @@ import sys
 from typing import Callable, Dict, List
 
 from strixfleet.host.fence import Fence
-from strixfleet.host.records import Refused, Row, exclude, left_s
+from strixfleet.host.records import Alone, Refused, Row, left_s
 from strixfleet.host.trial import Trial
 
 
@@ -43,6 +44,7 @@ def arguments(argv: List[str]) -> argparse.Namespace:
         verb[name].add_argument("--lease", type=float)
     for name in ("activate", "rollback"):
         verb[name].add_argument("--retry", action="store_true")
+        verb[name].add_argument("--drain", type=float, default=30.0)
     verb["activate"].add_argument("--expect")
     verb["return"].add_argument("--if-due", action="store_true")
     verb["return"].add_argument("--reason", default="the lease ran out")
@@ -102,11 +104,12 @@ def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
 def main(argv: List[str]) -> int:
     """Do what is asked and print one JSON line; 0 done, 1 refused or not well, 2 wrong usage."""
     given = arguments(argv)
-    trial, fence = Trial(given.root, given.systemctl), Fence(given.root)
+    alone = Alone(given.root)
+    trial, fence = Trial(given.root, given.systemctl, alone), Fence(given.root)
     answer: Row = {"schema": "strixfleet/host/1", "changed": False, "error": None}
     try:
         if given.verb != "status":
-            with exclude(given.root):
+            with alone:
                 answer.update(act(trial, fence, given))
     except Refused as refusal:
         answer["error"] = str(refusal)

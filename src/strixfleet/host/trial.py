@@ -10,16 +10,22 @@ if nobody else's, ends the same way. Without a lease the record lives as long as
 import argparse
 
 from strixfleet.host.builds import Builds
-from strixfleet.host.records import Record, Refused, deadline, left_s
+from strixfleet.host.drain import Drain
+from strixfleet.host.records import Alone, Record, Refused, Row, deadline, left_s
 from strixfleet.host.units import Units
+
+
+SWITCH_S = 120.0  # a switch without a lease that is not over by then was cut
 
 
 class Trial:
     """The switch of a host, with what is recorded of it."""
 
-    def __init__(self, root: str, systemctl: str) -> None:
+    def __init__(self, root: str, systemctl: str, alone: Alone) -> None:
+        self.alone = alone
         self.builds = Builds(root)
         self.units = Units(root, systemctl)
+        self.drain = Drain(root, self.units)
         self.record = Record(root, "activation.json")
 
     def activate(self, build: str, given: argparse.Namespace) -> bool:
@@ -36,15 +42,31 @@ class Trial:
         if given.expect is not None and (current or "none") != given.expect:
             raise Refused("current is %s, not %s" % (current or "none", given.expect))
         fate = {"from": current, "to": build, "previous": builds.link("previous"), "token": given.token}
-        self.record.write({**fate, **deadline(given.lease or 0.0)})
+        fate["final"] = not given.lease
+        self.record.write({**fate, **deadline(given.lease or SWITCH_S)})
         if current is not None:
+            self._drain(given.drain, fate)
+            self.record.write({**fate, **deadline(given.lease or SWITCH_S)})
             builds.point("previous", current)
         builds.point("current", build)
         self._serve(given)
         return True
 
+    def _drain(self, limit_s: float, fate: Row) -> None:
+        """Wait for running generations, with others let in; refuse to go on where one of them ended this."""
+        with self.alone.paused():
+            self.drain.wait(limit_s)
+        pending = self.record.read()
+        if any(pending.get(key) != value for key, value in fate.items()):
+            self.drain.lift()
+            raise Refused("somebody ended this while it waited for running generations")
+
     def _serve(self, given: argparse.Namespace) -> None:
-        self.units.follow(serving=True, block=True)
+        try:
+            with self.alone.paused():
+                self.units.follow(serving=True, block=True)
+        finally:
+            self.drain.lift()
         if not given.lease:
             self.record.remove()
 
@@ -76,13 +98,15 @@ class Trial:
         pending = self.record.read()
         if not pending or (if_due and left_s(pending) > 0):
             return False
-        if self.builds.link("current") == pending["to"] and pending["length_s"]:
+        if self.builds.link("current") == pending["to"] and not pending["final"]:
             self.builds.remember(pending["to"], reason)
         self.builds.point("current", pending["from"])
         self.builds.point("previous", pending["previous"])
         try:
-            self.units.follow(serving=pending["from"] is not None, block=not if_due)
+            with self.alone.paused():
+                self.units.follow(serving=pending["from"] is not None, block=not if_due)
         finally:
+            self.drain.lift()
             self.record.remove()
         return True
 
@@ -104,5 +128,7 @@ class Trial:
             raise Refused("there is no previous build to roll back to")
         builds.verify(previous, given.retry)
         fate = {"from": previous, "to": current, "previous": current, "token": given.token}
-        self.record.write({**fate, **deadline(1.0)})
+        fate["final"] = False
+        self.record.write({**fate, **deadline(given.drain + 1.0)})
+        self._drain(given.drain, fate)
         return self.go_back(given.reason, if_due=False)

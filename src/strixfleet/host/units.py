@@ -28,6 +28,11 @@ class Units:
         """Name them."""
         return sorted({os.path.basename(path) for path in glob.glob(os.path.join(self.root, WANTS))})
 
+    def main_pid(self, name: str) -> int:
+        """Give the process of one; 0 where none runs."""
+        shown = self._run("show", "--property=MainPID", "--value", "--", name).stdout.strip()
+        return int(shown) if shown.isdigit() else 0
+
     def follow(self, serving: bool, block: bool) -> None:
         """Restart them, or stop them where no build is left; not waiting where systemd may wait for us."""
         names = self.enabled()
