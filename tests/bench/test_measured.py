@@ -91,6 +91,17 @@ def test_other_work_does_not_spoil_a_good_run() -> None:
     assert grades(evidence)["tg128"] is Grade.OK
 
 
+def test_beside_other_work_the_past_is_not_held_against_a_run_that_the_formula_accepts() -> None:
+    row = replace(ROW, backends="CPU", gpu="", samples_tps=(43.0, 43.0, 43.0))
+    evidence = replace(EVIDENCE, backend="cpu", rows=(row,))
+    past = LastGood({"b|m.gguf|1|tg128": {"tps": 58.0}})
+    yardstick = replace(YARDSTICK, last_good=past)
+    assert grades(evidence, yardstick)["tg128"] is Grade.SLOW
+    verdict = verdicts_of(replace(evidence, others_share=0.4), yardstick, 128)[0]
+    assert (verdict.grade, verdict.expected_tps) == (Grade.OK, 52.0)
+    assert "40% of the CPU" in verdict.reason
+
+
 def test_the_operators_tolerance_replaces_the_band() -> None:
     evidence = replace(EVIDENCE, rows=(replace(ROW, samples_tps=(44.0, 44.0, 44.0)),))
     assert grades(evidence)["tg128"] is Grade.OK

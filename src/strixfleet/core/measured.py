@@ -144,9 +144,18 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
         verdict = judge(run, expectation)
         busy = evidence.disturbed(run.test)
         if busy and verdict.grade in {Grade.SLOW, Grade.UNSTABLE}:
-            verdict = judge(replace(run, invalid_state=(busy,)), expectation)
+            verdict = _disturbed(run, yardstick, busy)
         found.append(verdict)
     return tuple(found)
+
+
+def _disturbed(run: BenchRun, yardstick: Yardstick, busy: str) -> Verdict:
+    """Judge a run beside other work: by the formula's wide band, never by what a quiet host once did."""
+    expectation = replace(yardstick, last_good=LastGood()).expectation(run.test)
+    verdict = judge(run, expectation)
+    if verdict.grade is Grade.OK:
+        return replace(verdict, reason=f"{verdict.reason}; {busy}")
+    return judge(replace(run, invalid_state=(busy,)), expectation)
 
 
 def remembered(
