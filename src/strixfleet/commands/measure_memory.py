@@ -60,7 +60,7 @@ class MemorySpeed:
 
 
 def machine_of(profile: Profile | None, memory: MemorySpeed, *, again: bool) -> Machine | None:
-    """Give what decode speed depends on: the profile's bandwidth, or what the host's memory was seen to do."""
+    """Give what decode speed depends on: the profile's bandwidth, or what was seen of the memory."""
     if profile is not None and profile.bandwidth_gb_s:
         return Machine(profile.bandwidth_gb_s, measured=False, halo=profile.gfx == "gfx1151")
     speed = memory.best_gb_s(again=again)
