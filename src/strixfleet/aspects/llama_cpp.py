@@ -236,7 +236,7 @@ class LlamaCpp:
             "llama_cpp_install": self.install,
             "llama_cpp_build": recipe,
             "llama_cpp_leftovers": [f"{BUILDS}/{name}" for name in self.leftovers],
-            "llama_cpp_packages": list(build.packages) if build else [],
+            "llama_cpp_packages": [{"name": name} for name in build.packages] if build else [],
             "llama_cpp_needed_disk_bytes": NEEDED_DISK_BYTES[build.backend] if build else 0,
             "llama_cpp_free_disk_bytes": self.free_bytes,
         }
