@@ -22,6 +22,7 @@ from strixfleet.report import words
 
 
 _WIDTH = 80
+_NARROW = frozenset({"status", "grade", "cost", "cure", "when", "host"})
 _WIDEST = 120
 _STYLES = {
     Status.OK: "green",
@@ -113,7 +114,7 @@ def _headline(host: HostReport) -> Text:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in {"status", "grade", "cost", "cure"})
+        table.add_column(name, overflow="fold", no_wrap=name in _NARROW)
     return table
 
 
