@@ -149,6 +149,12 @@ def test_the_first_deployment_goes_back_to_not_serving(machine: Machine, clock: 
     assert machine.calls() == ["stop --no-block llama-server@chat.service"]
 
 
+def test_a_trial_for_the_sake_of_a_search_is_forgotten(serving: Machine) -> None:
+    serving.call("activate", NEW, "--lease", "60")
+    assert serving.call("return", "--forget")["refused"] == []
+    assert serving.links() == (OLD, OLDER)
+
+
 def test_a_reboot_ends_a_trial_at_once(serving: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     serving.call("activate", NEW, "--lease", "60")
     monkeypatch.setattr(records, "boot_id", lambda: "another")

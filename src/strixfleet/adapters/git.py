@@ -163,6 +163,14 @@ def is_ancestor(repository: Path, older: str, newer: str) -> bool:
     )
 
 
+def commits_between(repository: Path, older: str, newer: str) -> tuple[tuple[str, str], ...]:
+    """List (commit, subject) after `older` up to `newer`, along first parents, oldest first."""
+    words = ("log", "--first-parent", "--reverse", "--format=%H %s", f"{older}..{newer}")
+    rows = run(words, repository=git_dir(repository)).decode("utf-8", "replace").splitlines()
+    pairs = (row.partition(" ") for row in rows)
+    return tuple((commit, subject) for commit, _, subject in pairs)
+
+
 def update_mirror(url: str, mirror: Path) -> None:
     """Bring a bare mirror of a repository up to date: all branches and tags, with every object checked."""
     if not (mirror / "HEAD").is_file():

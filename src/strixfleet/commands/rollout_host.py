@@ -32,6 +32,7 @@ class Terms:
     retry: bool
     token: Callable[[str], int | None]
     note: Callable[..., None]
+    forget: bool = False  # what goes back is not remembered as bad
 
 
 @dataclass(slots=True)
@@ -140,7 +141,8 @@ class HostWork:
                 return self._event(Kind.CONFIRMED)
             program.must("rollback", "--reason", first_line, timeout_s=SWITCH_TIMEOUT_S)
         elif state.pending:
-            answer = program.call("return", "--reason", first_line, timeout_s=SWITCH_TIMEOUT_S)
+            forget = ["--forget"] if self.terms.forget else []
+            answer = program.call("return", "--reason", first_line, *forget, timeout_s=SWITCH_TIMEOUT_S)
             if answer.error and answer.pending:
                 return self._event(Kind.RETURN_FAILED, answer.error)
         self._finish()

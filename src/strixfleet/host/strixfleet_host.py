@@ -4,7 +4,7 @@ strixfleet-host: the one program that switches which llama.cpp build a host runs
 
     status
     activate BUILD_ID [--expect BUILD_ID|none] [--lease S] [--retry] [--drain S]
-    renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT]
+    renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT] [--forget]
     rollback [--retry] [--drain S]             discard BUILD_ID
     lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
 
@@ -48,6 +48,7 @@ def arguments(argv: List[str]) -> argparse.Namespace:
     verb["activate"].add_argument("--expect")
     verb["return"].add_argument("--if-due", action="store_true")
     verb["return"].add_argument("--reason", default="the lease ran out")
+    verb["return"].add_argument("--forget", action="store_true")
     verb["rollback"].add_argument("--reason", default="rolled back")
     verb["lock"].add_argument("--owner", required=True)
     verb["unlock"].add_argument("--owner")
@@ -74,7 +75,7 @@ def go_back(trial: Trial, fence: Fence, given: argparse.Namespace) -> bool:
     pending = trial.record.read()
     if not given.if_due:
         fence.check(given.token, own=pending.get("token") == given.token)
-    changed = trial.go_back(given.reason, given.if_due)
+    changed = trial.go_back(given.reason, given.if_due, given.forget)
     if changed:  # <4> is journald's mark of a warning
         print("<4>%s: %s; back to %s" % (pending["to"], given.reason, pending["from"]), file=sys.stderr)
     return changed

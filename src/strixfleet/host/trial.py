@@ -93,12 +93,12 @@ class Trial:
         self.record.remove()
         return True
 
-    def go_back(self, reason: str, if_due: bool) -> bool:
+    def go_back(self, reason: str, if_due: bool, forget: bool = False) -> bool:
         """End a trial badly: the old build serves again, or nothing where nothing did."""
         pending = self.record.read()
         if not pending or (if_due and left_s(pending) > 0):
             return False
-        if self.builds.link("current") == pending["to"] and not pending["final"]:
+        if self.builds.link("current") == pending["to"] and not pending["final"] and not forget:
             self.builds.remember(pending["to"], reason)
         self.builds.point("current", pending["from"])
         self.builds.point("previous", pending["previous"])

@@ -1,0 +1,186 @@
+"""`strixfleet bisect`: find the commit that broke or slowed one host, with the gate as the test."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+from platformdirs import user_cache_path
+
+from strixfleet.adapters import git
+from strixfleet.adapters.fleet_lock import FleetLock
+from strixfleet.adapters.host_program import HostProgram
+from strixfleet.adapters.ssh import remote_for
+from strixfleet.aspects.llama_cpp import MANIFEST
+from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.rollout_host import HostWork, Terms
+from strixfleet.commands.rollout_plan import agreed, wanted_build
+from strixfleet.commands.rollout_scene import CANARY_SOAK_S, Scene, Wish, survey
+from strixfleet.commands.rollout_stage import Stage
+from strixfleet.commands.session import finish, now
+from strixfleet.core.bisect import Found, Search, builds_at_most
+from strixfleet.core.build import parse_manifest
+from strixfleet.core.pin import KEY
+from strixfleet.core.questions import Json
+from strixfleet.core.results import HostReport
+from strixfleet.core.rollout_state import Action, Do, Kind
+from strixfleet.errors import ChangeFailed, ExitCode, UsageError
+from strixfleet.report.output import show
+from strixfleet.report.progress import step
+
+
+GATES_MAX = 3
+VERDICTS = {Kind.GATE_PASSED: Found.GOOD, Kind.GATE_FAILED: Found.BAD}
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Tries commits on one host; each goes back afterwards, and none is remembered as bad."""
+
+    options: Options
+    lock: FleetLock
+    soak_s: float
+
+    def scene(self, ref: str) -> Scene:
+        """Look at the host as if it were pinned to a ref."""
+        extra = (*self.options.extra_vars, json.dumps({KEY: ref}))
+        return survey(replace(self.options, extra_vars=extra), Wish())
+
+    def __call__(self, commit: str) -> tuple[Found, str]:
+        """Build a commit, switch to it on trial, run the gate, go back."""
+        scene = self.scene(commit)
+        (host,) = scene.fleet.hosts
+        staged = Stage(scene.fleet, scene.seen, scene.options)([host.name])[host.name]
+        if staged.kind is Kind.LOST:
+            raise ChangeFailed(staged.reason, where=host.name)
+        if staged.kind is not Kind.STAGED:
+            return Found.UNKNOWN, staged.reason
+        seen = scene.good[host.name]
+        lease_s = float(str(agreed(scene.fleet.hosts, "rollout_revert_after_s")))
+        known_hosts = scene.fleet.known_hosts
+        terms = Terms(
+            known_hosts,
+            lease_s,
+            self.soak_s,
+            retry=True,
+            token=self.lock.tokens.get,
+            note=lambda *_given, **_facts: None,
+            forget=True,
+        )
+        work = HostWork(host, seen, wanted_build(seen).id, canary=True, terms=terms)
+        try:
+            return self._judge(work)
+        finally:
+            work.close()
+            self._discard(scene, work.want)
+
+    def _judge(self, work: HostWork) -> tuple[Found, str]:
+        name = work.host.name
+        event = work.do(Action(Do.ACTIVATE, name))
+        found = Found.BAD
+        for _ in range(GATES_MAX):
+            if event.kind is Kind.ACTIVATION_FAILED:
+                break
+            event = work.do(Action(Do.GATE, name))
+            found = VERDICTS.get(event.kind, Found.UNKNOWN)
+            if found is not Found.UNKNOWN:
+                break
+        back = work.do(Action(Do.RETURN, name, "bisect"))
+        if back.kind is not Kind.RETURNED:
+            raise ChangeFailed(f"did not go back: {back.reason}", where=name)
+        return found, event.reason
+
+    def _discard(self, scene: Scene, build: str) -> None:
+        (host,) = scene.fleet.hosts
+        remote = remote_for(host, scene.fleet.known_hosts)
+        try:
+            HostProgram(host.name, remote, self.lock.tokens.get(host.name)).call("discard", build)
+        finally:
+            remote.close()
+
+
+def repository_of(address: str) -> Path:
+    """Give a repository on this machine: a path as it is, a mirror of a URL brought up to date."""
+    if address.startswith(("/", "./", "../", "~")):
+        return Path(address).expanduser().resolve()
+    mirror = user_cache_path("strixfleet") / "llama.cpp"
+    local = mirror / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
+    git.update_mirror(address, local)
+    return local
+
+
+def _commits(scene: Scene, good: str, bad: str) -> tuple[tuple[str, str], ...]:
+    """List the commits to search, and make sure that the host runs the good one, which is the yardstick."""
+    (host,) = scene.fleet.hosts
+    repository = repository_of(host.settings.llama_cpp_repository)
+    first, last = git.resolve(repository, good).commit, git.resolve(repository, bad).commit
+    seen = scene.good.get(host.name)
+    if seen is None:
+        raise ChangeFailed(str(scene.seen[host.name]))
+    manifest = parse_manifest(seen.answers.text(MANIFEST.verb, MANIFEST.subject))
+    if manifest is None or manifest.commit != first:
+        runs = manifest.ref if manifest else "nothing"
+        hint = f"`strixfleet upgrade --to {good} -l {host.name}` first"
+        raise UsageError(
+            f"runs {runs}, not {good}, which is what to compare with", where=host.name, hint=hint
+        )
+    commits = git.commits_between(repository, first, last)
+    if not commits:
+        raise UsageError(f"no commit leads from {good} to {bad}", where=str(repository))
+    return commits
+
+
+def search(commits: tuple[tuple[str, str], ...], trials: Trials) -> Search:
+    """Try commits until the first bad one is known."""
+    order = tuple(commit for commit, _subject in commits)
+    known: dict[str, Found] = {}
+    step(f"{len(order)} commits: at most {builds_at_most(order)} builds")
+    while (commit := Search(order, known).next()) is not None:
+        known[commit], reason = trials(commit)
+        step(f"{commit[:12]}: {known[commit].value}{f' ({reason})' if reason else ''}")
+    return Search(order, known)
+
+
+def _note(text: str) -> None:
+    """Say what the heartbeat noticed; the action under way ends by itself."""
+    step(f"heartbeat: {text}")
+
+
+def _row(name: str, found: Search, subjects: Mapping[str, str]) -> HostReport:
+    suspects: list[Json] = [*found.suspects]
+    tried: dict[str, Json] = {commit: result.value for commit, result in found.known.items()}
+    word = "first bad commit" if len(suspects) == 1 else "the first bad commit is one of"
+    notes: list[Json] = [f"{word}: {commit} {subjects[commit]}" for commit in found.suspects]
+    return HostReport(name, reachable=True, extra={"suspects": suspects, "tried": tried, "notes": notes})
+
+
+@click.command()
+@fleet_options
+@click.argument("good")
+@click.argument("bad")
+@click.option("--soak", "soak_s", type=click.FloatRange(0), default=CANARY_SOAK_S, show_default=True)
+def bisect(options: Options, *, good: str, bad: str, soak_s: float) -> ExitCode:
+    """
+    Find the first commit after GOOD, up to BAD, that does not pass the gate on one host.
+
+    The host has to run GOOD. Each commit that is tried is on trial, and the host goes back after it.
+    """
+    started = now()
+    lock = FleetLock(lambda host: remote_for(host, scene.fleet.known_hosts), _note, _note)
+    trials = Trials(options, lock, soak_s)
+    scene = trials.scene(good)
+    if len(scene.fleet.hosts) != 1:
+        raise UsageError("bisect works on one host", hint="name it with --limit")
+    commits = _commits(scene, good, bad)
+    try:
+        lock.take(scene.fleet.hosts)
+        lock.start()
+        found = search(commits, trials)
+    finally:
+        lock.release()
+    row = _row(scene.fleet.hosts[0].name, found, dict(commits))
+    report = finish("bisect", started, [row])
+    show(report, as_json=options.as_json, output=options.output)
+    return report.exit_code
