@@ -1,7 +1,10 @@
 """Upgrades of three real hosts that run the imitation: good builds stay, bad ones go back."""
 
 import re
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -49,10 +52,7 @@ def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_w
     canary = site.names[0]
     process = site.start("upgrade", "--to", "v1.0.1", "--yes", "--soak", "300")
     try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "under the gate" in line:
-                break
+        wait_for(process, "under the gate")
     finally:
         process.kill()
         process.communicate()
@@ -71,6 +71,46 @@ def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_w
     site.settings["llama_cpp_ref"] = "v1.0.1"
 
 
+@contextmanager
+def no_link(address: str) -> Iterator[None]:
+    """Drop whatever goes to or comes from a host."""
+    table = "strixfleet_test_link"
+    rules = f"""table inet {table} {{
+      chain out {{ type filter hook output priority 0; ip daddr {address} drop; }}
+      chain in {{ type filter hook input priority 0; ip saddr {address} drop; }}
+    }}"""
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["nft", "delete", "table", "inet", table], check=True)
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(said))
+
+
+def test_a_dropped_link_is_noticed_and_the_host_goes_back(site: Site) -> None:
+    canary = site.made.hosts[0]
+    running = site.current(canary.name)
+    process = site.start("upgrade", "--to", "v1.0.9", "--yes", "--soak", "300")
+    wait_for(process, "under the gate")
+    started = time.monotonic()
+    with no_link(canary.address):
+        wait_for(process, "silent: not heard of")
+        assert time.monotonic() - started <= 45
+    _out, said = process.communicate(timeout=300)
+    assert process.returncode == 4, said
+    assert site.current(canary.name) == running
+    assert "activation.json" not in site.run(canary.name, "ls /var/lib/strixfleet")
+
+
 def test_rollback_brings_the_previous_build_back(site: Site) -> None:
     name = site.names[-1]
     code, document, said = site.call("rollback", "--yes", "-l", name)
@@ -86,11 +126,8 @@ def test_rollback_brings_the_previous_build_back(site: Site) -> None:
 
 
 def test_two_operators_cannot_work_at_once(site: Site) -> None:
-    first = site.start("upgrade", "--to", "v1.0.9", "--yes", "--soak", "20")
-    assert first.stderr is not None
-    for line in first.stderr:
-        if "activating" in line:
-            break
+    first = site.start("upgrade", "--to", "v1.0.9", "--retry", "--yes", "--soak", "20")
+    wait_for(first, "activating")
     code, _document, said = site.call("rollback", "--yes")
     assert code == 4
     assert "locked by" in said
