@@ -23,6 +23,7 @@ class HostAnswer:
     error: str
     current: str | None
     previous: str | None
+    builds: tuple[str, ...]
     pending: Mapping[str, Json]
     refused: tuple[Mapping[str, Any], ...]
     lock: Mapping[str, Any]
@@ -44,6 +45,7 @@ def read_answer(stdout: str, stderr: str, *, host: str) -> HostAnswer:
         error=data["error"] or "",
         current=data["current"],
         previous=data["previous"],
+        builds=tuple(data["builds"]),
         pending=data["pending"] or {},
         refused=tuple(data["refused"]),
         lock=data["lock"] or {},

@@ -106,11 +106,14 @@ class HostWork:
         """Confirm over a new connection: a host that nobody can log in to any more goes back."""
         remote = remote_for(self.host, self.terms.known_hosts)
         try:
-            answer = self._program(remote).call("confirm", self.want)
+            program = self._program(remote)
+            answer = program.call("confirm", self.want)
+            if answer.error:
+                return self._event(Kind.CONFIRM_FAILED, answer.error)
+            for build in set(answer.builds) - {answer.current, answer.previous}:
+                program.call("discard", build)
         finally:
             remote.close()
-        if answer.error:
-            return self._event(Kind.CONFIRM_FAILED, answer.error)
         self._finish()
         return self._event(Kind.CONFIRMED)
 
@@ -146,7 +149,7 @@ class HostWork:
             if answer.error and answer.pending:
                 return self._event(Kind.RETURN_FAILED, answer.error)
         self._finish()
-        after = program.call("status")
+        after = program.call("discard", self.want)  # a retry builds it anew, from ccache
         if after.current is None:
             self.terms.note(self.host.name, after="not serving: there was no build before")
             return self._event(Kind.RETURNED, reason)
