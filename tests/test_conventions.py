@@ -15,7 +15,7 @@ from strixfleet.core.settings import HostSettings
 
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAVELLERS = {"probe_script.py", "bench_script.py", "strixfleet_host.py"}  # one file each: they run on hosts
+TRAVELLERS = {"probe_script.py", "strixfleet_host.py"}  # one file each: they run on hosts
 NAMES = [aspect.name for aspect in ASPECTS]
 
 

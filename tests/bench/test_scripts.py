@@ -48,7 +48,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 def test_scripts_need_only_the_oldest_python_that_hosts_have() -> None:
     import ast
 
-    for name in ("bench_script.py", "served_script.py"):
+    for name in ("look_script.py", "program_script.py", "served_script.py"):
         ast.parse((SCRIPTS / name).read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
@@ -66,7 +66,7 @@ def test_a_look_through_a_real_process(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_simulated_tree_is_read_instead_of_the_machines(tmp_path: Path) -> None:
-    script = loaded("bench_script.py")
+    script = loaded("look_script.py")
     freq = tmp_path / "sys/devices/system/cpu/cpu0/cpufreq"
     freq.mkdir(parents=True)
     (freq / "scaling_governor").write_text("powersave\n", encoding="utf-8")
@@ -101,9 +101,10 @@ def test_a_file_that_is_no_model_is_said(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_measurement_files_are_written_whole(tmp_path: Path) -> None:
-    script = loaded("bench_script.py", STATE=str(tmp_path / "state"))
+    script = loaded("program_script.py", STATE=str(tmp_path / "state"))
     script["keep"]({"name": "last-good.json", "data": {"entries": {"a": 1}}})
-    assert script["stored"]("last-good.json") == {"entries": {"a": 1}}
+    reader = loaded("look_script.py", STATE=str(tmp_path / "state"))
+    assert reader["stored"]("last-good.json") == {"entries": {"a": 1}}
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["last-good.json"]
     with pytest.raises(ValueError, match="no measurement file"):
         script["keep"]({"name": "../../etc/passwd", "data": {}})
@@ -114,7 +115,7 @@ def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(tmp_pat
     program.parent.mkdir()
     program.write_text('#!/bin/sh\necho "$GGML_X $1"\necho trouble >&2\nexit 3\n', encoding="utf-8")
     program.chmod(0o755)
-    script = loaded("bench_script.py", CURRENT=str(tmp_path))
+    script = loaded("program_script.py", CURRENT=str(tmp_path))
     request = {
         "program": "llama-bench",
         "arguments": ["a b"],
@@ -134,7 +135,7 @@ def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(tmp_pat
 
 
 def test_secrets_of_a_process_stay_on_the_host() -> None:
-    script = loaded("bench_script.py")
+    script = loaded("look_script.py")
     environment = {"LLAMA_ARG_API_KEY": KEY, "LLAMA_ARG_THREADS": "4", "HF_TOKEN": KEY, "PATH": "/usr/bin"}
     argv = [sys.executable, "-c", "print(flush=True); input()", "--api-key", KEY]
     pipe = subprocess.PIPE
@@ -148,7 +149,7 @@ def test_secrets_of_a_process_stay_on_the_host() -> None:
 
 
 def test_an_error_of_the_script_is_a_sentence() -> None:
-    argv = script_argv("bench_script.py", {"do": "header", "path": "/nowhere", "count": 1}, sys.executable)
+    argv = script_argv("program_script.py", {"do": "header", "path": "/nowhere", "count": 1}, sys.executable)
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     with pytest.raises(ProbeFailed, match="h1: could not be measured: FileNotFoundError"):
         read_answer(f"a chatty shell\n{done.stdout}", host="h1")

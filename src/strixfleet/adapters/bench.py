@@ -68,18 +68,18 @@ class Bench:
 
     def look(self, instances: list[str], files: list[str], calm_s: float) -> dict[str, Json]:
         """Say what is installed, what runs, and in what state the host is; wait `calm_s` for a quiet CPU."""
-        request: dict[str, Json] = {"do": "look", "root": self._root, "calm_s": calm_s}
+        request: dict[str, Json] = {"root": self._root, "calm_s": calm_s}
         wish: dict[str, Json] = {**request, "instances": [*instances], "files": [*files]}
-        return self._ask("bench_script.py", wish, LOOK_TIMEOUT_S + calm_s)
+        return self._ask("look_script.py", wish, LOOK_TIMEOUT_S + calm_s)
 
     def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
         """Run a program of the current build: `program`, `arguments` and with whose rights."""
-        wish = {"do": "program", "root": self._root, "users": [], **request, "timeout_s": timeout_s}
-        return self._ask("bench_script.py", wish, timeout_s + _MARGIN_S)
+        wish = {"do": "program", "users": [], **request, "timeout_s": timeout_s}
+        return self._ask("program_script.py", wish, timeout_s + _MARGIN_S)
 
     def keep(self, name: str, data: Json) -> None:
         """Write one of the host's own measurement files."""
-        self._ask("bench_script.py", {"do": "keep", "name": name, "data": data}, LOOK_TIMEOUT_S)
+        self._ask("program_script.py", {"do": "keep", "name": name, "data": data}, LOOK_TIMEOUT_S)
 
     def served(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
         """Send completions to a running server: `url`, `key_file`, `body`, how often."""
@@ -112,7 +112,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
             request: dict[str, Json] = {"do": "header", "path": path, "count": count}
-            answer = self._ask("bench_script.py", request, LOOK_TIMEOUT_S * 4)
+            answer = self._ask("program_script.py", request, LOOK_TIMEOUT_S * 4)
             draft = folder / f".{PurePosixPath(path).name}.new"
             draft.write_bytes(zlib.decompress(base64.b64decode(str(answer["packed"]))))
             draft.rename(folder / PurePosixPath(path).name)
