@@ -247,12 +247,18 @@ def test_failure_of_each_host_of_twenty_in_each_phase(
         assert world.ends == [Do.HALT]
         if phase[0] is Do.STAGE:
             assert not world.activated
-            assert world.discarded == set(hosts) - {victim}
+            assert world.discarded | {victim} == set(hosts)
             continue
         assert earlier <= upgraded
         assert not later & world.activated
-        assert later == world.discarded
+        assert later == world.discarded - {victim}
         assert world.state.members[victim].standing is Standing.RETURNED
+
+
+def test_what_does_not_stage_leaves_nothing_behind() -> None:
+    world = World(new_rollout([["a"]], Rules()), lambda action: ANSWERS[action.do][2]).run()
+    assert world.state.members["a"].standing is Standing.FAILED
+    assert world.discarded == {"a"}
 
 
 def test_one_failure_more_than_allowed_halts() -> None:

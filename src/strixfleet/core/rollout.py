@@ -34,7 +34,7 @@ _MOVES: Mapping[tuple[Standing, Kind], tuple[Standing, Do | None]] = MappingProx
     {
         (Standing.STAGING, Kind.STAGED): (Standing.STAGED, None),
         (Standing.STAGING, Kind.UNCHANGED): (Standing.UNCHANGED, None),
-        (Standing.STAGING, Kind.STAGE_FAILED): (Standing.FAILED, None),
+        (Standing.STAGING, Kind.STAGE_FAILED): (Standing.FAILED, Do.DISCARD),
         (Standing.STAGING, Kind.LOST): (Standing.UNREACHABLE, None),
         (Standing.STAGING, Kind.SILENT): (Standing.UNREACHABLE, None),
         (Standing.ACTIVATING, Kind.ACTIVATED): (Standing.GATING, Do.GATE),
