@@ -290,6 +290,21 @@ def test_an_undecided_gate_is_repeated_and_then_returned() -> None:
     assert world.state.members["b"].standing is Standing.SKIPPED
 
 
+def test_the_reason_is_that_of_the_failure_and_of_a_return_that_failed() -> None:
+    world = World(new_rollout([["a"]]), good)
+    world.happen(Event(Kind.BEGIN))
+    for kind, reason in (
+        (Kind.STAGED, "x"),
+        (Kind.ACTIVATED, "x"),
+        (Kind.GATE_INVALID, "hot"),
+        (Kind.GATE_FAILED, "slow"),
+        (Kind.RETURN_FAILED, "the old one is dead"),
+    ):
+        world.happen(Event(kind, "a", reason))
+    assert world.state.members["a"].reason == "slow; the old one is dead"
+    assert world.state.halted == "the canary a failed: slow"
+
+
 def test_stop_returns_what_is_on_trial_and_upgraded_hosts_go_back_by_choice() -> None:
     for choice, end in ((False, Standing.UPGRADED), (True, Standing.RETURNED)):
         world = World(new_rollout([["a"], ["b"], ["c"]], Rules(return_upgraded=choice)), good)

@@ -90,16 +90,25 @@ def _move(
         standing, do = _BACK
     if member.standing is Standing.RETURNING and event.kind is Kind.CONFIRMED and not member.passed:
         return member, None
-    reason = event.reason if standing not in {Standing.UPGRADED, Standing.CONFIRMING} else ""
     moved = replace(
         member,
         standing=standing,
-        reason=member.reason or reason if standing in FAILURES | {Standing.RETURNING} else reason,
+        reason=_reason(member, standing, event.reason),
         passed=member.passed or standing is Standing.CONFIRMING,
         gates=member.gates + (do is Do.GATE),
         done=member.done or standing is Standing.UPGRADED,
     )
     return moved, Action(do, member.name, moved.reason) if do else None
+
+
+def _reason(member: Member, standing: Standing, said: str) -> str:
+    """Keep why a host is returned; add why even that did not go well."""
+    if standing not in FAILURES | {Standing.RETURNING}:
+        return ""
+    if member.standing is not Standing.RETURNING:
+        return said
+    parts = [member.reason] if standing is Standing.RETURNED else [member.reason, said]
+    return "; ".join(dict.fromkeys(part for part in parts if part)) or said
 
 
 def _failed(state: Rollout) -> tuple[Member, ...]:
