@@ -126,11 +126,14 @@ def run_provision(options: Options, consent: Consent) -> Report:
 
 
 def _is_proved(fleet: Fleet, seen: Seen | FleetError, outcome: HostOutcome | None) -> bool:
-    """Say whether the host's speed was found good before, and nothing was changed since."""
+    """Say whether there is no speed to prove: nothing is served, or it was proved and nothing changed since."""
+    if isinstance(seen, FleetError):
+        return True
+    host = fleet.host(seen.state.host.name)
+    if not host.settings.llama_server_instances and not host.settings.smoke_bench.model:
+        return True
     changed = outcome is not None and outcome.changed_tasks
-    return (
-        isinstance(seen, Seen) and not changed and is_measured(fleet.host(seen.state.host.name), seen.answers)
-    )
+    return not changed and is_measured(host, seen.answers)
 
 
 def _reports(
