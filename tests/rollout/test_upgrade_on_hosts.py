@@ -1,5 +1,6 @@
 """Upgrades of three real hosts that run the imitation: good builds stay, bad ones go back."""
 
+import random
 import re
 import subprocess
 import time
@@ -69,6 +70,10 @@ def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_w
     assert "llama_cpp_ref: v1.0.1" in site.pin_file.read_text()
     assert all(row["downtime_s"] < 10 for row in rows.values()), rows
     site.settings["llama_cpp_ref"] = "v1.0.1"
+    _code, audited, _said = site.call("audit")
+    for row in audited["hosts"].values():
+        wrong = [item for item in row["items"] if item["id"].startswith("llama_") and item["status"] != "ok"]
+        assert wrong == []
 
 
 @contextmanager
@@ -133,3 +138,22 @@ def test_two_operators_cannot_work_at_once(site: Site) -> None:
     assert "locked by" in said
     _out, rest = first.communicate(timeout=600)
     assert first.returncode == 0, rest
+
+
+@pytest.mark.soak
+def test_the_controller_dies_at_fifty_random_instants(site: Site) -> None:
+    chance = random.Random(4)  # noqa: S311 - instants, not secrets
+    for number in range(50):
+        target = "v1.0.1" if number % 2 else "v1.0.9"
+        process = site.start("upgrade", "--to", target, "--retry", "--yes", "--soak", "10")
+        time.sleep(chance.uniform(1, 90))
+        process.kill()
+        process.communicate()
+        killed = time.monotonic()
+        while any("activation.json" in site.run(name, "ls /var/lib/strixfleet") for name in site.names):
+            assert time.monotonic() - killed < 90
+            time.sleep(2)
+        assert all(site.run(name, "systemctl is-active llama-server@chat") == "active" for name in site.names)
+    code, document, said = site.call("upgrade", "--to", "v1.0.1", "--retry", "--yes", "--soak", "10")
+    assert code == 0, said
+    assert {row["outcome"] for row in document["hosts"].values()} <= {"upgraded", "unchanged"}
