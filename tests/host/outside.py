@@ -60,7 +60,8 @@ for unit in [line.split()[0] for line in units if line.strip()]:
     if unit == "strixfleet-revert.service":
         continue  # runs every few seconds, by its timer
     properties = "InvocationID,ActiveState,UnitFileState,NRestarts"
-    shown = subprocess.run(["systemctl", "show", "-p", properties, unit], stdout=subprocess.PIPE, text=True, check=True).stdout
+    argv = ["systemctl", "show", "-p", properties, unit]
+    shown = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout
     rows["unit:" + unit] = sorted(shown.split())
 rows["boot_id"] = open("/proc/sys/kernel/random/boot_id").read().strip()
 print(json.dumps(rows))

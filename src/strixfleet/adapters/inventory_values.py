@@ -29,7 +29,7 @@ class Value:
     templated: bool = False
 
 
-class TemplateFailed(Exception):  # noqa: N818 - says what happened
+class TemplateFailed(Exception):
     """A template could not be resolved."""
 
     def __init__(self, message: str, place: Place | None) -> None:

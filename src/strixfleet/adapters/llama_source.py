@@ -111,7 +111,7 @@ def import_from_sdist(
 
 
 def imported_once(version: str = VERSION) -> tuple[Path, str]:
-    """Give a repository in the cache that has a release's tree, and its tag; import it when it is not there."""
+    """Give a repository in the cache that has a release's tree, and its tag; import it where missing."""
     repository = platformdirs.user_cache_path("strixfleet") / "llama.cpp" / "imported.git"
     tag = f"v{version}"
     try:

@@ -39,7 +39,7 @@ class Scanned:
     nodes: int = 0
 
 
-class _Refused(Exception):  # noqa: N818 - it carries a mistake, it is none
+class _Refused(Exception):
     def __init__(self, message: str, line: int, hint: str) -> None:
         self.message, self.line, self.hint = message, line, hint
         super().__init__(message)

@@ -16,6 +16,7 @@ from strixfleet.adapters.llama_source import imported_once
 from strixfleet.commands.options import Options
 from strixfleet.commands.provision import Consent, run_provision
 from strixfleet.commands.report import write_page
+from strixfleet.core.results import Report
 from strixfleet.core.sandbox import Sandbox, SandboxRequest
 from strixfleet.core.settings import LLAMA_CPP_REPOSITORY
 from strixfleet.errors import ExitCode
@@ -26,6 +27,7 @@ from strixfleet.report.progress import step
 NAME = "demo"
 PORT = 8080
 UPSTREAM_COMMIT = "0c1e57098bba43ac29e6e3b677cdceebdd22334f"  # the tree that llama-cpp-python 0.3.36 carries
+MEASURED_AGAIN = 3  # the demo shares its machine with whatever else runs there
 MODEL_BYTES = 400_000_000  # several times the last-level cache, so that decode really reads memory
 
 
@@ -98,6 +100,12 @@ def _host(source: Source) -> Sandbox:
     return made
 
 
+def _disturbed(report: Report) -> bool:
+    """Say whether nothing but a run that does not count stands between this host and `as desired`."""
+    grades = {row.grade for host in report.hosts for row in host.verdicts}
+    return report.exit_code is ExitCode.ATTENTION and grades <= {"ok", "invalid", "unstable"}
+
+
 def _closing(made: Sandbox, source: Source, page: Path) -> str:
     url = f"http://{made.hosts[0].address}:{PORT}"
     return f"""
@@ -131,7 +139,13 @@ def demo() -> ExitCode:
     source = _source()
     made = _host(source)
     options = Options(inventory=(str(made.inventory),))
-    report = run_provision(options, Consent(yes=True, check=False, diff=False, reboot="auto"))
+    consent = Consent(yes=True, check=False, diff=False, reboot="auto")
+    report = run_provision(options, consent)
+    for _ in range(MEASURED_AGAIN):
+        if not _disturbed(report):
+            break
+        step("this machine was busy with other work: measuring again")
+        report = run_provision(options, consent)
     page = write_page(hosts=tuple(host.name for host in made.hosts))
     show(report)
     if report.exit_code is ExitCode.OK:

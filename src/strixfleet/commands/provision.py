@@ -126,7 +126,7 @@ def run_provision(options: Options, consent: Consent) -> Report:
 
 
 def _is_proved(fleet: Fleet, seen: Seen | FleetError, outcome: HostOutcome | None) -> bool:
-    """Say whether there is no speed to prove: nothing is served, or it was proved and nothing changed since."""
+    """Say whether there is no speed to prove: nothing served, or proved and nothing changed since."""
     if isinstance(seen, FleetError):
         return True
     host = fleet.host(seen.state.host.name)
