@@ -15,7 +15,7 @@ from tests.rollout.conftest import SOAK, Site, tag_of
 pytestmark = pytest.mark.host
 
 REASONS = {
-    "slow": r"tg32.* speed: .*the build before reached",
+    "slow": r"speed: .*the build before reached",
     "wrong_output": "begins with token 64|repeats token 64",
     "crash_on_start": "does not stay up.*cannot start",
     "crash_later": "stays up: .*started anew|stays up: .*does not|answered|did not answer",
