@@ -25,7 +25,7 @@ from strixfleet.core.gate import (
     speed_checks,
     speeds_of,
 )
-from strixfleet.core.items import Status
+from strixfleet.core.items import Difference, Status
 from strixfleet.core.questions import Json
 from strixfleet.core.served import served_body, served_from
 from strixfleet.core.server_command import listening
@@ -34,6 +34,7 @@ from strixfleet.errors import FleetError
 
 
 CPU_NOISE = 0.30  # other work moves the speed of a CPU by that much
+ALIVE = ("active", "build", "health")
 FIRST_TOKENS_S = 90  # 64 tokens in, 16 out: a server that needs longer does not serve
 STANDING = ("llama_cpp:current", "llama_cpp:files", "llama_server:")
 
@@ -45,6 +46,7 @@ class Before:
     build: str | None = None
     speeds: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, list[Json]] = field(default_factory=dict)
+    drift: frozenset[str] = frozenset()
 
 
 def first_tokens(host: Host, bench: Bench) -> dict[str, list[Json]]:
@@ -74,21 +76,47 @@ def measure_before(host: Host, seen: Seen, bench: Bench, *, fresh: bool) -> Befo
     """Measure the current build; where `fresh` is not asked for, its last good run on this host will do."""
     build = current_build(seen)
     if build is None:
-        return Before()
+        return Before(drift=drift_before(seen))
     outputs = first_tokens(host, bench)
     measured = GateBench(host, seen, bench)
     speeds = {} if fresh else measured.remembered(build)
     if not speeds:
         speeds = speeds_of(measured.measure(everything=False).verdicts)
-    return Before(build, speeds, outputs)
+    return Before(build, speeds, outputs, drift_before(seen))
 
 
-def _differs(have: Json, want: Json) -> str:
-    """Say what is not as wanted; of maps only what differs."""
-    if isinstance(have, dict) and isinstance(want, dict):
-        keys = [key for key in want if have.get(key) != want[key]]
-        return ", ".join(f"{key} is {have.get(key)}, not {want[key]}" for key in keys)
-    return f"is {have}, not {want}"
+def wrong_by_now(row: Difference, before: frozenset[str]) -> str:
+    """
+    Say how an item is not as desired; empty where it is, or where it was not so before, either.
+
+    A server that differed before, say in an option that waits for `provision`, has still to run the new build.
+    """
+    if row.status not in {Status.DRIFT, Status.UNKNOWN}:
+        return ""
+    have, want = row.have, row.want
+    if not isinstance(have, dict) or not isinstance(want, dict):
+        return "" if row.id in before else f"{row.id} is {have}, not {want} {row.message}".strip()
+    looked = ALIVE if row.id in before else tuple(want)
+    wrong = [key for key in looked if have.get(key) != want.get(key)]
+    shown = ", ".join(f"{key} is {have.get(key)}, not {want.get(key)}" for key in wrong)
+    return f"{row.id} {shown} {row.message}".strip() if wrong else ""
+
+
+def drift_before(seen: Seen) -> frozenset[str]:
+    """Name the items that were not as desired before the upgrade; the build is what the upgrade changes."""
+    rows = (row.id for row in seen.differences if row.status in {Status.DRIFT, Status.UNKNOWN})
+    return frozenset(rows) - {"llama_cpp:current", "llama_cpp:files"}
+
+
+def recall_before(host: Host, seen: Seen, remote: Remote, build: str) -> Before:
+    """Give what can still be known of the build before, once another one is on trial."""
+    measured = GateBench(host, seen, Bench(host, remote))
+    speeds = measured.remembered(build)
+    if not speeds:
+        other = OtherBuild(host, remote)
+        other.build = build
+        speeds = measured.bench_of(other)
+    return Before(build, speeds, {}, drift_before(seen))
 
 
 class Gate:
@@ -135,9 +163,9 @@ class Gate:
         """Hold units, build and /props against the desired state."""
         seen = look(self.host, self.known_hosts)
         wrong = [
-            f"{row.id} {_differs(row.have, row.want)} {row.message}".strip()
+            text
             for row in seen.differences
-            if row.id.startswith(STANDING) and row.status in {Status.DRIFT, Status.UNKNOWN}
+            if row.id.startswith(STANDING) and (text := wrong_by_now(row, self.before.drift))
         ]
         self._seen = seen
         return [Check("build", Result.FAILED if wrong else Result.PASSED, "; ".join(wrong) or "as pinned")]

@@ -10,7 +10,7 @@ from strixfleet.adapters.host_program import SWITCH_TIMEOUT_S, HostProgram
 from strixfleet.adapters.openssh import Remote
 from strixfleet.adapters.ssh import remote_for
 from strixfleet.adapters.watch import Watch
-from strixfleet.commands.rollout_gate import Before, Gate, measure_before
+from strixfleet.commands.rollout_gate import Before, Gate, measure_before, recall_before
 from strixfleet.commands.session import Seen
 from strixfleet.core.fleet import Host
 from strixfleet.core.questions import Json
@@ -94,6 +94,8 @@ class HostWork:
 
     def gate(self, _action: Action) -> Event:
         """Look whether the new build may stay."""
+        if self.before.build is None:
+            self._recall()
         soak_s = self.terms.soak_s if self.canary else 0.0
         gate = Gate(self.host, self.terms.known_hosts, self._line(), self.before, soak_s)
         result, reason, rows = gate.run()
@@ -101,6 +103,12 @@ class HostWork:
         self.terms.note(self.host.name, gate=checks)
         kinds = {"passed": Kind.GATE_PASSED, "failed": Kind.GATE_FAILED, "invalid": Kind.GATE_INVALID}
         return self._event(kinds[result.value], reason)
+
+    def _recall(self) -> None:
+        """Find the yardstick again where another controller has activated, and died."""
+        old = self._program(self._line()).call("status").pending.get("from")
+        if isinstance(old, str):
+            self.before = recall_before(self.host, self.seen, self._line(), old)
 
     def confirm(self, _action: Action) -> Event:
         """Confirm over a new connection: a host that nobody can log in to any more goes back."""
