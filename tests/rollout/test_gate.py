@@ -2,6 +2,7 @@
 
 import pytest
 
+from strixfleet.commands.rollout_gate import wrong_by_now
 from strixfleet.core.fleet import Connection, Host, Origin
 from strixfleet.core.gate import (
     Check,
@@ -14,7 +15,9 @@ from strixfleet.core.gate import (
     slower,
     speed_checks,
 )
+from strixfleet.core.items import Cost, Cure, Difference, Status
 from strixfleet.core.pin import KEY, PinEdit, difference, plan_pin, rewrite
+from strixfleet.core.questions import Json
 from strixfleet.core.server_options import known_options, unknown_options
 from strixfleet.core.settings import HostSettings
 from strixfleet.core.verdict import Grade, Verdict
@@ -149,3 +152,20 @@ def test_only_the_pin_changes(line: str) -> None:
 def test_a_line_that_reads_otherwise_is_left(line: str) -> None:
     with pytest.raises(UsageError, match="f:1: does not read"):
         rewrite(line, [PinEdit("f", 1, "b1", "b2")])
+
+
+def row(item: str, have: Json, want: Json, status: Status = Status.DRIFT) -> Difference:
+    return Difference(item, status, want, have, Cure.PROVISION, Cost.RESTART)
+
+
+def test_what_was_amiss_before_is_not_blamed_on_the_build() -> None:
+    want: Json = {"config": "new", "build": "current", "active": "active"}
+    waits: Json = {"config": "old", "build": "current", "active": "active"}
+    other: Json = {"config": "old", "build": "b1", "active": "active"}
+    server = "llama_server:chat"
+    assert "config is old, not new" in wrong_by_now(row(server, waits, want), frozenset())
+    assert wrong_by_now(row(server, waits, want), frozenset({server})) == ""
+    assert "build is b1, not current" in wrong_by_now(row(server, other, want), frozenset({server}))
+    assert wrong_by_now(row("llama_server:stale", ["x"], []), frozenset({"llama_server:stale"})) == ""
+    assert "llama_server:stale is ['x']" in wrong_by_now(row("llama_server:stale", ["x"], []), frozenset())
+    assert wrong_by_now(row(server, want, want, Status.OK), frozenset()) == ""
