@@ -89,7 +89,7 @@ def wrong_by_now(row: Difference, before: frozenset[str]) -> str:
     """
     Say how an item is not as desired; empty where it is, or where it was not so before, either.
 
-    Say how an item is not as desired; empty where it is, and where it was not so before, either.
+    A server that differed before, say in an option that waits for `provision`, has still to run the build.
     """
     if row.status not in {Status.DRIFT, Status.UNKNOWN}:
         return ""
