@@ -1,6 +1,7 @@
 """Run a playbook with ansible-playbook, follow it by events, and say per host what came of it."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -65,9 +66,10 @@ Listener = Callable[[dict[str, Any]], None]
 
 def collections_path() -> Path:
     """Give a folder in which this package is the Ansible collection strixfleet.fleet."""
-    base = platformdirs.user_cache_path("strixfleet") / f"collections-{__version__}"
-    link = base / "ansible_collections" / "strixfleet" / "fleet"
     target = assets.root()
+    mark = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # two checkouts do not share one link
+    base = platformdirs.user_cache_path("strixfleet") / f"collections-{__version__}-{mark}"
+    link = base / "ansible_collections" / "strixfleet" / "fleet"
     if not link.is_symlink() or link.readlink() != target:
         link.parent.mkdir(parents=True, exist_ok=True)
         spare = link.with_name(f".fleet-{os.getpid()}")
