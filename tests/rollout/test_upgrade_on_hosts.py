@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.rollout.conftest import SOAK, Site, tag_of
+from tests.rollout.conftest import BUILDS, SOAK, Site, tag_of
 
 
 pytestmark = pytest.mark.host
@@ -140,6 +140,29 @@ def test_two_operators_cannot_work_at_once(site: Site) -> None:
     assert "locked by" in said
     _out, rest = first.communicate(timeout=600)
     assert first.returncode == 0, rest
+
+
+def test_a_pin_that_reaches_beyond_the_limit_is_not_rewritten(site: Site) -> None:
+    code, _document, said = site.call("upgrade", "--to", "v1.0.4", "--yes", "-l", site.names[-1])
+    assert code == 2
+    assert re.search(rf"strix.yml:\d+: this line pins {site.names[0]}, too", said)
+
+
+def test_a_first_deployment_goes_back_to_not_serving(site: Site) -> None:
+    name = site.names[-1]
+    site.run(name, f"systemctl stop llama-server@chat; rm {BUILDS}/current {BUILDS}/previous")
+    code, document, said = site.call(
+        "upgrade", "-e", "llama_cpp_ref=v1.0.4", "--retry", "--yes", "-l", name, "--soak", "0"
+    )
+    assert code == 4, said
+    assert document["hosts"][name]["outcome"] == "returned"
+    assert "not serving" in str(document["hosts"][name]["notes"])
+    assert "No such file" in site.run(name, f"ls {BUILDS}/current")
+    assert site.run(name, "systemctl is-active llama-server@chat") == "inactive"
+    code, document, said = site.call("upgrade", "--retry", "--yes", "-l", name, "--soak", "0")
+    assert code == 0, said
+    assert document["hosts"][name]["from"] is None
+    assert site.run(name, "systemctl is-active llama-server@chat") == "active"
 
 
 @pytest.mark.soak
