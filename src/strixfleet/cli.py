@@ -23,6 +23,7 @@ VERBS = {
     "predict": "Say from a GGUF header whether it fits and how fast it will be.",
     "upgrade": "Roll llama.cpp to the pinned build: canary, gate, return.",
     "rollback": "Go back to the previous build.",
+    "advise": "Name the newest ref that passed here, and how it differs.",
     "bisect": "Find the commit of llama.cpp that broke or slowed a host.",
     "status": "Show what each host runs now.",
     "history": "List recorded runs.",

@@ -44,6 +44,7 @@ def roll_back(host: Host, fleet: Fleet, token: int | None, *, retry: bool, check
             "outcome": "failed" if problem else "returned",
             "from": before.current,
             "to": answer.current,
+            "ref": answer.refused[-1]["ref"] if answer.refused else None,
             "notes": [f"rolled back: {before.current} → {answer.current}"],
         },
         code=ExitCode.FAILED if problem else ExitCode.OK,

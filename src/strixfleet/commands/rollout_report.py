@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from strixfleet.adapters.journal import Journal
+from strixfleet.commands.rollout_plan import wanted_build
 from strixfleet.commands.session import Seen, finish
 from strixfleet.core.questions import Json
 from strixfleet.core.results import HostReport, Report
@@ -62,6 +63,7 @@ def _row(member: Member, scene: Surveyed, before: str | None, notes: Mapping[str
         "outcome": standing.value,
         "from": notes.get("from", before),
         "to": want,
+        "ref": wanted_build(one).ref if isinstance(one, Seen) else None,
         "downtime_s": notes.get("downtime_s", 0.0 if standing is Standing.UNCHANGED else None),
         "gate": notes.get("gate", []),
         "reason": member.reason,
