@@ -83,6 +83,7 @@ class HostWork:
         """Measure the old build, then switch; the host counts its lease from here."""
         remote = self._line()
         self.before = measure_before(self.host, self.seen, Bench(self.host, remote), fresh=self.canary)
+        self.terms.note(self.host.name, **{"from": self.before.build})
         self.watch = Watch(self.host, self.terms.known_hosts)
         self.watch.start_counting(self.terms.lease_s)
         words = ["activate", self.want, "--lease", str(self.terms.lease_s)]

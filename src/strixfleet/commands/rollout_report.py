@@ -59,15 +59,17 @@ def _row(member: Member, scene: Surveyed, before: str | None, notes: Mapping[str
     failed = standing in FAILURES
     one = scene.seen[member.name]
     want = scene.wants.get(member.name)
+    noted = notes.get("from", before)  # a rollout that was taken up again finds the new build there
+    old = noted if isinstance(noted, str) else None
     extra: dict[str, Json] = {
         "outcome": standing.value,
-        "from": notes.get("from", before),
+        "from": old,
         "to": want,
         "ref": wanted_build(one).ref if isinstance(one, Seen) else None,
         "downtime_s": notes.get("downtime_s", 0.0 if standing is Standing.UNCHANGED else None),
         "gate": notes.get("gate", []),
         "reason": member.reason,
-        "notes": [_sentence(standing, before, want, notes)],
+        "notes": [_sentence(standing, old, want, notes)],
     }
     return HostReport(
         member.name,
