@@ -1,6 +1,7 @@
 """The outside oracle: what is on a host and which runs of its units, without asking any module of ours."""
 
 import json
+import re
 import subprocess
 import time
 from typing import Any
@@ -66,6 +67,7 @@ for unit in [line.split()[0] for line in units if line.strip()]:
 rows["boot_id"] = open("/proc/sys/kernel/random/boot_id").read().strip()
 print(json.dumps(rows))
 """
+MOMENTS = re.compile(r"unit:|boot_id|/var/lib/strixfleet/models/[^/]+/\.[^/]+\.json$")
 FOLDERS = ("/etc", "/opt", "/var/lib/strixfleet", "/usr/local", "/boot", "/var/spool/cron")
 
 
@@ -112,7 +114,8 @@ def picture(sandbox: Sandbox, host: str, *, moments: bool = True) -> dict[str, A
     """
     Give {path or unit: what it is} of everything that a provision might touch.
 
-    Without `moments`, what is different in any two hosts is left out: boot ids, runs of units.
+    Without `moments`, what is different in any two hosts is left out: boot ids, runs of units, and the stamps
+    that hold a model file's inode and time.
     """
     request = json.dumps([FOLDERS, ALLOWED, []])
     done = ssh(sandbox, host, "sudo", "-n", "python3", "-c", PROGRAM, request, timeout_s=300)
@@ -120,7 +123,7 @@ def picture(sandbox: Sandbox, host: str, *, moments: bool = True) -> dict[str, A
     rows: dict[str, Any] = json.loads(done.stdout)
     if moments:
         return rows
-    return {key: value for key, value in rows.items() if not key.startswith(("unit:", "boot_id"))}
+    return {key: value for key, value in rows.items() if not MOMENTS.match(key)}
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
