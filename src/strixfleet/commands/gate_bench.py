@@ -6,7 +6,7 @@ from strixfleet.adapters.bench import Bench
 from strixfleet.commands.measure import HostBench
 from strixfleet.core.bench_state import HostMeasure, map_at
 from strixfleet.core.last_good import LastGood, Subject
-from strixfleet.core.measured import Evidence, Target, targets_of
+from strixfleet.core.measured import SERVED, Evidence, Target, targets_of
 from strixfleet.core.questions import Json
 
 
@@ -30,7 +30,15 @@ class GateBench(HostBench):
         return targets
 
     def remembered(self, build: str) -> dict[str, float]:
-        """Give the last good speeds of a build on this host, by instance and test."""
+        """Give the last good speeds of a build on this host by instance and test; none unless all are kept."""
+        found = self._kept(build)
+        names = [f"pp{self.smoke.prompt_tokens}", f"tg{self.smoke.generate_tokens}"]
+        names.append(f"{SERVED}tg{self.smoke.generate_tokens}")
+        targets = targets_of(self.host, everything=False)
+        wanted = {f"{target.instance_name} {name}".strip() for target in targets for name in names}
+        return found if wanted <= found.keys() else {}
+
+    def _kept(self, build: str) -> dict[str, float]:
         found: dict[str, float] = {}
         targets = tuple(targets_of(self.host, everything=False))
         self.raw = self.bench.look([], [path for target in targets for path in target.paths], 0.0)
