@@ -26,7 +26,9 @@ state["calls"].append(words)
 if state.get("locked"):
     state["locked"] -= 1
     json.dump(state, open(folder + "/state.json", "w"))
-    sys.exit("E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1 (apt-get)")
+    said = ["E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1 (apt-get)",
+            "dpkg: error: dpkg frontend lock was locked by /usr/bin/apt-get process with pid 220"]
+    sys.exit(said[state["locked"] % 2])
 if words[0] == "install":
     release = words[words.index("-t") + 1] if "-t" in words else "distribution"
     for name in words[words.index("--") + 1:]:
