@@ -79,7 +79,7 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 PENDING = "/var/lib/dpkg/updates"
-LOCKED = re.compile(r"[Cc]ould not get lock|was locked by|locked by another process|[Uu]nable to (acquire|lock)")
+LOCKED = re.compile(r"[Cc]ould not get lock|locked by|[Uu]nable to (acquire|lock)")
 LOCK_POLL_S = 2
 
 
