@@ -161,9 +161,8 @@ def test_a_first_deployment_goes_back_to_not_serving(site: Site) -> None:
     assert "not serving" in str(document["hosts"][name]["notes"])
     assert "No such file" in site.run(name, f"ls {BUILDS}/current")
     assert site.run(name, "systemctl is-active llama-server@chat") == "inactive"
-    code, document, said = site.call("upgrade", "--retry", "--yes", "-l", name, "--soak", "0")
-    assert code == 0, said
-    assert document["hosts"][name]["from"] is None
+    site.play()
+    assert f"llama_cpp_ref: {site.current(name).partition('-')[0]}" in site.pin_file.read_text()
     assert site.run(name, "systemctl is-active llama-server@chat") == "active"
 
 
