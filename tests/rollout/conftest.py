@@ -162,11 +162,8 @@ def settings(upstream: Path, model: Path) -> dict[str, Any]:
 
 def make_site(name: str, hosts: int, folder: Path) -> Site:
     """Make hosts that serve v1.0.0; the first time of all one is provisioned, and kept as a layer."""
-    place = Path("/var/tmp/strixfleet-imitation")  # the layer's build names this repository
-    place.mkdir(parents=True, exist_ok=True)
-    model, upstream = place / "tiny.gguf", folder / "upstream"
-    if not model.exists():
-        write_random_llama(model, size_bytes_at_least=5_000_000)
+    model, upstream = folder / "tiny.gguf", folder / "upstream"
+    write_random_llama(model, size_bytes_at_least=5_000_000)
     make_upstream(upstream)
     if not sandboxes.has_layer(LAYER):
         first = sandboxes.create(
