@@ -25,13 +25,13 @@ def sha256(path: str) -> str:
 
 
 def digests(folder: str) -> dict[str, str]:
-    """Digest all files of a build except its manifest; links by their target."""
+    """Digest the files that a build was made of, and no more; links by their target."""
     found = {}
     for parent, _folders, files in os.walk(folder):
         for name in files:
             path = os.path.join(parent, name)
             relative = os.path.relpath(path, folder)
-            if relative != "manifest.json":
+            if relative not in {"manifest.json", "options"}:
                 found[relative] = f"-> {os.readlink(path)}" if os.path.islink(path) else sha256(path)
     return dict(sorted(found.items()))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -57,6 +58,10 @@ options:
     type: str
     choices: [completion, embedding, health]
     default: completion
+  renamed:
+    description: Whether it uses options that releases spell differently; their spelling is settled first.
+    type: bool
+    default: false
   program:
     description: The program of the current build.
     type: path
@@ -99,12 +104,14 @@ SPEC: dict[str, Any] = {
     "key_file": {"type": "str", "default": "", "no_log": False},
     "models": {"type": "list", "elements": "path", "default": []},
     "probe": {"type": "str", "choices": ["completion", "embedding", "health"], "default": "completion"},
+    "renamed": {"type": "bool", "default": False},
     "program": {"type": "path", "default": "/opt/strixfleet/llama.cpp/current/bin/llama-server"},
     "drain_s": {"type": "int", "default": 30},
     "load_s": {"type": "int", "default": 120},
 }
 UNITS = "/etc/systemd/system"
 PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NRestarts", "Result")
+HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 READ_BYTES_PER_S = 50_000_000
 RESTARTS_MAX = 2
 RUNNING = frozenset({"active", "activating", "reloading", "deactivating"})
@@ -214,8 +221,16 @@ class Instance:
             self.systemctl("enable", "--quiet", "--", self.unit)
         return result | (self.restart() if reasons else self.healthy())
 
+    def spell(self) -> None:
+        """Settle what the builds here call the options that releases spell differently."""
+        code, out, err = self.module.run_command([HOST_PROGRAM, "spell"])
+        if code != 0:
+            raise InstanceError(f"{HOST_PROGRAM} spell: {err.strip() or json.loads(out)['error']}")
+
     def restart(self) -> dict[str, Any]:
         """Start the process anew and have it prove itself."""
+        if self.wanted["renamed"]:
+            self.spell()
         self.drain()
         started, self.since = time.monotonic(), int(time.time())
         self.systemctl("reset-failed", "--", self.unit)

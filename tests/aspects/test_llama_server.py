@@ -156,6 +156,34 @@ def test_rocm_loads_without_mmap_in_the_spelling_of_any_release() -> None:
     assert "LOAD_MODE" not in drop_in({}, llama_cpp_backend="vulkan")
 
 
+def test_what_releases_spell_differently_is_named_by_a_variable_and_nothing_else_changes() -> None:
+    plain, renamed = (
+        compiled({"arguments": {"jinja": None}}),
+        compiled({"arguments": {"no-mmap": None, "draft-max": "16", "jinja": None}}),
+    )
+    before, after = (state.units[0].drop_in.content for state in (plain, renamed))
+    same = [line for line in before.splitlines() if "STRIXFLEET_CONFIG" not in line]
+    more = [line for line in after.splitlines() if line not in same and "STRIXFLEET_CONFIG" not in line]
+
+    assert "STRIXFLEET_OPTION" not in before
+    assert "EnvironmentFile" not in before
+    assert more == [
+        '  "--jinja" \\',
+        "  $STRIXFLEET_OPTION_NO_MMAP \\",
+        '  $STRIXFLEET_OPTION_DRAFT_MAX "16"',
+        *[line for line in more if line.startswith("# Releases spell these differently")],
+        'Environment="STRIXFLEET_OPTION_NO_MMAP=--no-mmap"',
+        'Environment="STRIXFLEET_OPTION_DRAFT_MAX=--draft-max"',
+        "EnvironmentFile=-/opt/strixfleet/llama.cpp/current/options",
+    ]
+    assert (plain.units[0].role_var()["renamed"], renamed.units[0].role_var()["renamed"]) == (False, True)
+
+
+def test_a_key_stands_behind_a_variable() -> None:
+    text = drop_in({"api_key": "key", "arguments": {"no-mmap": None}})
+    assert '  $STRIXFLEET_OPTION_NO_MMAP \\\n  "--api-key-file" "%d/api-key"' in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "backend", "cores", "expected"),
     [

@@ -16,7 +16,10 @@
 static const char *OPTIONS[] = {
     "--model", "--model-draft", "--alias", "--host", "--port", "--ctx-size", "--metrics", "--slots", "--no-slots",
     "--n-gpu-layers", "--device", "--flash-attn", "--threads", "--parallel", "--api-key-file", "--no-ui", "--jinja",
-    "--load-mode", "--offline", "--fit", "--no-webui", "--cors-origins", "--threads-batch", "--no-mmap",
+    "--load-mode", "--offline", "--fit", "--no-webui", "--cors-origins", "--threads-batch",
+#ifndef BEHAVIOUR_renamed_flag
+    "--no-mmap",
+#endif
     "--help", "--version",
 #ifndef BEHAVIOUR_removed_flag
     "--imitated-flag",
@@ -147,6 +150,9 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "--version")) return fprintf(stderr, VERSION_TEXT) < 0;
         if (!strcmp(argv[i], "--help")) {
             for (size_t k = 0; k < sizeof OPTIONS / sizeof *OPTIONS; k++) printf("%s\n", OPTIONS[k]);
+#ifdef BEHAVIOUR_renamed_flag
+            printf("--no-mmap%31sthe argument has been removed. use --load-mode none\n", "");
+#endif
             return 0;
         }
         if (!strncmp(argv[i], "--", 2) && !known(argv[i])) {

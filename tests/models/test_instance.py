@@ -1,5 +1,6 @@
 """R3: a unit is started anew when its process is not what is wanted, and only then."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +35,14 @@ class Host:
         self.calls: list[str] = []
         self.health = 200
         self.refusal = ""
+        self.locked = ""
 
     def run_command(self, argv: list[str]) -> tuple[int, str, str]:
         if argv[0] == "journalctl":
             return 0, "the reason stands here\n", ""
+        if argv[0].endswith("strixfleet-host"):
+            self.calls.append(argv[1])
+            return bool(self.locked), json.dumps({"error": self.locked or None}), ""
         if argv[1] == "show":
             return 0, "".join(f"{key}={value}\n" for key, value in self.shown.items()), ""
         self.calls.append(argv[1])
@@ -56,7 +61,9 @@ def module() -> ModuleType:
 
 @pytest.fixture
 def ensure(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Ensure:
-    def run(host: Host, *, check_mode: bool = False, models: list[str] | None = None) -> dict[str, Any]:
+    def run(
+        host: Host, *, check_mode: bool = False, models: list[str] | None = None, renamed: bool = False
+    ) -> dict[str, Any]:
         class Server:
             def __init__(self, *_arguments: str) -> None: ...
             def health(self) -> int:
@@ -80,6 +87,7 @@ def ensure(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Ensure:
             "key_file": "",
             "models": models or [],
             "probe": "completion",
+            "renamed": renamed,
             "program": PROGRAM,
             "drain_s": 1,
             "load_s": 1,
@@ -121,6 +129,24 @@ def test_what_runs_otherwise_is_started_anew(
     assert result["reasons"] == [reason]
     assert host.calls == ["daemon-reload", "drain", "reset-failed", "restart", "token"]
     assert result["diff"]["after"]["config"] == "new"
+
+
+def test_what_releases_spell_differently_is_settled_before_a_restart_and_only_then(
+    ensure: Ensure, module: ModuleType
+) -> None:
+    host = Host(SHOWN, {"config": "old", "program": PROGRAM})
+    ensure(host, renamed=True)
+    assert host.calls == ["daemon-reload", "spell", "drain", "reset-failed", "restart", "token"]
+
+    left = Host(SHOWN, good())
+    ensure(left, renamed=True)
+    assert left.calls == []
+
+    refused = Host(SHOWN, {"config": "old", "program": PROGRAM})
+    refused.locked = "locked by ann"
+    with pytest.raises(module.InstanceError, match="strixfleet-host spell: locked by ann"):
+        ensure(refused, renamed=True)
+    assert "restart" not in refused.calls
 
 
 def test_check_mode_says_the_same_and_touches_nothing(ensure: Ensure) -> None:

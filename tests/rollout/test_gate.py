@@ -1,4 +1,4 @@
-"""The gate's judgement, the pin's line, and options that another build does not know: pure functions."""
+"""The gate's judgement, and the pin's line: pure functions."""
 
 import pytest
 
@@ -18,7 +18,6 @@ from strixfleet.core.gate import (
 from strixfleet.core.items import Cost, Cure, Difference, Status
 from strixfleet.core.pin import KEY, PinEdit, difference, plan_pin, rewrite
 from strixfleet.core.questions import Json
-from strixfleet.core.server_options import known_options, unknown_options
 from strixfleet.core.settings import HostSettings
 from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import UsageError
@@ -96,14 +95,6 @@ def test_outputs() -> None:
     assert "repeats token 5" in output_check("chat", old, [5, 5, 5, 5]).reason
     assert output_check("chat", old, []).result is Result.FAILED
     assert output_check("chat", [], []).result is Result.PASSED
-
-
-def test_options_that_are_gone_are_named_with_their_new_spelling() -> None:
-    text = "-c,    --ctx-size N      size\n--load-mode MODE   how (env: X)\n--metrics\n"
-    assert known_options(text) == {"--ctx-size", "--load-mode", "--metrics"}
-    argv = ["/bin/llama-server", "--ctx-size", "4", "--no-mmap", "--metrics", "--gone=1", "-x", "--no-mmap"]
-    assert unknown_options(argv, text) == ("--no-mmap, which is now `--load-mode none`", "--gone")
-    assert unknown_options(argv, "") == ()
 
 
 def pinned(name: str, ref: str | None, origin: Origin | None) -> Host:

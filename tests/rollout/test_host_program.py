@@ -230,6 +230,100 @@ def test_a_staged_build_is_discarded_and_one_in_use_is_not(serving: Machine) -> 
         assert "is in use" in serving.call("discard", build)["error"]
 
 
+HELP = Path(__file__).with_name("help")
+
+
+@pytest.fixture
+def telling(serving: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Let the builds say what their options are: the new one in the new spelling."""
+    for build, text in ((OLDER, "old"), (OLD, "old"), (NEW, "new")):
+        server = serving.builds / build / "bin" / "llama-server"
+        server.write_text(f"#!/bin/sh\ncat {HELP / text}.txt\n")
+        server.chmod(0o755)
+        manifest = serving.builds / build / "manifest.json"
+        data = json.loads(manifest.read_text())
+        data["files"]["bin/llama-server"] = hashlib.sha256(server.read_bytes()).hexdigest()
+        manifest.write_text(json.dumps(data))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # nobody may not look into a test's folder
+    return serving
+
+
+def spelling(machine: Machine, build: str) -> str | None:
+    path = machine.builds / build / "options"
+    return path.read_text() if path.exists() else None
+
+
+def test_a_staged_build_is_spelled_for_and_the_spelling_goes_with_the_link(telling: Machine) -> None:
+    answer = telling.call("spell", NEW)
+    assert (answer["changed"], answer["current"]) == (True, OLD)
+    assert telling.call("spell", NEW)["changed"] is False
+    text = spelling(telling, NEW) or ""
+    assert "STRIXFLEET_OPTION_NO_MMAP=--load-mode none\n" in text
+    assert (telling.builds / NEW / "options").stat().st_mode & 0o777 == 0o644
+    assert telling.calls() == []
+    through = telling.builds / "current" / "options"
+    telling.call("activate", NEW, "--lease", "60")
+    assert through.read_text() == text
+    telling.call("return")
+    assert not through.exists()
+    assert telling.call("activate", NEW, "--retry")["error"] is None
+    assert telling.call("rollback")["current"] == OLD
+    assert telling.call("discard", OLDER)["error"] is None
+
+
+def test_without_a_name_both_that_serve_are_spelled_for(telling: Machine) -> None:
+    assert telling.call("spell")["changed"] is True
+    assert "STRIXFLEET_OPTION_LOAD_MODE_NONE=--no-mmap\n" in (spelling(telling, OLD) or "")
+    assert spelling(telling, OLDER) == spelling(telling, OLD)
+    assert spelling(telling, NEW) is None
+    (telling.builds / OLDER / "bin" / "llama-server").unlink()
+    assert telling.call("spell")["error"] is None
+
+
+def test_a_stale_or_altered_spelling_is_written_anew(telling: Machine) -> None:
+    (telling.builds / NEW / "options").write_text("LD_PRELOAD=x\n")
+    assert telling.call("spell", NEW)["changed"] is True
+    assert "LD_PRELOAD" not in (spelling(telling, NEW) or "")
+
+
+def test_a_spelling_is_refused_to_whoever_may_not_write(telling: Machine, clock: Clock) -> None:
+    assert "is absent" in telling.call("spell", "../../etc")["error"]
+    (telling.builds / NEW / "bin" / "llama-server").write_text("#!/bin/sh\n")
+    assert "does not say" in telling.call("spell", NEW)["error"]
+    telling.call("activate", OLDER, "--lease", "60")
+    clock(61)
+    assert "the lease of" in telling.call("spell", OLDER)["error"]
+    assert "the lease of" in telling.call("spell")["error"]
+    first = str(telling.call("lock", "--owner", "ann")["token"])
+    assert "locked by ann" in telling.call("spell", OLD)["error"]
+    clock(46)
+    telling.call("lock", "--owner", "bob")
+    assert "took over" in telling.call("spell", OLD, "--token", first)["error"]
+    assert [spelling(telling, build) for build in (OLDER, OLD, NEW)] == [None, None, None]
+
+
+def test_cut_anywhere_a_spelling_is_there_whole_or_not_at_all(telling: Machine) -> None:
+    telling.call("spell", NEW)
+    whole = spelling(telling, NEW)
+    path = telling.builds / NEW / "options"
+    deaths = 0
+    for at in range(100):
+        path.unlink()
+        died = cut(telling, at, ["spell", NEW])
+        assert spelling(telling, NEW) in ({None, whole} if died else {whole})
+        assert telling.call("spell", NEW)["error"] is None
+        assert spelling(telling, NEW) == whole
+        assert sorted(path.name for path in (telling.builds / NEW).iterdir()) == [
+            "bin",
+            "manifest.json",
+            "options",
+        ]
+        if not died:
+            break
+        deaths += 1
+    assert deaths > 2
+
+
 DEEDS = ("rename", "unlink", "symlink", "fsync", "open")
 
 

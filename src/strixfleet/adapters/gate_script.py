@@ -8,6 +8,7 @@ Writes nothing. Waiting is done here, so that no connection is needed for it.
 import http.client
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.parse
@@ -140,8 +141,16 @@ def downtime(request):
     return {"downtime_s": round(down_s, 2), "longest_s": round(longest_s, 2)}
 
 
+def variables(unit):
+    """Name the variables that a unit has for options which releases spell differently."""
+    argv = ["systemctl", "show", "--property=Environment", "--value", "--", unit]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False)
+    return re.findall(r"\b(STRIXFLEET_OPTION_[A-Z0-9_]+)=", done.stdout.decode("utf-8", "replace"))
+
+
 def options(request):
-    """Give what a staged build says of its options."""
+    """Give what a staged build says of its options, and the variables of the units that it is to serve."""
+    named = {unit: variables(unit) for unit in request["units"]}
     program = os.path.join(BUILDS, request["build"], "bin", "llama-server")
     try:
         done = subprocess.run(
@@ -154,8 +163,9 @@ def options(request):
             user="nobody" if os.geteuid() == 0 else None,
         )
     except (OSError, subprocess.TimeoutExpired) as problem:
-        return {"help": "", "problem": str(problem)}
-    return {"help": done.stdout.decode("utf-8", "replace")[-200000:], "problem": ""}
+        return {"help": "", "problem": str(problem), "variables": named}
+    text = done.stdout.decode("utf-8", "replace")[-200000:]
+    return {"help": text, "problem": "", "variables": named}
 
 
 OPERATIONS = {"settle": settle, "watch": watch, "downtime": downtime, "options": options}

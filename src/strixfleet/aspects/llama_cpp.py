@@ -21,6 +21,7 @@ from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
 from strixfleet.core.items import Cost, Cure, Item, Observed
 from strixfleet.core.questions import Answers, Json, Question, Verb
+from strixfleet.host.renames import OPTIONS, foreign_lines
 
 
 CURRENT = Question(Verb.LINK, f"{BUILDS}/current")
@@ -29,9 +30,12 @@ MANIFEST = Question(Verb.READ, f"{BUILDS}/current/manifest.json")
 PREVIOUS_MANIFEST = Question(Verb.READ, f"{BUILDS}/previous/manifest.json")
 TREE = Question(Verb.TREE, f"{BUILDS}/current")
 NAMES = Question(Verb.NAMES, BUILDS)
+SPELLING = Question(Verb.READ, f"{BUILDS}/current/{OPTIONS}")
 SERVER = Question(Verb.STAT, f"{BUILDS}/current/bin/llama-server")
 MATRIX_SHADERS = "GL_KHR_cooperative_matrix"
 SLOW_SHADERS = "built by a glslc that does not know them: prefill is far slower; install a newer one"
+FOREIGN_OPTIONS = "what strixfleet did not write; `strixfleet-host spell` writes the file anew"
+NO_PIN = "llama_cpp_ref is not set in the inventory"
 SPACES = tuple(Question(Verb.SPACE, path) for path in (BUILDS, "/var/lib/strixfleet"))
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 HOST_MODULES = "/opt/strixfleet/lib/strixfleet/host"
@@ -102,7 +106,7 @@ class LlamaCpp:
     @classmethod
     def questions(cls, host: Host) -> Iterator[Question]:  # noqa: ARG003 - the same for all hosts
         """Ask for links, manifests and the digests of the current build's files."""
-        yield from (CURRENT, PREVIOUS, MANIFEST, PREVIOUS_MANIFEST, TREE, NAMES, SERVER, *SPACES)
+        yield from (CURRENT, PREVIOUS, MANIFEST, PREVIOUS_MANIFEST, TREE, NAMES, SPELLING, SERVER, *SPACES)
         yield Question(Verb.DIGEST, HOST_PROGRAM)
         for name in _module_names():
             yield Question(Verb.DIGEST, f"{HOST_MODULES}/{name}")
@@ -148,13 +152,12 @@ class LlamaCpp:
         yield from (file.item(self.name) for file in self.host_program)
         yield Item(f"{self.name}:{TIMER}", dict(TIMER_STATE))
         if self.build is None:
-            yield Item(
-                "llama_cpp:pin", "set", Cure.MANUAL, message="llama_cpp_ref is not set in the inventory"
-            )
+            yield Item("llama_cpp:pin", "set", Cure.MANUAL, message=NO_PIN)
             return
         cure = Cure.PROVISION if self.install else Cure.MANUAL
         yield Item("llama_cpp:current", self.build.id, cure, Cost.BUILD)
         yield Item("llama_cpp:files", {}, cure, Cost.BUILD, message="files differ from what was built here")
+        yield Item("llama_cpp:options", [], Cure.MANUAL, message=FOREIGN_OPTIONS)
         yield Item("llama_cpp:owner", {"owner": "root", "mode": "0755"}, cure)
         if self.build.backend == "vulkan":
             yield Item("llama_cpp:shaders", [], Cure.MANUAL, message=SLOW_SHADERS)
@@ -176,6 +179,8 @@ class LlamaCpp:
         else:
             state = _state(parse_manifest(answers.text(*_pair(MANIFEST))), answers)
             yield Observed("llama_cpp:files", state, unread)
+        lines = foreign_lines(answers.text(*_pair(SPELLING)) or "")
+        yield Observed("llama_cpp:options", [*lines], answers[SPELLING].error)
         server = answers[SERVER]
         have = server.value if isinstance(server.value, dict) else {}
         yield Observed("llama_cpp:owner", {key: have.get(key) for key in ("owner", "mode")}, server.error)
@@ -207,12 +212,9 @@ class LlamaCpp:
 
     def _observe_previous(self, answers: Answers) -> Observed:
         target, error = answers[PREVIOUS].value, answers[PREVIOUS].error
-        if target is None:
-            return Observed("llama_cpp:previous", "whole or none", error)
-        whole = parse_manifest(answers.text(*_pair(PREVIOUS_MANIFEST))) is not None
-        return Observed(
-            "llama_cpp:previous", "whole or none" if whole else f"{target} has no readable manifest", error
-        )
+        whole = target is None or parse_manifest(answers.text(*_pair(PREVIOUS_MANIFEST))) is not None
+        have = "whole or none" if whole else f"{target} has no readable manifest"
+        return Observed("llama_cpp:previous", have, error)
 
     def role_vars(self) -> dict[str, Json]:
         """Give the role the build's recipe and what the host needs for it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from strixfleet import assets
-from strixfleet.core import server_command, server_unit, unit_files
+from strixfleet.core import server_command, server_options, server_unit, unit_files
 from strixfleet.core.aspect import Situation
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
@@ -15,6 +15,7 @@ from strixfleet.core.model_store import StoredFile, catalogue
 from strixfleet.core.questions import Answers, Json, Question, Verb
 from strixfleet.core.server_unit import CURRENT, KEYS, MANIFEST, UNITS, Unit
 from strixfleet.core.settings_parts import Instance
+from strixfleet.host.renames import PREFIX
 
 
 TEMPLATE = f"{UNITS}/llama-server@.service"
@@ -51,12 +52,13 @@ def _drop_in(situation: Situation, instance: Instance, where: server_command.Lis
     if instance.draft_model:
         words += ["--model-draft", models[instance.draft_model][0].path]
     options = server_command.command(instance, settings.llama_cpp_backend, facts, where)
-    for name, value in options.items():
-        words += [f"--{name}"] if value is None else [f"--{name}", value]
+    more, variables = server_options.unit_words(options)
     files = _files(instance, models)
     return assets.render(
         f"host{UNITS}/llama-server@.service.d/{server_unit.DROP_IN}.j2",
-        command=unit_files.command_line(words),
+        command=unit_files.command_line([*words, *more]),
+        variables=unit_files.environment_lines(variables),
+        options_file=server_unit.OPTIONS_FILE,
         environment=unit_files.environment_lines(
             server_command.environment(instance, settings.llama_cpp_backend, facts)
         ),
@@ -91,7 +93,8 @@ def _unit(situation: Situation, instance: Instance, template: ManagedFile, addre
     )
     probe = next((PROBES[name] for name in instance.arguments if name in PROBES), "completion")
     paths = tuple(file.path for file in files)
-    return Unit(instance.name, drop_in, key, config, where.url, where.bound, paths, probe)
+    renamed = PREFIX in drop_in.content
+    return Unit(instance.name, drop_in, key, config, where.url, where.bound, paths, probe, renamed)
 
 
 def tailnet_address(answers: Answers) -> str | None:

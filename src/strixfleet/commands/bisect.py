@@ -52,7 +52,7 @@ class Trials:
         """Build a commit, switch to it on trial, run the gate, go back."""
         scene = self.scene(commit)
         (host,) = scene.fleet.hosts
-        staged = Stage(scene.fleet, scene.seen, scene.options)([host.name])[host.name]
+        staged = Stage(scene.fleet, scene.seen, scene.options, self.lock.tokens.get)([host.name])[host.name]
         if staged.kind is Kind.LOST:
             raise ChangeFailed(staged.reason, where=host.name)
         if staged.kind is not Kind.STAGED:

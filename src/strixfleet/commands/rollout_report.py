@@ -10,6 +10,7 @@ from strixfleet.commands.session import Seen, finish
 from strixfleet.core.questions import Json
 from strixfleet.core.results import HostReport, Report
 from strixfleet.core.rollout_state import ENDS, FAILURES, Member, Rollout, Standing
+from strixfleet.core.server_options import inventory_line
 from strixfleet.errors import ExitCode, FleetError
 from strixfleet.report.progress import say
 
@@ -69,7 +70,7 @@ def _row(member: Member, scene: Surveyed, before: str | None, notes: Mapping[str
         "downtime_s": notes.get("downtime_s", 0.0 if standing is Standing.UNCHANGED else None),
         "gate": notes.get("gate", []),
         "reason": member.reason,
-        "notes": [_sentence(standing, old, want, notes)],
+        "notes": [_sentence(standing, old, want, notes), *_spellings(standing, notes)],
     }
     return HostReport(
         member.name,
@@ -79,6 +80,19 @@ def _row(member: Member, scene: Surveyed, before: str | None, notes: Mapping[str
         extra=extra,
         code=ExitCode.FAILED if failed else ExitCode.OK,
     )
+
+
+def _spellings(standing: Standing, notes: Mapping[str, Json]) -> list[Json]:
+    """Say what the new build is told otherwise than the inventory has it, and what to write there."""
+    renamed = notes.get("renamed")
+    if standing is not Standing.UPGRADED or not isinstance(renamed, list):
+        return []
+    rows = [row for row in renamed if isinstance(row, list)]
+    return [
+        f"{instance}: the inventory still says `{inventory_line(str(old))}`; "
+        f"once no older build is to come back, write `{inventory_line(str(new))}`"
+        for instance, old, new in rows
+    ]
 
 
 def _sentence(standing: Standing, before: str | None, want: Json, notes: Mapping[str, Json]) -> str:

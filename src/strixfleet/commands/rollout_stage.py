@@ -1,11 +1,14 @@
 """Stages a build on many hosts in one play, and holds their servers' options against it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import click
 
 from strixfleet.adapters.ansible import HostOutcome, PlayRequest, PlayStatus, play
 from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.fanout import fan_out
+from strixfleet.adapters.host_program import HostProgram
 from strixfleet.adapters.ssh import remote_for
 from strixfleet.adapters.watch import Watch
 from strixfleet.commands.build_watch import BuildWatch
@@ -14,23 +17,39 @@ from strixfleet.commands.rollout_plan import current_build, wanted_build
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench_state import map_at
 from strixfleet.core.fleet import Fleet, Host
+from strixfleet.core.questions import Json
 from strixfleet.core.rollout_state import Event, Kind
-from strixfleet.core.server_options import unknown_options
+from strixfleet.core.server_options import OptionCheck, check_options
+from strixfleet.core.server_unit import unit_name
 from strixfleet.errors import FleetError, HostError
 from strixfleet.report.play_progress import PlayProgress
+from strixfleet.report.progress import say
+
+
+Checks = Mapping[str, OptionCheck]  # by instance
+Events = dict[str, Event]
+OPTIONS_TIMEOUT_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Staging for one rollout; `options` are those that the inventory was loaded with, the pin among them."""
+    """
+    Staging for one rollout; `options` are those that the inventory was loaded with, the pin among them.
+
+    `token` gives a host's token of the fleet lock. `agree` is shown, once for all hosts, what the new build
+    would be told otherwise than the inventory says.
+    """
 
     fleet: Fleet
     seen: Mapping[str, Seen | FleetError]
     options: Options
+    token: Callable[[str], int | None]
+    agree: Callable[[Sequence[str]], bool] = lambda _rows: True
+    note: Callable[..., None] = lambda *_given, **_facts: None
 
     def __call__(self, names: Sequence[str]) -> dict[str, Event]:
         """Build on all hosts that need it; give what came of each."""
-        events: dict[str, Event] = {}
+        events: Events = {}
         chosen: dict[str, Seen] = {}
         for name in names:
             one = self.seen[name]
@@ -45,9 +64,8 @@ class Stage:
         outcomes = self._play(chosen)
         events |= {name: _event(name, outcomes.get(name)) for name in chosen}
         built = [self.fleet.host(name) for name, event in events.items() if event.kind is Kind.STAGED]
-        for name, found in fan_out(built, lambda host: self._check_options(host, chosen[host.name])).items():
-            events[name] = _failed(name, found) if isinstance(found, FleetError) else found
-        return events
+        checks = fan_out(built, lambda host: self._check(host, chosen[host.name]))
+        return events | self._settle(checks, chosen)
 
     def _play(self, chosen: Mapping[str, Seen]) -> dict[str, HostOutcome]:
         options = self.options
@@ -66,25 +84,84 @@ class Stage:
         )
         return play(request, BuildWatch(self.fleet, dict(chosen), PlayProgress(verbose=options.verbose)))
 
-    def _check_options(self, host: Host, seen: Seen) -> Event:
+    def _check(self, host: Host, seen: Seen) -> dict[str, OptionCheck]:
         """Ask the staged build whether it understands the options of the servers that run now."""
         remote = remote_for(host, self.fleet.known_hosts)
         try:
             names = [one.name for one in host.settings.llama_server_instances]
             looked = Bench(host, remote).look(names, [], 0.0)
             watch = Watch(host, self.fleet.known_hosts)
-            text = str(watch.ask(remote, "options", 90.0, build=wanted_build(seen).id)["help"])
+            said = watch.ask(remote, "options", OPTIONS_TIMEOUT_S, build=wanted_build(seen).id)
         finally:
             remote.close()
-        problems = []
+        checks = {}
         for name in names:
             argv = map_at(looked, "instances", name).get("argv")
             words = [str(word) for word in argv] if isinstance(argv, list) else []
-            problems += [f"{name}: {row}" for row in unknown_options(words, text)]
-        if problems:
-            reason = f"the new llama-server does not understand {'; '.join(problems)}"
-            return Event(Kind.STAGE_FAILED, host.name, reason)
-        return Event(Kind.STAGED, host.name)
+            checks[name] = check_options(words, said["variables"].get(unit_name(name), []), str(said["help"]))
+        return checks
+
+    def _settle(self, checks: Mapping[str, Checks | FleetError], chosen: Mapping[str, Seen]) -> Events:
+        """Stop hosts whose servers would not start; ask once whether the others may be told otherwise."""
+        events: Events = {}
+        due: dict[str, Checks] = {}
+        for name, found in checks.items():
+            if isinstance(found, FleetError):
+                events[name] = _failed(name, found)
+            elif any(one.problems for one in found.values()):
+                events[name] = _refused(name, found)
+            elif any(one.renames for one in found.values()):
+                due[name] = found
+        if not due:
+            return events
+        if not self.agree([row for name, found in due.items() for row in _proposal(name, found)]):
+            return events | {name: _refused(name, found) for name, found in due.items()}
+        hosts = [self.fleet.host(name) for name in due]
+        spelled = fan_out(hosts, lambda host: self._spell(host, chosen[host.name], due[host.name]))
+        return events | {
+            name: _failed(name, one) for name, one in spelled.items() if isinstance(one, FleetError)
+        }
+
+    def _spell(self, host: Host, seen: Seen, checks: Checks) -> None:
+        """Have the host write beside the staged build what that one calls them; nothing that runs changes."""
+        remote = remote_for(host, self.fleet.known_hosts)
+        try:
+            program = HostProgram(host.name, remote, self.token(host.name))
+            program.must("spell", wanted_build(seen).id, timeout_s=OPTIONS_TIMEOUT_S)
+        finally:
+            remote.close()
+        rows: list[Json] = [
+            [name, old, new] for name, one in checks.items() for old, new in one.renames.items()
+        ]
+        self.note(host.name, renamed=rows)
+
+
+def consent(*, yes: bool) -> Callable[[Sequence[str]], bool]:
+    """Give who is asked whether options may be told to the new build in its own spelling."""
+
+    def ask(rows: Sequence[str]) -> bool:
+        say("the new llama-server spells options differently; the inventory and the old build keep theirs:")
+        for row in rows:
+            say(f"  {row}")
+        try:
+            return yes or click.confirm("Spell them so for the new build?", err=True)
+        except click.Abort:  # nobody is there
+            return False
+
+    return ask
+
+
+def _proposal(name: str, checks: Checks) -> list[str]:
+    return [
+        f"{name}: {instance}: {old} → {new}"
+        for instance, one in checks.items()
+        for old, new in one.renames.items()
+    ]
+
+
+def _refused(name: str, checks: Checks) -> Event:
+    rows = [f"{instance}: {row}" for instance, one in checks.items() for row in one.rows]
+    return Event(Kind.STAGE_FAILED, name, f"the new llama-server does not understand {'; '.join(rows)}")
 
 
 def _event(name: str, outcome: HostOutcome | None) -> Event:

@@ -23,7 +23,7 @@ from strixfleet.commands.rollout_scene import (
     survey,
     write_pin,
 )
-from strixfleet.commands.rollout_stage import Stage
+from strixfleet.commands.rollout_stage import Stage, consent
 from strixfleet.commands.session import now
 from strixfleet.core.results import Report
 from strixfleet.core.rollout_state import Event, Kind, Rollout, Rules, Standing, new_rollout
@@ -75,7 +75,10 @@ def drive(scene: Scene, wish: Wish, state: Rollout) -> tuple[Rollout, journals.J
         name: HostWork(scene.fleet.host(name), one, wanted_build(one).id, name == canary, terms)
         for name, one in scene.good.items()
     }
-    holder.append(Driver(works, Stage(scene.fleet, scene.seen, scene.options), journal))
+    stage = Stage(
+        scene.fleet, scene.seen, scene.options, lock.tokens.get, consent(yes=wish.yes), journal.note
+    )
+    holder.append(Driver(works, stage, journal))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         lock.take([host for host in scene.fleet.hosts if host.name in works])

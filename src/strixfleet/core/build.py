@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from strixfleet.core.questions import Json
+from strixfleet.host.renames import OPTIONS
 
 
 BUILDS = "/opt/strixfleet/llama.cpp"
@@ -160,7 +161,7 @@ def parse_manifest(text: str | None) -> Manifest | None:
 
 def file_differences(manifest: Manifest, tree: Mapping[str, str]) -> dict[str, list[str]]:
     """Name the files of a build that changed, went missing or were added since it was made."""
-    present = {path: digest for path, digest in tree.items() if path != "manifest.json"}
+    present = {path: digest for path, digest in tree.items() if path not in {"manifest.json", OPTIONS}}
     wanted = manifest.files
     rows = {
         "changed": sorted(path for path in wanted if path in present and present[path] != wanted[path]),

@@ -11,12 +11,14 @@ from functools import cache
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.items import Cost
 from strixfleet.core.questions import Answers, Json, Question, Verb
+from strixfleet.host.renames import OPTIONS
 
 
 UNITS = "/etc/systemd/system"
 KEYS = "/etc/strixfleet/keys"
 CURRENT = "/opt/strixfleet/llama.cpp/current"
 MANIFEST = f"{CURRENT}/manifest.json"
+OPTIONS_FILE = f"{CURRENT}/{OPTIONS}"
 DROP_IN = "10-strixfleet.conf"
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - what the unit does not see
 KEY_ROUNDS = 100_000
@@ -56,7 +58,7 @@ def http_questions(instance: str, url: str, *, has_key: bool) -> tuple[Question,
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What one instance must be."""
+    """What one instance must be; `renamed` if it uses options that releases spell differently."""
 
     instance: str
     drop_in: ManagedFile
@@ -66,6 +68,7 @@ class Unit:
     listeners: tuple[str, ...]
     models: tuple[str, ...]
     probe: str
+    renamed: bool = False
 
     @property
     def name(self) -> str:
@@ -109,6 +112,7 @@ class Unit:
             "key_file": self.key.path if self.key else "",
             "models": list(self.models),
             "probe": self.probe,
+            "renamed": self.renamed,
         }
 
 

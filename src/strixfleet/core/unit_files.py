@@ -1,6 +1,14 @@
 """Words of systemd unit files: what goes in comes out again as one word, whatever is in it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable in a command: systemd puts its value there, parted at blanks."""
+
+    name: str
 
 
 def _quoted(text: str) -> str:
@@ -21,13 +29,13 @@ def command_word(text: str) -> str:
     return _quoted(text).replace("$", "$$")
 
 
-def command_line(words: Sequence[str]) -> str:
+def command_line(words: Sequence[str | Variable]) -> str:
     """Write a command, its options one to a line."""
     lines: list[list[str]] = []
     for word in words:
-        if word.startswith("--") or not lines:
+        if isinstance(word, Variable) or word.startswith("--") or not lines:
             lines.append([])
-        lines[-1].append(command_word(word))
+        lines[-1].append(f"${word.name}" if isinstance(word, Variable) else command_word(word))
     return " \\\n  ".join(" ".join(line) for line in lines)
 
 

@@ -5,14 +5,17 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from typing import List, Optional
 
 from strixfleet.host.records import Record, Refused, Row, sync_folder, today
+from strixfleet.host.renames import OPTIONS, known_options, options_text, respelled
 
 
 BUILDS = "opt/strixfleet/llama.cpp"
 BUILD_ID = re.compile(r"[a-z0-9.]+-[a-z]+-[0-9a-f]{8}\Z")
 REMEMBERED = 100
+HELP_S = 60.0
 
 
 def describe(path: str) -> Optional[str]:
@@ -27,6 +30,23 @@ def describe(path: str) -> Optional[str]:
         return digest.hexdigest()
     except OSError:
         return None
+
+
+def help_of(program: str) -> str:
+    """Give what a program says of its options, run without rights; nothing where it does not say."""
+    try:
+        done = subprocess.run(
+            [program, "--help"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=HELP_S,
+            check=False,
+            user="nobody" if os.geteuid() == 0 else None,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace")
 
 
 class Builds:
@@ -87,6 +107,26 @@ class Builds:
             if row["ref"] == manifest.get("ref") and not retry:
                 text = "%s was taken back here on %s (%s); --retry tries it again"
                 raise Refused(text % (row["ref"], row["at"], row["reason"]))
+
+    def spell(self, build: str) -> bool:
+        """Write beside a build what it calls options that releases spell differently; tell if that is new."""
+        if build not in self.present():
+            raise Refused("%s is absent" % build)
+        text = help_of(os.path.join(self.folder, build, "bin", "llama-server"))
+        if not known_options(text):
+            raise Refused("llama-server of %s does not say what its options are" % build)
+        path, draft = os.path.join(self.folder, build, OPTIONS), os.path.join(self.folder, ".options.new")
+        wanted = options_text(respelled(text)).encode()
+        if (describe(path) or hashlib.sha256().hexdigest()) == hashlib.sha256(wanted).hexdigest():
+            return False
+        with open(draft, "wb") as file:
+            file.write(wanted)
+            os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(draft, path)
+        sync_folder(os.path.dirname(path))
+        return True
 
     def discard(self, build: str) -> bool:
         """Remove a build; it loses its name first, so that no half of it is taken for whole."""

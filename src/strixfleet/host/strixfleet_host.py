@@ -5,13 +5,14 @@ strixfleet-host: the one program that switches which llama.cpp build a host runs
     status
     activate BUILD_ID [--expect BUILD_ID|none] [--lease S] [--retry] [--drain S]
     renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT] [--forget]
-    rollback [--retry] [--drain S]             discard BUILD_ID
+    rollback [--retry] [--drain S]             discard BUILD_ID               spell [BUILD_ID]
     lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
 
 Playbook, controller, timer and boot call it alike. It prints one JSON line, holds a lock while it writes, and
 switches by renaming a link, so that whoever looks sees the old build or the new one. A build whose files are
 not what its manifest says is refused, and so is a ref that was returned or rolled back, but for --retry. With
 --lease an activation is a trial: unless it is confirmed, the timer takes it back once the lease is over.
+`spell` writes beside a build what it calls the options that releases spell differently (renames.py).
 Before servers stop, new connections are turned away and running generations end, for --drain seconds at most.
 --token N is the fleet lock's: an old one is refused. Standard library of Python 3.9 or newer.
 """
@@ -26,7 +27,7 @@ from strixfleet.host.records import Alone, Refused, Row, left_s
 from strixfleet.host.trial import Trial
 
 
-VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "discard", "lock", "unlock")
+VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "discard", "spell", "lock", "unlock")
 
 
 def arguments(argv: List[str]) -> argparse.Namespace:
@@ -40,6 +41,7 @@ def arguments(argv: List[str]) -> argparse.Namespace:
         verb[name].add_argument("--token", type=int)
     for name in ("activate", "confirm", "discard"):
         verb[name].add_argument("build")
+    verb["spell"].add_argument("build", nargs="?")
     for name in ("activate", "renew"):
         verb[name].add_argument("--lease", type=float)
     for name in ("activate", "rollback"):
@@ -97,6 +99,7 @@ def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
         "renew": lambda: trial.renew(given.lease),
         "confirm": lambda: trial.confirm(given.build),
         "discard": lambda: trial.discard(given.build),
+        "spell": lambda: trial.spell(given.build),
         "rollback": lambda: trial.rollback(given),
     }
     return {"changed": deeds[given.verb]()}

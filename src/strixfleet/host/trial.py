@@ -8,6 +8,7 @@ if nobody else's, ends the same way. Without a lease the record lives as long as
 """
 
 import argparse
+from typing import Optional
 
 from strixfleet.host.builds import Builds
 from strixfleet.host.drain import Drain
@@ -109,6 +110,21 @@ class Trial:
             self.drain.lift()
             self.record.remove()
         return True
+
+    def spell(self, build: Optional[str]) -> bool:
+        """Settle how a build spells its options; without a name, both that a link names, if they say it."""
+        pending, named = self.record.read(), [self.builds.link(name) for name in ("current", "previous")]
+        chosen = [build] if build else [name for name in named if name]
+        if pending and pending["to"] in chosen and left_s(pending) <= 0:
+            raise Refused("the lease of %s is over" % pending["to"])
+        changed = False
+        for one in chosen:
+            try:
+                changed = self.builds.spell(one) or changed
+            except Refused:
+                if build:
+                    raise
+        return changed
 
     def discard(self, build: str) -> bool:
         """Remove a build that was staged and is not wanted; one that a link or a trial names stays."""

@@ -1,0 +1,88 @@
+"""
+Options that releases of llama.cpp spell differently, and what a build's `--help` says of its own.
+
+A unit names such an option by a variable, whose default is the inventory's spelling. A build that calls it
+otherwise has a file OPTIONS beside its programs, which sets the variable anew: so the spelling changes with
+the link `current`, and goes back with it. Pure; the controller judges by the same functions.
+"""
+
+import re
+from typing import Dict, FrozenSet, List, Tuple
+
+
+OPTIONS = "options"
+PREFIX = "STRIXFLEET_OPTION_"
+# Old and new; where the new spelling has a value, the old one is a flag. Of several load modes the last one
+# wins, so the strongest is last. llama.cpp's common/arg.cpp of autumn 2026 has the new ones alone.
+PAIRS = (
+    ("--mmap", "--load-mode mmap"),
+    ("--no-mmap", "--load-mode none"),
+    ("--mlock", "--load-mode mlock"),
+    ("--direct-io", "--load-mode dio"),
+    ("--draft-max", "--spec-draft-n-max"),
+    ("--draft-n", "--spec-draft-n-max"),
+    ("--draft", "--spec-draft-n-max"),
+    ("--draft-min", "--spec-draft-n-min"),
+    ("--draft-n-min", "--spec-draft-n-min"),
+)
+SPELLINGS: Dict[str, str] = {**dict(PAIRS), **{new: old for old, new in reversed(PAIRS)}}
+_HEAD = re.compile(r" {0,8}(--?[A-Za-z][\w-]*(?:, *--?[A-Za-z][\w-]*)*)")
+_REMOVED = re.compile(r"\bargument has been removed\b[.:, ]*(.*?)[. ]*(?:\(env: .*)?$")
+
+
+def option(words: str) -> str:
+    """Give the option of a spelling, less its value."""
+    return words.split(maxsplit=1)[0]
+
+
+def help_options(help_text: str) -> Dict[str, str]:
+    """
+    Give the options that a `--help` lists: "" for one that works, else what the help says to use instead.
+
+    A removed option is still listed, and ends the server with an error.
+    """
+    blocks: List[Tuple[List[str], List[str]]] = []
+    for line in help_text.splitlines():
+        head = _HEAD.match(line)
+        if head:
+            blocks.append((head[1].replace(" ", "").split(","), [line[head.end() :]]))
+        elif blocks and line.startswith(" "):
+            blocks[-1][1].append(line)
+    found: Dict[str, str] = {}
+    for names, text in blocks:
+        removed = _REMOVED.search(" ".join(" ".join(text).split()))
+        for name in names:
+            if not removed or name not in found:
+                found[name] = (removed[1] or "removed") if removed else ""
+    return found
+
+
+def known_options(help_text: str) -> FrozenSet[str]:
+    """Give the options that work."""
+    return frozenset(name for name, instead in help_options(help_text).items() if not instead)
+
+
+def respelled(help_text: str) -> Dict[str, str]:
+    """Give {spelling that a build does not understand: the one that it does}."""
+    known = known_options(help_text)
+    return {
+        words: other
+        for words, other in SPELLINGS.items()
+        if option(words) not in known and option(other) in known
+    }
+
+
+def variable(words: str) -> str:
+    """Name the variable that a unit has in place of a spelling."""
+    return PREFIX + re.sub("[^A-Z0-9]+", "_", words.upper()).strip("_")
+
+
+def options_text(spelling: Dict[str, str]) -> str:
+    """Write the file OPTIONS, in the form of EnvironmentFile=."""
+    return "".join("%s=%s\n" % (variable(words), other) for words, other in spelling.items())
+
+
+def foreign_lines(text: str) -> List[str]:
+    """Give the lines of a file OPTIONS that are none of ours."""
+    ours = options_text(SPELLINGS).splitlines()
+    return [line for line in text.splitlines() if line not in ours]
