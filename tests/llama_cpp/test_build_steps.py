@@ -5,6 +5,8 @@ from types import ModuleType
 
 import pytest
 
+from strixfleet.host.renames import OPTIONS
+
 
 Plugin = Callable[[str], ModuleType]
 UNUSED = """\
@@ -131,6 +133,7 @@ def test_only_programs_and_libraries_are_published(
         "lib/libllama.so.0",
         "lib/libllama.so.0.5.0",
     ]
+    (final / OPTIONS).write_text("what the host program writes is no part of it", encoding="ascii")
     assert publish_steps.intact(str(final))
     assert not partial.exists()
 

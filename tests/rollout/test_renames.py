@@ -148,6 +148,8 @@ def test_a_server_that_is_told_otherwise_already_is_judged_by_its_unit() -> None
     }
     assert check_options(argv, used, OLD).rows == ()
     assert check_options(argv, [], OLD).renames == {}
+    both = check_options([*SERVER, "--no-mmap", "--load-mode", "none"], [NO_MMAP], OLD)
+    assert both.problems[0].startswith("--load-mode none, which is now")
     back = check_options([*SERVER, "--load-mode", "none"], ["STRIXFLEET_OPTION_LOAD_MODE_NONE"], OLD)
     assert back.renames == {"--load-mode none": "--no-mmap"}
 

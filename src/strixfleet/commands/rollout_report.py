@@ -89,8 +89,8 @@ def _spellings(standing: Standing, notes: Mapping[str, Json]) -> list[Json]:
         return []
     rows = [row for row in renamed if isinstance(row, list)]
     return [
-        f"{instance}: the inventory still says `{inventory_line(str(old))}`; "
-        f"once no older build is to come back, write `{inventory_line(str(new))}`"
+        f"{instance}: the inventory still says `{inventory_line(str(old))}`, which may stay; "
+        f"today one would write `{inventory_line(str(new))}`"
         for instance, old, new in rows
     ]
 
