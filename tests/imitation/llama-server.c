@@ -24,10 +24,17 @@ static const char *OPTIONS[] = {
 };
 static const char *model_path = "";
 static atomic_int processing;
+static struct timespec started;
 
 static void nap(double seconds) {
     struct timespec t = {(time_t)seconds, (long)((seconds - (time_t)seconds) * 1e9)};
     nanosleep(&t, NULL);
+}
+
+static int loading(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - started.tv_sec) + (double)(now.tv_nsec - started.tv_nsec) * 1e-9 < LOAD_S;
 }
 
 static int known(const char *option) {
@@ -92,7 +99,11 @@ static void complete(FILE *out, const char *body) {
 
 static void answer(FILE *out, const char *path, const char *body) {
     char text[2000];
-    if (!strcmp(path, "/health")) {
+    if (loading()) {
+        const char *body = "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}";
+        fprintf(out, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                strlen(body), body);
+    } else if (!strcmp(path, "/health")) {
         say(out, "application/json", "{\"status\":\"ok\"}");
     } else if (!strcmp(path, "/props")) {
         snprintf(text, sizeof text,
@@ -162,6 +173,7 @@ int main(int argc, char **argv) {
     abort();
 #endif
     signal(SIGPIPE, SIG_IGN);
+    clock_gettime(CLOCK_MONOTONIC, &started);
     pthread_t thread;
 #ifdef BEHAVIOUR_crash_later
     pthread_create(&thread, NULL, die_later, NULL);
