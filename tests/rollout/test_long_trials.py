@@ -22,7 +22,6 @@ from tests.rollout.conftest import (
     BUILDS,
     LOAD_S,
     REASONS,
-    SOAK,
     Site,
     check_bad_build,
     disposable_site,
@@ -172,9 +171,7 @@ def test_the_controller_dies_at_random_instants(three: Site) -> None:
         waits.append(three.wait_until_no_trial(LEASE_LIMIT_S))
         active = [three.run(name, "systemctl is-active llama-server@chat") for name in three.names]
         assert active == ["active"] * 3, f"killed after {after_s:.1f} s"
-        tell(
-            f"kill {number + 1} of {TRIALS} at {after_s:.1f} s: {waits[-1]:.0f} s until no host was on trial"
-        )
+        tell(f"kill {number + 1} of {TRIALS} at {after_s:.1f} s: {waits[-1]:.0f} s until none was on trial")
     code, document, said = three.call("upgrade", "--to", "v1.0.9", "--retry", "--yes", "--soak", "5")
     assert code == 0, said
     assert {row["outcome"] for row in document["hosts"].values()} <= {"upgraded", "unchanged"}

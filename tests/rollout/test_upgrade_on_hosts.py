@@ -15,7 +15,7 @@ SHORT = {
     "wrong_output",
     "hangs",
     "removed_flag",
-}  # CI's form; `make soak` takes them all, on five hosts
+}  # CI's form; the soak takes all
 
 
 @pytest.mark.parametrize("behaviour", sorted(SHORT))
