@@ -1,8 +1,9 @@
 """What requests to the running server showed: speed as a caller sees it, and the same answer twice or not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from strixfleet.core.planted import Planted, planted_from
 from strixfleet.core.questions import Json
 
 
@@ -33,6 +34,7 @@ class Served:
     build_info: str = ""
     model_path: str = ""
     error: str | None = None
+    planted: Planted = field(default_factory=Planted)
 
     @property
     def decode_tps(self) -> tuple[float, ...]:
@@ -52,7 +54,7 @@ class Served:
             return "the server returned no tokens"
         if self.outputs[0] != self.outputs[1]:
             return "the same request at temperature 0 with a fixed seed was answered in two ways"
-        return ""
+        return self.planted.wrong_output()
 
 
 def _says_something(output: Json) -> bool:
@@ -80,6 +82,7 @@ def served_from(answer: Mapping[str, Json]) -> Served:
         others_share=float(others) if isinstance(others, int | float) else 0.0,
         build_info=str(answer.get("build_info") or ""),
         model_path=str(answer.get("model_path") or ""),
+        planted=planted_from(answer.get("planted")),
     )
 
 

@@ -26,6 +26,8 @@ _SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _DEFAULTS = frozenset({("-ngl", "auto"), ("-fa", "auto"), ("-t", "-1"), ("-lm", "auto")})
 _ALL_LAYERS = "999"
+_BATCH_TOKENS, _MICRO_BATCH_TOKENS = 2048, 512  # llama-server's own
+_ANY_CONTEXT_TOKENS = 1 << 20  # where nothing tells: a prompt that does not fit is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,22 @@ class ServerFlags:
     def model_path(self) -> str | None:
         """Give the first file of the model."""
         return self.value("--model", "-m", "LLAMA_ARG_MODEL")
+
+    def _number(self, names: tuple[str, ...], default: int) -> int:
+        value = self.value(*names)
+        return int(value) if value and value.isdigit() and int(value) > 0 else default
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Give how many tokens of a prompt are computed at once; never more than a batch."""
+        micro = self._number(_SHARED["-ub"], _MICRO_BATCH_TOKENS)
+        return min(micro, self._number(_SHARED["-b"], _BATCH_TOKENS))
+
+    @property
+    def slot_tokens(self) -> int:
+        """Give how many tokens one request may hold, as far as options tell."""
+        context = self._number(("--ctx-size", "-c", "LLAMA_ARG_CTX_SIZE"), _ANY_CONTEXT_TOKENS)
+        return context // self._number(("--parallel", "-np", "LLAMA_ARG_N_PARALLEL"), 1)
 
     def bench_options(self) -> list[str]:
         """Give llama-bench what the server was told, in its own words; what is automatic stays so."""
