@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -78,7 +77,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
-def ask(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **wish: Any) -> Served:
+def ask(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **wish: Json) -> Served:
     monkeypatch.setattr(adapter, "user_cache_path", lambda _name: tmp_path / "cache")
     host = Host("here", Connection("127.0.0.1", local=True), HostSettings())
     request: dict[str, Json] = {

@@ -94,9 +94,10 @@ class Planted:
         asked = len(self.long) == self.facts
         if not self.calibrated or not asked or any(one.recalled for one in self.long):
             return ""
+        last = self.long[-1].content
         return (
-            f"all {self.facts} facts are recalled from prompts of {_most(self.short)} tokens, none from those of "
-            f"{_most(self.long)}, beyond a micro-batch: the last answer was {self.long[-1].content!r}"
+            f"all {self.facts} facts are recalled from prompts of {_most(self.short)} tokens, none from those "
+            f"of {_most(self.long)}, beyond a micro-batch: the last answer was {last!r}"
         )
 
     def note(self, model: str) -> str:
