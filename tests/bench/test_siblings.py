@@ -157,3 +157,13 @@ def test_hosts_of_one_run_are_held_against_each_other() -> None:
     reason = told["a"].verdicts[0].reason
     assert "beside b: 1. gpu_stack:mesa-vulkan-drivers (b has 25.3.1-1, this host has 25.0.7" in reason
     assert "2. kernel:amd_iommu (b has off" in reason
+
+
+def test_no_host_is_its_own_sibling() -> None:
+    reports = {
+        "a": HostReport("a", reachable=True, verdicts=(SLOW, replace(FAST, instance="second"))),
+        "b": HostReport("b", reachable=True, verdicts=(SLOW,)),
+    }
+    told = beside_siblings(reports, {"a": seen("a"), "b": seen("b")})
+    assert told["a"].verdicts == reports["a"].verdicts
+    assert "a reaches 50.00 t/s" in told["b"].verdicts[0].reason

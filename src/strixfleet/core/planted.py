@@ -95,9 +95,10 @@ class Planted:
         if not self.calibrated or not asked or any(one.recalled for one in self.long):
             return ""
         last = self.long[-1].content
+        short, long = _most(self.short), _most(self.long)
         return (
-            f"all {self.facts} facts are recalled from prompts of {_most(self.short)} tokens, none from those "
-            f"of {_most(self.long)}, beyond a micro-batch: the last answer was {last!r}"
+            f"all {self.facts} facts are recalled from prompts of {short} tokens, none from those of {long}, "
+            f"beyond a micro-batch: the last answer was {last!r}"
         )
 
     def note(self, model: str) -> str:
