@@ -1,16 +1,17 @@
 """Measure one host: llama-bench and served requests, judged against what the host should reach."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.reference_data import library
 from strixfleet.commands.measure_memory import MemorySpeed, machine_of
-from strixfleet.commands.measure_server import Server, with_llama_bench
+from strixfleet.commands.measure_server import Server, cpu_speeds, with_llama_bench
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench import fits_twice
+from strixfleet.core.bench_rows import rows_of
 from strixfleet.core.bench_state import HostMeasure, map_at, slow_memory_remark
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
@@ -19,9 +20,7 @@ from strixfleet.core.measured import (
     Evidence,
     Target,
     Yardstick,
-    latency_json,
     remembered,
-    runs_json,
     targets_of,
     verdicts_of,
 )
@@ -53,43 +52,43 @@ class HostBench:
         self.notes: list[str] = []
         self.raw: dict[str, Json] = {}
 
-    def measure(self, *, everything: bool) -> HostReport:
-        """Measure the chosen models one after the other."""
+    def measure(self, *, everything: bool, cpu: bool = False) -> HostReport:
+        """Measure the chosen models one after the other; with `cpu`, also without the GPU."""
         started = time.monotonic()
         targets = targets_of(self.host, everything=everything)
         self._look(targets)
         last_good = LastGood.from_json(self.raw.get("last_good"))
         verdicts: list[Verdict] = []
-        extra: dict[str, list[Json]] = {"runs": [], "served": [], "reasons": []}
+        extra: dict[str, list[Json]] = {"runs": [], "served": [], "reasons": [], "cpu": []}
         for target in targets:
             evidence, yardstick, found = self._judged(target, last_good)
             if any(evidence.excuses(one) for one in found):
                 self._look(targets)
                 evidence, yardstick, found = self._judged(target, last_good)
-            why = self._why(target) if any(one.grade is Grade.SLOW for one in found) else ()
+            evidence = self._against_cpu(evidence) if cpu else evidence
+            why = self._why(evidence, found)
             verdicts += explained(found, why)
-            extra["reasons"] += [{"instance": target.instance_name, **one.to_json()} for one in why]
-            extra["runs"] += runs_json(evidence, yardstick, self.smoke.generate_tokens)
-            extra["served"] += [{"instance": target.instance_name, **latency_json(evidence.served)}]
+            for key, rows in rows_of(evidence, yardstick, why, self.smoke.generate_tokens).items():
+                extra[key] += rows
             now = datetime.now(UTC).isoformat(timespec="seconds")
             last_good = remembered(last_good, evidence, yardstick.subject, found, now)
         self._keep(last_good)
         if not targets:
             self._note("no instance is described in the inventory: nothing to measure")
-        return HostReport(
-            self.host.name,
-            reachable=True,
-            simulated=self.simulated,
-            seconds=time.monotonic() - started,
-            verdicts=tuple(verdicts),
-            extra={
-                "build": self.raw.get("build"),
-                **{key: list(rows) for key, rows in extra.items()},
-                "state": map_at(self.raw, "state"),
-                "bandwidth_gb_s": map_at(self.raw, "bandwidth").get("read_gb_s"),
-                "notes": [*self.notes],
-            },
-        )
+        return self._report(tuple(verdicts), extra, time.monotonic() - started)
+
+    def _report(
+        self, verdicts: tuple[Verdict, ...], rows: Mapping[str, list[Json]], seconds: float
+    ) -> HostReport:
+        extra: dict[str, Json] = {
+            "build": self.raw.get("build"),
+            **rows,
+            "state": map_at(self.raw, "state"),
+            "bandwidth_gb_s": map_at(self.raw, "bandwidth").get("read_gb_s"),
+            "notes": [*self.notes],
+        }
+        simulated = self.simulated
+        return HostReport(self.host.name, True, None, simulated, seconds, verdicts=verdicts, extra=extra)
 
     def _look(self, targets: Sequence[Target]) -> None:
         """Read the host's state; on a CPU, when other work has ended or was waited for long enough."""
@@ -114,12 +113,29 @@ class HostBench:
             found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
         return evidence, yardstick, found
 
-    def _why(self, target: Target) -> tuple[Reason, ...]:
-        server = Server.of(target, self.raw)
-        state = HostMeasure(map_at(self.raw, "state"))
-        cores = self.seen.state.facts.physical_cores
-        circumstances = (self.host.name, self.backend, cores, server.name, server.unit, server.flags, state)
-        return reasons(Circumstances(*circumstances, self.seen.differences))
+    def _against_cpu(self, evidence: Evidence) -> Evidence:
+        """Measure without the GPU; what llama-bench could not measure has been said."""
+        if self.backend == "cpu":
+            self._note("llama_cpp_backend is cpu: there is no GPU to compare with")
+        if self.backend == "cpu" or not evidence.rows:
+            return evidence
+        server, model = Server.of(evidence.target, self.raw), evidence.target.model
+        found, problem = cpu_speeds(evidence, server, self.bench, self.smoke)
+        for one in found:
+            self._note(str(one))
+        if not found:
+            self._note(f"{model}: not compared with the CPU: {problem or 'the GPU did not compute'}")
+        return replace(evidence, against_cpu=found)
+
+    def _why(self, evidence: Evidence, found: tuple[Verdict, ...]) -> tuple[Reason, ...]:
+        why = [reason for one in evidence.against_cpu for reason in one.reasons(self.host.name)]
+        if any(one.grade is Grade.SLOW for one in found):
+            server = Server.of(evidence.target, self.raw)
+            cores = self.seen.state.facts.physical_cores
+            unit = (server.name, server.unit, server.flags)
+            known = (self.host.name, self.backend, cores, *unit, evidence.state, self.seen.differences)
+            why += reasons(Circumstances(*known))
+        return tuple(sorted(why, key=lambda reason: -reason.weight))
 
     def _keep(self, last_good: LastGood) -> None:
         if last_good.to_json() != self.raw.get("last_good") and last_good.entries:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from strixfleet.adapters.bench import Bench
-from strixfleet.core.bench import BenchUnreadableError, bench_arguments, parse_bench
+from strixfleet.core.against_cpu import AgainstCpu, against_cpu
+from strixfleet.core.bench import BenchRow, BenchUnreadableError, bench_arguments, parse_bench
 from strixfleet.core.bench_state import map_at
 from strixfleet.core.measured import Evidence, Target
 from strixfleet.core.planted import planted_wish
@@ -19,6 +20,8 @@ BENCH_TIMEOUT_S = 1800
 REQUEST_TIMEOUT_S = 600
 ALIKE_TOKENS = 8
 SERVED_PROMPT_TOKENS = 64
+Rows = tuple[BenchRow, ...]
+CpuSpeeds = tuple[tuple[AgainstCpu, ...], str]  # and why there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +77,40 @@ class Server:
 
 def with_llama_bench(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBench) -> Evidence:
     """Run llama-bench as the server runs."""
-    flags, unit = server.flags, server.unit
-    options = flags.bench_options() if flags else []
+    options = server.flags.bench_options() if server.flags else []
+    arguments = bench_arguments(evidence.target.paths[0], smoke, options)
+    rows, problem, others = _llama_bench(server, bench, arguments)
+    return replace(evidence, rows=rows, problem=problem, others_share=others)
+
+
+def cpu_speeds(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBench) -> CpuSpeeds:
+    """Run llama-bench without the GPU, each test once: it takes long there, and only the ratio counts."""
+    flags = server.flags or ServerFlags((), {})
+    target, once = evidence.target, smoke.model_copy(update={"repetitions": 1})
+    arguments = bench_arguments(target.paths[0], once, flags.bench_options(on_cpu=True))
+    rows, problem, _others = _llama_bench(server, bench, arguments)
+    return against_cpu(target.model, evidence.rows, rows), problem
+
+
+def _llama_bench(server: Server, bench: Bench, arguments: list[str]) -> tuple[Rows, str, float]:
+    """Give rows, or why there are none, and what share of the CPU others took."""
+    unit = server.unit
     request: dict[str, Json] = {
         "program": "llama-bench",
-        "arguments": [*bench_arguments(evidence.target.paths[0], smoke, options)],
+        "arguments": [*arguments],
         "pid": unit.get("pid"),
         "cores": unit.get("cores"),
         "nice": unit.get("nice"),
-        "environment": {**(flags.environment if flags else {})},
+        "environment": {**(server.flags.environment if server.flags else {})},
         "users": ["nobody"],
     }
     done = bench.program(request, BENCH_TIMEOUT_S)
     if done["exit_code"] != 0:
         said = (str(done["stderr"]).strip() or "it said nothing").splitlines()[-1]
-        return replace(evidence, problem=f"llama-bench ended with {done['exit_code']}: {said[:200]}")
+        return (), f"llama-bench ended with {done['exit_code']}: {said[:200]}", 0.0
     others = done.get("others_share")
     try:
         rows = parse_bench(str(done["stdout"]))
     except BenchUnreadableError as problem:
-        return replace(evidence, problem=str(problem))
-    share = float(others) if isinstance(others, int | float) else 0.0
-    return replace(evidence, rows=rows, others_share=share)
+        return (), str(problem), 0.0
+    return rows, "", float(others) if isinstance(others, int | float) else 0.0

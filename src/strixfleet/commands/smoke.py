@@ -15,17 +15,24 @@ from strixfleet.core.verdict import Grade
 from strixfleet.errors import FleetError, worst
 
 
-def measure_host(host: Host, known_hosts: str, seen: Seen, *, everything: bool = False) -> HostReport:
+def measure_host(
+    host: Host, known_hosts: str, seen: Seen, *, everything: bool = False, cpu: bool = False
+) -> HostReport:
     """Measure one host over one connection."""
     remote = remote_for(host, known_hosts)
     try:
-        return HostBench(host, seen, Bench(host, remote)).measure(everything=everything)
+        return HostBench(host, seen, Bench(host, remote)).measure(everything=everything, cpu=cpu)
     finally:
         remote.close()
 
 
 def measure_all(
-    fleet: Fleet, seen: Mapping[str, Seen | FleetError], *, forks: int, everything: bool = False
+    fleet: Fleet,
+    seen: Mapping[str, Seen | FleetError],
+    *,
+    forks: int,
+    everything: bool = False,
+    cpu: bool = False,
 ) -> dict[str, HostReport]:
     """
     Measure all hosts that answered; what fails is said in the host's row.
@@ -37,7 +44,7 @@ def measure_all(
     shared = any(one.state.facts.simulated for one in good.values())
     found = fan_out(
         hosts,
-        lambda host: measure_host(host, fleet.known_hosts, good[host.name], everything=everything),
+        lambda host: measure_host(host, fleet.known_hosts, good[host.name], everything=everything, cpu=cpu),
         forks=1 if shared else forks,
     )
     reports = {name: one for name, one in found.items() if isinstance(one, HostReport)}

@@ -1,16 +1,15 @@
 """What was measured for one model on one host, and the verdicts that follow."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from statistics import median
 
-from strixfleet.core.bench import BenchRow, spread, test_name, wrong_device
+from strixfleet.core.against_cpu import AgainstCpu
+from strixfleet.core.bench import BenchRow, test_name, wrong_device
 from strixfleet.core.bench_state import HostMeasure, busy_remark, wrong_state
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject, Tolerated
 from strixfleet.core.model_store import stored_files
-from strixfleet.core.questions import Json
 from strixfleet.core.served import Served
 from strixfleet.core.settings_parts import Instance
 from strixfleet.core.verdict import BenchRun, Grade, Verdict, judge
@@ -52,6 +51,7 @@ class Evidence:
     slow_memory: str = ""
     changed_output: str = ""
     simulated: bool = False
+    against_cpu: tuple[AgainstCpu, ...] = ()
 
     def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
         """Give each test as the judge wants it."""
@@ -165,33 +165,3 @@ def remembered(
     kept = last_good.with_runs(subject, found, at)
     fine = evidence.served is not None and all(one.grade is Grade.OK for one in found)
     return kept.with_output(subject, evidence.served.beginnings, at) if fine and evidence.served else kept
-
-
-def runs_json(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) -> list[Json]:
-    """Give the samples behind the verdicts."""
-    rows: list[Json] = []
-    for run in evidence.runs(generate_tokens):
-        if run.samples_tps:
-            expectation = yardstick.expectation(run.test)
-            rows.append(
-                {
-                    "instance": run.instance,
-                    "model": run.model,
-                    "test": run.test,
-                    "samples_tps": [round(sample, 3) for sample in run.samples_tps],
-                    "spread": round(spread(run.samples_tps), 4),
-                    "basis": expectation.basis.value if expectation else None,
-                    "expectation": expectation.reason if expectation else None,
-                }
-            )
-    return rows
-
-
-def latency_json(served: Served | None) -> Mapping[str, Json]:
-    """Give the time to the first token."""
-    if served is None or not served.runs:
-        return {}
-    return {
-        "first_token_s": round(median(run.first_token_s for run in served.runs), 4),
-        "prompt_tokens": served.runs[0].prompt_tokens,
-    }

@@ -25,6 +25,7 @@ _SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _DEFAULTS = frozenset({("-ngl", "auto"), ("-fa", "auto"), ("-t", "-1"), ("-lm", "auto")})
+_OF_DEVICES = frozenset({"-dev", "-ngl", "-ncmoe"})
 _ALL_LAYERS = "999"
 _BATCH_TOKENS, _MICRO_BATCH_TOKENS = 2048, 512  # llama-server's own
 _ANY_CONTEXT_TOKENS = 1 << 20  # where nothing tells: a prompt that does not fit is refused
@@ -89,10 +90,16 @@ class ServerFlags:
         context = self._number(("--ctx-size", "-c", "LLAMA_ARG_CTX_SIZE"), _ANY_CONTEXT_TOKENS)
         return context // self._number(("--parallel", "-np", "LLAMA_ARG_N_PARALLEL"), 1)
 
-    def bench_options(self) -> list[str]:
-        """Give llama-bench what the server was told, in its own words; what is automatic stays so."""
-        words: list[str] = []
+    def bench_options(self, *, on_cpu: bool = False) -> list[str]:
+        """
+        Give llama-bench what the server was told, in its own words; what is automatic stays so.
+
+        With `on_cpu`, no device: llama-bench runs once for each `-dev` that it is given, so there is one.
+        """
+        words: list[str] = ["-dev", "none"] if on_cpu else []
         for option, names in _SHARED.items():
+            if on_cpu and option in _OF_DEVICES:
+                continue
             value = self.value(*names)
             if value is None or (option, value) in _DEFAULTS:
                 continue
