@@ -62,6 +62,8 @@ def stream(request, body):
         "prompt_tokens": timings.get("prompt_n", 0),
         "server_decode_tps": timings.get("predicted_per_second"),
         "server_prefill_tps": timings.get("prompt_per_second"),
+        "draft_tokens": timings.get("draft_n", 0),
+        "accepted_tokens": timings.get("draft_n_accepted", 0),
     }
 
 
@@ -153,20 +155,40 @@ def planted(request, properties):
     return found
 
 
+def drafted(request):
+    """Time natural text with the draft model, and without where the server heeds that."""
+    wish = request.get("draft")
+    if not wish:
+        return None
+    body = {**wish["body"], "temperature": 0, "seed": 1}
+    found = {"speculating": [stream(request, body) for _ in range(request["repetitions"])], "plain": []}
+    for _ in range(request["repetitions"]):
+        found["plain"].append(stream(request, {**body, **wish["without"]}))
+        if found["plain"][-1]["draft_tokens"]:
+            break
+    return found
+
+
+def answers(request, body):
+    """Ask each prompt once, the first one twice."""
+    short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
+    asked = request.get("prompts") or [body["prompt"]]
+    rows = [fetch(request, "/completion", {**short, "prompt": prompt}) for prompt in [asked[0], *asked]]
+    return [{"tokens": row.get("tokens"), "content": row.get("content")} for row in rows]
+
+
 def served(request):
     """Send completions to a running server: timed ones, two that have to be alike, facts to be recalled."""
     body = {**request["body"], "cache_prompt": False, "temperature": 0, "seed": 1}
     busy = processing(request)
     try:
-        short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
-        asked = request.get("prompts") or [body["prompt"]]
-        prompts = [asked[0], *asked]  # the first one twice
-        alike = [fetch(request, "/completion", {**short, "prompt": prompt}) for prompt in prompts]
+        outputs = answers(request, body)
         before = jiffies(request["pid"])
         runs = [stream(request, body) for _ in range(request["repetitions"])]
         after = jiffies(request["pid"])
         properties = fetch(request, "/props")
         facts = planted(request, properties)
+        draft = drafted(request)
     except urllib.error.HTTPError as problem:
         reason = problem.read(300).decode("utf-8", "replace")
         return {"error": "the server answered %d: %s" % (problem.code, reason)}
@@ -177,10 +199,11 @@ def served(request):
         "others_share": others_share(before, after),
         "busy_slots": busy,
         "runs": runs,
-        "outputs": [{"tokens": row.get("tokens"), "content": row.get("content")} for row in alike],
+        "outputs": outputs,
         "build_info": properties.get("build_info"),
         "model_path": properties.get("model_path"),
         "planted": facts,
+        "draft": draft,
     }
 
 

@@ -129,6 +129,10 @@ class HostBench:
 
     def _why(self, evidence: Evidence, found: tuple[Verdict, ...]) -> tuple[Reason, ...]:
         why = [reason for one in evidence.against_cpu for reason in one.reasons(self.host.name)]
+        gain = evidence.draft_gain(self.smoke.generate_tokens)
+        if gain:
+            self._note(gain.note(evidence.target.model))
+            why += gain.reasons(evidence.target.instance_name)
         if any(one.grade is Grade.SLOW for one in found):
             server = Server.of(evidence.target, self.raw)
             cores = self.seen.state.facts.physical_cores

@@ -7,6 +7,7 @@ from strixfleet.adapters.bench import Bench
 from strixfleet.core.against_cpu import AgainstCpu, against_cpu
 from strixfleet.core.bench import BenchRow, BenchUnreadableError, bench_arguments, parse_bench
 from strixfleet.core.bench_state import map_at
+from strixfleet.core.draft import draft_wish
 from strixfleet.core.measured import Evidence, Target
 from strixfleet.core.planted import planted_wish
 from strixfleet.core.questions import Json
@@ -72,6 +73,7 @@ class Server:
             "repeat_tokens": ALIKE_TOKENS,
             "prompts": [*PROMPTS],
             "planted": planted_wish(flags.micro_batch_tokens, flags.slot_tokens),
+            "draft": draft_wish(smoke.generate_tokens) if instance and instance.draft_model else None,
         }
 
 

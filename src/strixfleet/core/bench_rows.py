@@ -14,10 +14,11 @@ def rows_of(
     evidence: Evidence, yardstick: Yardstick, why: tuple[Reason, ...], generate_tokens: int
 ) -> dict[str, list[Json]]:
     """Give the rows of one target by the key of the host's entry."""
-    name = evidence.target.instance_name
+    name, gain = evidence.target.instance_name, evidence.draft_gain(generate_tokens)
+    draft: dict[str, Json] = {"draft": gain.to_json()} if gain else {}
     return {
         "runs": runs_json(evidence, yardstick, generate_tokens),
-        "served": [{"instance": name, **latency_json(evidence.served)}],
+        "served": [{"instance": name, **latency_json(evidence.served), **draft}],
         "reasons": [{"instance": name, **one.to_json()} for one in why],
         "cpu": [{"instance": name, **one.to_json()} for one in evidence.against_cpu],
     }
@@ -28,7 +29,7 @@ def runs_json(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) ->
     rows: list[Json] = []
     for run in evidence.runs(generate_tokens):
         if run.samples_tps:
-            expectation = yardstick.expectation(run.test)
+            expectation = yardstick.of(run)
             rows.append(
                 {
                     "instance": run.instance,
