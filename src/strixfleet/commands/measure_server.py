@@ -21,6 +21,7 @@ BENCH_TIMEOUT_S = 1800
 REQUEST_TIMEOUT_S = 600
 ALIKE_TOKENS = 8
 SERVED_PROMPT_TOKENS = 64
+DEVICE = "-dev"
 Rows = tuple[BenchRow, ...]
 CpuSpeeds = tuple[tuple[AgainstCpu, ...], str]  # and why there are none
 
@@ -78,10 +79,21 @@ class Server:
 
 
 def with_llama_bench(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBench) -> Evidence:
-    """Run llama-bench as the server runs."""
+    """
+    Run llama-bench as the server runs.
+
+    A server is told its device by name, and llama-bench ends with an error where that is not there. Left to
+    choose, it shows in its device fields what it computes on instead: that is the evidence then.
+    """
     options = server.flags.bench_options() if server.flags else []
-    arguments = bench_arguments(evidence.target.paths[0], smoke, options)
-    rows, problem, others = _llama_bench(server, bench, arguments)
+    path = evidence.target.paths[0]
+    rows, problem, others = _llama_bench(server, bench, bench_arguments(path, smoke, options))
+    if problem and DEVICE in options:
+        at = options.index(DEVICE)
+        free = bench_arguments(path, smoke, [*options[:at], *options[at + 2 :]])
+        instead, _problem, _others = _llama_bench(server, bench, free)
+        if any(evidence.wrong_device(row) for row in instead):
+            return replace(evidence, rows=instead)
     return replace(evidence, rows=rows, problem=problem, others_share=others)
 
 

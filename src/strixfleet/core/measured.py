@@ -61,9 +61,8 @@ class Evidence:
         if self.problem:
             yield replace(self._run(test_name(0, generate_tokens, 0), ()), invalid_state=(self.problem,))
         for row in self.rows:
-            wrong = wrong_device(row, self.backend, amd=self.amd, software=self.simulated)
             run = self._run(row.test, row.samples_tps, row.device)
-            yield replace(run, wrong_device=wrong, invalid_state=state)
+            yield replace(run, wrong_device=self.wrong_device(row), invalid_state=state)
         if self.target.instance is not None:
             yield self._served_run(generate_tokens, state)
 
@@ -72,6 +71,10 @@ class Evidence:
         plain = test_name(0, generate_tokens, 0)
         bench = next((row.measured_tps for row in self.rows if row.test == plain), None)
         return self.served.draft.gain(bench) if self.served else None
+
+    def wrong_device(self, row: BenchRow) -> str:
+        """Give the evidence that not the wanted device computed; empty where it did."""
+        return wrong_device(row, self.backend, amd=self.amd, software=self.simulated)
 
     def disturbed(self, test: str) -> str:
         """Say what other work may have slowed a run on the CPU."""
