@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 
 from strixfleet.core.bench import BenchRow
+from strixfleet.core.bench_rows import runs_json
 from strixfleet.core.bench_state import HostMeasure
 from strixfleet.core.expectation import Basis, Expectation
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.last_good import LastGood, Subject
-from strixfleet.core.measured import Evidence, Target, Yardstick, runs_json, targets_of, verdicts_of
+from strixfleet.core.measured import Evidence, Target, Yardstick, targets_of, verdicts_of
 from strixfleet.core.questions import Json
-from strixfleet.core.served import Served, ServedRun
+from strixfleet.core.served import Served
+from strixfleet.core.served_run import ServedRun
 from strixfleet.core.settings import HostSettings
 from strixfleet.core.settings_parts import Instance
 from strixfleet.core.verdict import Grade

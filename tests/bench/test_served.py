@@ -3,7 +3,8 @@
 import pytest
 
 from strixfleet.core.questions import Json
-from strixfleet.core.served import ServedRun, served_body, served_from
+from strixfleet.core.served import served_body, served_from
+from strixfleet.core.served_run import ServedRun
 
 
 RUN: dict[str, Json] = {"first_token_s": 0.5, "last_token_s": 2.5, "tokens": 101, "prompt_tokens": 64}

@@ -55,3 +55,19 @@ def test_a_server_that_does_not_run_is_taken_from_the_inventory() -> None:
     flags = ServerFlags.of_instance(instance)
     assert flags.url == "http://127.0.0.1:9001"
     assert flags.bench_options() == ["-t", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "micro_batch", "slot"),
+    [
+        ((), 512, 1 << 20),
+        (("--ubatch-size", "1024", "--ctx-size", "8192", "--parallel", "4"), 1024, 2048),
+        (("-ub", "4096"), 2048, 1 << 20),  # never more than a batch
+        (("-ub", "0", "-c", "0"), 512, 1 << 20),
+    ],
+)
+def test_lengths_of_prompts_are_bounded_as_the_server_bounds_them(
+    words: tuple[str, ...], micro_batch: int, slot: int
+) -> None:
+    flags = ServerFlags(("llama-server", *words), {})
+    assert (flags.micro_batch_tokens, flags.slot_tokens) == (micro_batch, slot)

@@ -1,5 +1,6 @@
 /* Imitates llama-server: /health, /props, /metrics, /v1/models, /completion plain and streamed. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,10 +28,17 @@ static const char *OPTIONS[] = {
 };
 static const char *model_path = "";
 static atomic_int processing;
+static struct timespec started;
 
 static void nap(double seconds) {
     struct timespec t = {(time_t)seconds, (long)((seconds - (time_t)seconds) * 1e9)};
     nanosleep(&t, NULL);
+}
+
+static int loading(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - started.tv_sec) + (double)(now.tv_nsec - started.tv_nsec) * 1e-9 < LOAD_S;
 }
 
 static int known(const char *option) {
@@ -44,6 +52,23 @@ static void say(FILE *out, const char *type, const char *body) {
             strlen(body), body);
 }
 
+/* Recalls the first number of five digits that a request holds, as a model recalls a planted code; NULL: none. */
+static const char *recalled(const char *body) {
+#ifdef BEHAVIOUR_wrong_output
+    (void)body;
+    return NULL;
+#else
+#ifdef BEHAVIOUR_long_nonsense
+    if (strlen(body) > 2000) return NULL; /* as a HIP build did beyond a micro-batch */
+#endif
+    for (int digits = 0; *body; body++) {
+        digits = isdigit((unsigned char)*body) ? digits + 1 : 0;
+        if (digits == 5) return body - 4;
+    }
+    return NULL;
+#endif
+}
+
 static int token(int at) {
 #ifdef BEHAVIOUR_wrong_output
     (void)at;
@@ -53,11 +78,11 @@ static int token(int at) {
 #endif
 }
 
-static void timings(char *text, size_t size, int tokens) {
+static void timings(char *text, size_t size, int tokens, int evaluated) {
     snprintf(text, size,
-             "\"tokens_predicted\": %d, \"tokens_evaluated\": 64, \"stop_type\": \"limit\", \"timings\": {"
+             "\"tokens_predicted\": %d, \"tokens_evaluated\": %d, \"stop_type\": \"limit\", \"timings\": {"
              "\"prompt_n\": 64, \"prompt_per_second\": %f, \"predicted_n\": %d, \"predicted_per_second\": %f}",
-             tokens, TOKENS_PER_S * 4, tokens, TOKENS_PER_S);
+             tokens, evaluated, TOKENS_PER_S * 4, tokens, TOKENS_PER_S);
 }
 
 static void complete(FILE *out, const char *body) {
@@ -65,12 +90,13 @@ static void complete(FILE *out, const char *body) {
     int tokens = wish ? atoi(wish + 12) : 16;
     int streamed = strstr(body, "\"stream\": true") != NULL;
     char end[400], text[70000];
-    timings(end, sizeof end, tokens);
+    timings(end, sizeof end, tokens, (int)strlen(body) / 4);
 #ifdef BEHAVIOUR_hangs
     nap(100000);
 #endif
     if (streamed) fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
-    size_t used = (size_t)snprintf(text, sizeof text, "{\"content\": \"words\", \"tokens\": [");
+    const char *code = recalled(body);
+    size_t used = (size_t)snprintf(text, sizeof text, "{\"content\": \" %.5s\", \"tokens\": [", code ? code : "words");
     struct timespec start, now;
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (int at = 0; at < tokens; at++) {
@@ -82,7 +108,8 @@ static void complete(FILE *out, const char *body) {
             fprintf(out, "data: {\"content\": \"w\", \"tokens\": [%d], \"stop\": false}\n\n", token(at));
             fflush(out);
         } else if (used < sizeof text - 500) {
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d", at ? ", " : "", token(at));
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d", at ? ", " : "",
+                                     code && at < 5 ? code[at] - '0' : token(at));
         }
     }
     if (streamed) {
@@ -95,7 +122,11 @@ static void complete(FILE *out, const char *body) {
 
 static void answer(FILE *out, const char *path, const char *body) {
     char text[2000];
-    if (!strcmp(path, "/health")) {
+    if (loading()) {
+        const char *body = "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}";
+        fprintf(out, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                strlen(body), body);
+    } else if (!strcmp(path, "/health")) {
         say(out, "application/json", "{\"status\":\"ok\"}");
     } else if (!strcmp(path, "/props")) {
         snprintf(text, sizeof text,
@@ -168,6 +199,7 @@ int main(int argc, char **argv) {
     abort();
 #endif
     signal(SIGPIPE, SIG_IGN);
+    clock_gettime(CLOCK_MONOTONIC, &started);
     pthread_t thread;
 #ifdef BEHAVIOUR_crash_later
     pthread_create(&thread, NULL, die_later, NULL);

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,10 +37,28 @@ TAGS = {
     "v1.0.7": "removed_flag",
     "v1.0.8": "does_not_compile",
     "v1.0.9": "good",
+    "v1.0.10": "renamed_flag",
+    "v1.0.11": "long_nonsense",
+    "v1.1.0": "good",  # takes time to build and to load
+    "v1.1.1": "good",
 }
 CRASH_AFTER_S = 12
+LOAD_S = 4
+BUILD_S = 90
+SLOW_TO_BUILD = {"v1.1.0", "v1.1.1"}
 SOAK = str(CRASH_AFTER_S + 4)
 BUILDS = "/opt/strixfleet/llama.cpp"
+REASONS = {
+    "slow": r"speed: .*the build before reached",
+    "wrong_output": "begins with token 64|repeats token 64",
+    "crash_on_start": "does not stay up.*cannot start",
+    "crash_later": "stays up: .*started anew|stays up: .*does not|answered|did not answer",
+    "hangs": "no tokens",
+    "long_nonsense": r"all \d facts are recalled from prompts of \d+ tokens, none from those",
+    "removed_flag": "does not understand chat: --imitated-flag",
+    "does_not_compile": "does not compile",
+}
+STAGED_NOWHERE = {"removed_flag", "does_not_compile"}  # each host finds that out before anything stops
 
 
 def tag_of(behaviour: str) -> str:
@@ -55,7 +76,10 @@ def make_upstream(folder: Path) -> Path:
 
     git("init", "-q", "-b", "master")
     for tag, behaviour in TAGS.items():
+        long = tag in SLOW_TO_BUILD
         (folder / "behaviour").write_text(f"{behaviour}\n")
+        (folder / "load_s").write_text(f"{LOAD_S if long else 0}\n")
+        (folder / "build_s").write_text(f"{BUILD_S if long else 0}\n")
         (folder / "notes").write_text(tag)
         git("add", "-A")
         git("commit", "-qm", tag)
@@ -135,6 +159,21 @@ class Site:
     def current(self, host: str) -> str:
         return self.run(host, f"readlink {BUILDS}/current")
 
+    def health(self, host: str) -> str:
+        ask = 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:8080/health", timeout=5).status)'
+        return self.run(host, f"python3 -c '{ask}'".replace("'", "'\\''"))
+
+    def on_trial(self, host: str) -> bool:
+        return "activation.json" in self.run(host, "ls /var/lib/strixfleet")
+
+    def wait_until_no_trial(self, limit_s: float) -> float:
+        """Wait until no host is on trial; give the seconds that it took."""
+        started = time.monotonic()
+        while any(self.on_trial(name) for name in self.names):
+            assert time.monotonic() - started < limit_s
+            time.sleep(1)
+        return time.monotonic() - started
+
     def digest(self, host: str) -> str:
         """Digest what runs and what it runs from; caches, logs and the lock's token are not part of it."""
         look = (
@@ -143,6 +182,49 @@ class Site:
             " systemctl show llama-server@chat -p InvocationID -p MainPID"
         )
         return hashlib.sha256(self.run(host, look).encode()).hexdigest()
+
+
+@contextmanager
+def no_link(address: str) -> Iterator[None]:
+    """Drop whatever goes to or comes from a host."""
+    table = f"strixfleet_test_link_{os.getpid()}"
+    rules = f"""table inet {table} {{
+      chain out {{ type filter hook output priority 0; ip daddr {address} drop; }}
+      chain in {{ type filter hook input priority 0; ip saddr {address} drop; }}
+    }}"""
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["nft", "delete", "table", "inet", table], check=True)
+
+
+def wait_for(process: "subprocess.Popen[str]", *texts: str) -> None:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if any(text in line for text in texts):
+            return
+    raise AssertionError("".join(said))
+
+
+def check_bad_build(site: Site, behaviour: str) -> None:
+    """Upgrade to a bad build: the canary goes back for the right reason, nobody else is touched."""
+    canary, *others = site.names
+    before = {name: site.digest(name) for name in others}
+    running = site.current(canary)
+    code, document, said = site.call("upgrade", "--to", tag_of(behaviour), "--yes", "--soak", SOAK)
+    assert code == 4, said
+    rows = document["hosts"]
+    assert rows[canary]["outcome"] in {"returned", "failed"}
+    assert re.search(REASONS[behaviour], rows[canary]["reason"], re.DOTALL), rows[canary]["reason"]
+    untouched = "failed" if behaviour in STAGED_NOWHERE else "skipped"
+    assert [rows[name]["outcome"] for name in others] == [untouched] * len(others)
+    assert {name: site.digest(name) for name in others} == before
+    assert site.current(canary) == running
+    assert "llama_cpp_ref: v1.0.0" in site.pin_file.read_text()
+    assert site.health(canary) == "200"
 
 
 def settings(upstream: Path, model: Path) -> dict[str, Any]:
@@ -183,9 +265,15 @@ def make_site(name: str, hosts: int, folder: Path) -> Site:
     return site
 
 
+def disposable_site(hosts: int, folder: Path) -> Iterator[Site]:
+    """Make a site that is gone afterwards; its name is free, so that several runs may go on at once."""
+    name = f"rollout-{os.getpid()}-{hosts}"
+    try:
+        yield make_site(name, hosts, folder)
+    finally:
+        sandboxes.destroy(name)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = "test-rollout"
-    made = make_site(name, 3, tmp_path_factory.mktemp("rollout"))
-    yield made
-    sandboxes.destroy(name)
+    yield from disposable_site(3, tmp_path_factory.mktemp("rollout"))

@@ -1,17 +1,20 @@
 """
-Send completions to a server on this host: timed ones, and two that have to be alike.
+Send completions to a server on this host: timed ones, two that have to be alike, facts to be recalled.
 
 Runs on the managed host as `python3 -I -c …`: standard library of Python 3.9 or newer, and nothing of ours.
 Servers listen on loopback or a tailnet only, so the requests start here. Writes nothing.
 """
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 
 
 SENTINEL = "strixfleet-bench:"
+LETTERS_PER_TOKEN = 4
+TOO_LONG = 400  # what llama-server answers to a prompt beyond a slot's context
 
 
 def keys_of(path):
@@ -59,6 +62,8 @@ def stream(request, body):
         "prompt_tokens": timings.get("prompt_n", 0),
         "server_decode_tps": timings.get("predicted_per_second"),
         "server_prefill_tps": timings.get("prompt_per_second"),
+        "draft_tokens": timings.get("draft_n", 0),
+        "accepted_tokens": timings.get("draft_n_accepted", 0),
     }
 
 
@@ -91,19 +96,99 @@ def others_share(before, after):
     return round(max(0.0, (busy - own) / max(1, total)), 3)
 
 
+def count_tokens(request, text):
+    """Count the tokens of a text; by its letters where the server does not count."""
+    try:
+        tokens = fetch(request, "/tokenize", {"content": text}).get("tokens")
+    except (OSError, ValueError, AttributeError):
+        tokens = None
+    return len(tokens) if isinstance(tokens, list) and tokens else max(1, len(text) // LETTERS_PER_TOKEN)
+
+
+def planted_prompt(wish, fact, sentences):
+    """Lay a fact into so many sentences of filler, and the question behind them."""
+    rows = [wish["filler"][at % len(wish["filler"])] for at in range(sentences)]
+    rows.insert(int(sentences * fact["at"]), fact["plant"])
+    return " ".join([*rows, fact["question"]])
+
+
+def recall(request, wish, fact, sentences):
+    """Ask for a fact; digits may be grouped or set off."""
+    body = {"cache_prompt": False, "temperature": 0, "seed": 1, "n_predict": wish["answer_tokens"]}
+    row = fetch(request, "/completion", {**body, "prompt": planted_prompt(wish, fact, sentences)})
+    content = str(row.get("content") or "")
+    found = fact["code"] in re.sub(r"[\s,.*_`]", "", content)
+    return {"content": content[:200], "recalled": found, "tokens": row.get("tokens_evaluated")}
+
+
+def recall_all(request, wish, sentences, until):
+    """Ask for the facts in turn, until one is recalled, or is not."""
+    rows = []
+    for fact in wish["facts"]:
+        rows.append(recall(request, wish, fact, sentences))
+        if rows[-1]["recalled"] is until:
+            break
+    return rows
+
+
+def planted(request, properties):
+    """Ask for planted facts: from short prompts first, then, where all were recalled, from long ones."""
+    wish = request.get("planted")
+    if not wish:
+        return None
+    slot = (properties.get("default_generation_settings") or {}).get("n_ctx") or wish["room_tokens"]
+    tokens = min(wish["long_tokens"], slot - wish["spare_tokens"])
+    found = {"facts": len(wish["facts"])}
+    if tokens < wish["least_tokens"]:
+        reason = "a slot holds %d tokens, hardly more than a micro-batch" % slot
+        return {**found, "skipped": reason}
+    sentence_tokens = count_tokens(request, " ".join(wish["filler"])) / len(wish["filler"])
+    found["short"] = recall_all(request, wish, int(wish["short_tokens"] / sentence_tokens), until=False)
+    if all(row["recalled"] for row in found["short"]):
+        try:
+            found["long"] = recall_all(request, wish, int(tokens / sentence_tokens), until=True)
+        except urllib.error.HTTPError as problem:
+            if problem.code != TOO_LONG:
+                raise
+            reason = problem.read(200).decode("utf-8", "replace")
+            found["skipped"] = "the server answered %d: %s" % (problem.code, reason)
+    return found
+
+
+def drafted(request):
+    """Time natural text with the draft model, and without where the server heeds that."""
+    wish = request.get("draft")
+    if not wish:
+        return None
+    body = {**wish["body"], "temperature": 0, "seed": 1}
+    found = {"speculating": [stream(request, body) for _ in range(request["repetitions"])], "plain": []}
+    for _ in range(request["repetitions"]):
+        found["plain"].append(stream(request, {**body, **wish["without"]}))
+        if found["plain"][-1]["draft_tokens"]:
+            break
+    return found
+
+
+def answers(request, body):
+    """Ask each prompt once, the first one twice."""
+    short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
+    asked = request.get("prompts") or [body["prompt"]]
+    rows = [fetch(request, "/completion", {**short, "prompt": prompt}) for prompt in [asked[0], *asked]]
+    return [{"tokens": row.get("tokens"), "content": row.get("content")} for row in rows]
+
+
 def served(request):
-    """Send completions to a running server: timed ones, and two that have to be alike."""
+    """Send completions to a running server: timed ones, two that have to be alike, facts to be recalled."""
     body = {**request["body"], "cache_prompt": False, "temperature": 0, "seed": 1}
     busy = processing(request)
     try:
-        short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
-        asked = request.get("prompts") or [body["prompt"]]
-        prompts = [asked[0], *asked]  # the first one twice
-        alike = [fetch(request, "/completion", {**short, "prompt": prompt}) for prompt in prompts]
+        outputs = answers(request, body)
         before = jiffies(request["pid"])
         runs = [stream(request, body) for _ in range(request["repetitions"])]
         after = jiffies(request["pid"])
         properties = fetch(request, "/props")
+        facts = planted(request, properties)
+        draft = drafted(request)
     except urllib.error.HTTPError as problem:
         reason = problem.read(300).decode("utf-8", "replace")
         return {"error": "the server answered %d: %s" % (problem.code, reason)}
@@ -114,9 +199,11 @@ def served(request):
         "others_share": others_share(before, after),
         "busy_slots": busy,
         "runs": runs,
-        "outputs": [{"tokens": row.get("tokens"), "content": row.get("content")} for row in alike],
+        "outputs": outputs,
         "build_info": properties.get("build_info"),
         "model_path": properties.get("model_path"),
+        "planted": facts,
+        "draft": draft,
     }
 
 

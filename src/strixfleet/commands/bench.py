@@ -13,7 +13,8 @@ from strixfleet.report.progress import step
 @click.command()
 @fleet_options
 @click.option("-a", "--all", "everything", is_flag=True, help="Measure the models of all instances.")
-def bench(options: Options, *, everything: bool) -> ExitCode:
+@click.option("--against-cpu", is_flag=True, help="Also measure without the GPU, and say what it is worth.")
+def bench(options: Options, *, everything: bool, against_cpu: bool) -> ExitCode:
     """
     Run the smoke benchmark and judge it against what the host should reach.
 
@@ -26,7 +27,7 @@ def bench(options: Options, *, everything: bool) -> ExitCode:
     seen = look_at_all(fleet, fleet.hosts, options.forks)
     good = sum(isinstance(one, Seen) for one in seen.values())
     step(f"measuring {good} host(s); this takes a minute or more")
-    measured = measure_all(fleet, seen, forks=options.forks, everything=everything)
+    measured = measure_all(fleet, seen, forks=options.forks, everything=everything, cpu=against_cpu)
     hosts = (measured.get(name) or host_report(name, one) for name, one in seen.items())
     report = finish("bench", started, hosts)
     show(report, as_json=options.as_json, output=options.output)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from strixfleet.adapters.bench import Bench
 from strixfleet.commands.measure import HostBench
+from strixfleet.commands.measure_server import Server, with_llama_bench
 from strixfleet.core.bench_state import HostMeasure, map_at
 from strixfleet.core.last_good import LastGood, Subject
 from strixfleet.core.measured import SERVED, Evidence, Target, targets_of
@@ -58,9 +59,9 @@ class GateBench(HostBench):
         self.bench = other
         found: dict[str, float] = {}
         for target in targets:
-            unit, command = self._server(target)
             state = HostMeasure(map_at(self.raw, "state"))
-            evidence = self._bench(Evidence(target, self.backend, amd=False, state=state), unit, command)
+            evidence = Evidence(target, self.backend, amd=False, state=state)
+            evidence = with_llama_bench(evidence, Server.of(target, self.raw), self.bench, self.smoke)
             for row in evidence.rows:
                 found[f"{target.instance_name} {row.test}".strip()] = row.measured_tps
         return found

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.reference_data import library
 from strixfleet.commands.measure_memory import MemorySpeed, machine_of
+from strixfleet.commands.measure_server import Server, cpu_speeds, with_llama_bench
 from strixfleet.commands.session import Seen
-from strixfleet.core.bench import BenchUnreadableError, bench_arguments, fits_twice, parse_bench
+from strixfleet.core.bench import fits_twice
+from strixfleet.core.bench_rows import rows_of
 from strixfleet.core.bench_state import HostMeasure, map_at, slow_memory_remark
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
@@ -18,9 +20,7 @@ from strixfleet.core.measured import (
     Evidence,
     Target,
     Yardstick,
-    latency_json,
     remembered,
-    runs_json,
     targets_of,
     verdicts_of,
 )
@@ -30,19 +30,12 @@ from strixfleet.core.reasons import Circumstances, Reason, explained, reasons
 from strixfleet.core.references import informed
 from strixfleet.core.results import HostReport
 from strixfleet.core.roofline import expect
-from strixfleet.core.served import PROMPTS, Served, served_body, served_from
-from strixfleet.core.server_flags import ServerFlags
-from strixfleet.core.server_unit import KEYS, unit_name
 from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import GgufError
 
 
-BENCH_TIMEOUT_S = 1800
-REQUEST_TIMEOUT_S = 600
 CALM_S = 45.0  # what other work on a CPU is waited for
 CPU_TOLERANCE = 0.25  # quiet runs of one host differ by this much on a virtual machine (seen on two cores)
-ALIKE_TOKENS = 8
-SERVED_PROMPT_TOKENS = 64
 
 
 class HostBench:
@@ -59,43 +52,43 @@ class HostBench:
         self.notes: list[str] = []
         self.raw: dict[str, Json] = {}
 
-    def measure(self, *, everything: bool) -> HostReport:
-        """Measure the chosen models one after the other."""
+    def measure(self, *, everything: bool, cpu: bool = False) -> HostReport:
+        """Measure the chosen models one after the other; with `cpu`, also without the GPU."""
         started = time.monotonic()
         targets = targets_of(self.host, everything=everything)
         self._look(targets)
         last_good = LastGood.from_json(self.raw.get("last_good"))
         verdicts: list[Verdict] = []
-        extra: dict[str, list[Json]] = {"runs": [], "served": [], "reasons": []}
+        extra: dict[str, list[Json]] = {"runs": [], "served": [], "reasons": [], "cpu": []}
         for target in targets:
             evidence, yardstick, found = self._judged(target, last_good)
             if any(evidence.excuses(one) for one in found):
                 self._look(targets)
                 evidence, yardstick, found = self._judged(target, last_good)
-            why = self._why(target) if any(one.grade is Grade.SLOW for one in found) else ()
+            evidence = self._against_cpu(evidence) if cpu else evidence
+            why = self._why(evidence, found)
             verdicts += explained(found, why)
-            extra["reasons"] += [{"instance": target.instance_name, **one.to_json()} for one in why]
-            extra["runs"] += runs_json(evidence, yardstick, self.smoke.generate_tokens)
-            extra["served"] += [{"instance": target.instance_name, **latency_json(evidence.served)}]
+            for key, rows in rows_of(evidence, yardstick, why, self.smoke.generate_tokens).items():
+                extra[key] += rows
             now = datetime.now(UTC).isoformat(timespec="seconds")
             last_good = remembered(last_good, evidence, yardstick.subject, found, now)
         self._keep(last_good)
         if not targets:
-            self.notes.append("no instance is described in the inventory: nothing to measure")
-        return HostReport(
-            self.host.name,
-            reachable=True,
-            simulated=self.simulated,
-            seconds=time.monotonic() - started,
-            verdicts=tuple(verdicts),
-            extra={
-                "build": self.raw.get("build"),
-                **{key: list(rows) for key, rows in extra.items()},
-                "state": map_at(self.raw, "state"),
-                "bandwidth_gb_s": map_at(self.raw, "bandwidth").get("read_gb_s"),
-                "notes": list(dict.fromkeys(self.notes)),
-            },
-        )
+            self._note("no instance is described in the inventory: nothing to measure")
+        return self._report(tuple(verdicts), extra, time.monotonic() - started)
+
+    def _report(
+        self, verdicts: tuple[Verdict, ...], rows: Mapping[str, list[Json]], seconds: float
+    ) -> HostReport:
+        extra: dict[str, Json] = {
+            "build": self.raw.get("build"),
+            **rows,
+            "state": map_at(self.raw, "state"),
+            "bandwidth_gb_s": map_at(self.raw, "bandwidth").get("read_gb_s"),
+            "notes": [*self.notes],
+        }
+        simulated = self.simulated
+        return HostReport(self.host.name, True, None, simulated, seconds, verdicts=verdicts, extra=extra)
 
     def _look(self, targets: Sequence[Target]) -> None:
         """Read the host's state; on a CPU, when other work has ended or was waited for long enough."""
@@ -120,13 +113,33 @@ class HostBench:
             found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
         return evidence, yardstick, found
 
-    def _why(self, target: Target) -> tuple[Reason, ...]:
-        unit, flags = self._server(target)
-        name = unit_name(target.instance_name) if target.instance else "no unit"
-        state = HostMeasure(map_at(self.raw, "state"))
-        cores = self.seen.state.facts.physical_cores
-        circumstances = (self.host.name, self.backend, cores, name, unit, flags, state)
-        return reasons(Circumstances(*circumstances, self.seen.differences))
+    def _against_cpu(self, evidence: Evidence) -> Evidence:
+        """Measure without the GPU; what llama-bench could not measure has been said."""
+        if self.backend == "cpu":
+            self._note("llama_cpp_backend is cpu: there is no GPU to compare with")
+        if self.backend == "cpu" or not evidence.rows:
+            return evidence
+        server, model = Server.of(evidence.target, self.raw), evidence.target.model
+        found, problem = cpu_speeds(evidence, server, self.bench, self.smoke)
+        for one in found:
+            self._note(str(one))
+        if not found:
+            self._note(f"{model}: not compared with the CPU: {problem or 'the GPU did not compute'}")
+        return replace(evidence, against_cpu=found)
+
+    def _why(self, evidence: Evidence, found: tuple[Verdict, ...]) -> tuple[Reason, ...]:
+        why = [reason for one in evidence.against_cpu for reason in one.reasons(self.host.name)]
+        gain = evidence.draft_gain(self.smoke.generate_tokens)
+        if gain:
+            self._note(gain.note(evidence.target.model))
+            why += gain.reasons(evidence.target.instance_name)
+        if any(one.grade is Grade.SLOW for one in found):
+            server = Server.of(evidence.target, self.raw)
+            cores = self.seen.state.facts.physical_cores
+            unit = (server.name, server.unit, server.flags)
+            known = (self.host.name, self.backend, cores, *unit, evidence.state, self.seen.differences)
+            why += reasons(Circumstances(*known))
+        return tuple(sorted(why, key=lambda reason: -reason.weight))
 
     def _keep(self, last_good: LastGood) -> None:
         if last_good.to_json() != self.raw.get("last_good") and last_good.entries:
@@ -136,18 +149,8 @@ class HostBench:
         sizes = (map_at(self.raw, "files", path).get("size_bytes") for path in target.paths)
         return sum(size for size in sizes if isinstance(size, int))
 
-    def _server(self, target: Target) -> tuple[dict[str, Json], ServerFlags | None]:
-        if target.instance is None:
-            return {}, None
-        unit = map_at(self.raw, "instances", target.instance.name)
-        argv, environment = unit.get("argv"), map_at(unit, "environment")
-        if isinstance(argv, list) and argv:
-            named = {name: str(value) for name, value in environment.items()}
-            return unit, ServerFlags(tuple(str(word) for word in argv), named)
-        return unit, ServerFlags.of_instance(target.instance)
-
     def _evidence(self, target: Target) -> Evidence:
-        unit, command = self._server(target)
+        server = Server.of(target, self.raw)
         state = HostMeasure(map_at(self.raw, "state"))
         amd = self.simulated is None and self.profile is not None and self.profile.gfx.startswith("gfx11")
         evidence = Evidence(target, self.backend, amd, state, simulated=self.simulated is not None)
@@ -156,61 +159,21 @@ class HostBench:
             return replace(evidence, problem=f"{missing[0]} is not there; `strixfleet provision` fetches it")
         if not self.raw.get("build"):
             return replace(evidence, problem="no build is current; `strixfleet provision` makes one")
-        served, problem = self._served(target, unit, command)
+        served, problem = server.served(self.bench, self.smoke)
         evidence = replace(evidence, served=served, server_problem=problem)
-        loaded = bool(unit.get("pid"))
+        self._note(served.planted.note(target.model) if served else "")
         size, free = self._size_bytes(target), state.memory_bytes("available_bytes")
-        if loaded and not fits_twice(size, free):
+        if server.unit.get("pid") and not fits_twice(size, free):
             note = (
                 f"{target.model}: {size / 1e9:.1f} GB do not fit twice; only the running server is measured"
             )
-            self.notes.append(note)
+            self._note(note)
             return replace(evidence, left_out=note)
-        return self._bench(evidence, unit, command)
+        return with_llama_bench(evidence, server, self.bench, self.smoke)
 
-    def _bench(self, evidence: Evidence, unit: Mapping[str, Json], command: ServerFlags | None) -> Evidence:
-        options = command.bench_options() if command else []
-        request: dict[str, Json] = {
-            "program": "llama-bench",
-            "arguments": [*bench_arguments(evidence.target.paths[0], self.smoke, options)],
-            "pid": unit.get("pid"),
-            "cores": unit.get("cores"),
-            "nice": unit.get("nice"),
-            "environment": {**(command.environment if command else {})},
-            "users": ["nobody"],
-        }
-        done = self.bench.program(request, BENCH_TIMEOUT_S)
-        if done["exit_code"] != 0:
-            said = (str(done["stderr"]).strip() or "it said nothing").splitlines()[-1]
-            return replace(evidence, problem=f"llama-bench ended with {done['exit_code']}: {said[:200]}")
-        others = done.get("others_share")
-        try:
-            rows = parse_bench(str(done["stdout"]))
-        except BenchUnreadableError as problem:
-            return replace(evidence, problem=str(problem))
-        share = float(others) if isinstance(others, int | float) else 0.0
-        return replace(evidence, rows=rows, others_share=share)
-
-    def _served(
-        self, target: Target, unit: Mapping[str, Json], command: ServerFlags | None
-    ) -> tuple[Served | None, str]:
-        if target.instance is None or command is None:
-            return None, ""
-        if unit.get("state") != "active":
-            return None, f"{unit_name(target.instance.name)} is {unit.get('state')}"
-        request: dict[str, Json] = {
-            "url": command.url,
-            "pid": unit.get("pid"),
-            "key_file": f"{KEYS}/{target.instance.name}" if target.instance.api_key else None,
-            "body": served_body(SERVED_PROMPT_TOKENS, self.smoke.generate_tokens),
-            "repetitions": self.smoke.repetitions,
-            "repeat_tokens": ALIKE_TOKENS,
-            "prompts": [*PROMPTS],
-        }
-        served = served_from(self.bench.served(request, REQUEST_TIMEOUT_S))
-        if served.model_path and served.model_path not in target.paths:
-            return served, f"it serves {served.model_path}, not {target.paths[0]}; a restart is due"
-        return served, ""
+    def _note(self, text: str) -> None:
+        if text and text not in self.notes:
+            self.notes.append(text)
 
     @property
     def _on_cpu(self) -> bool:
@@ -231,17 +194,17 @@ class HostBench:
 
     def _formula(self, target: Target, *, again: bool) -> Expectation | None:
         if self._on_cpu and self.backend != "cpu":
-            self.notes.append("a software driver stands in for the simulated GPU: no speed to expect of it")
+            self._note("a software driver stands in for the simulated GPU: no speed to expect of it")
             return None
         try:
             shape = shape_of(self.bench.header(list(target.paths), map_at(self.raw, "files")))
             profile = None if self._measures_bandwidth else self.profile
             machine = machine_of(profile, MemorySpeed(self.bench, self.raw), again=again)
         except (GgufError, OSError) as problem:
-            self.notes.append(f"no expectation: {problem}")
+            self._note(f"no expectation: {problem}")
             return None
         if machine is None:
-            self.notes.append("the memory's speed could not be measured: strixfleet-membw gave no answer")
+            self._note("the memory's speed could not be measured: strixfleet-membw gave no answer")
             return None
         expectation = expect(shape, machine, self.backend)
         return (

@@ -8,7 +8,7 @@ from strixfleet.adapters.bench import Bench
 from strixfleet.adapters.openssh import Remote
 from strixfleet.adapters.watch import Watch, problems
 from strixfleet.commands.gate_bench import GateBench, OtherBuild
-from strixfleet.commands.measure import ALIKE_TOKENS, SERVED_PROMPT_TOKENS
+from strixfleet.commands.measure_server import ALIKE_TOKENS, SERVED_PROMPT_TOKENS
 from strixfleet.commands.rollout_plan import current_build
 from strixfleet.commands.session import Seen, look
 from strixfleet.core.fleet import Host

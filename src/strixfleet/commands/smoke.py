@@ -10,20 +10,29 @@ from strixfleet.commands.measure import HostBench
 from strixfleet.commands.session import Seen, with_extra
 from strixfleet.core.fleet import Fleet, Host
 from strixfleet.core.results import HostReport
+from strixfleet.core.siblings import Sibling, explained_beside
+from strixfleet.core.verdict import Grade
 from strixfleet.errors import FleetError, worst
 
 
-def measure_host(host: Host, known_hosts: str, seen: Seen, *, everything: bool = False) -> HostReport:
+def measure_host(
+    host: Host, known_hosts: str, seen: Seen, *, everything: bool = False, cpu: bool = False
+) -> HostReport:
     """Measure one host over one connection."""
     remote = remote_for(host, known_hosts)
     try:
-        return HostBench(host, seen, Bench(host, remote)).measure(everything=everything)
+        return HostBench(host, seen, Bench(host, remote)).measure(everything=everything, cpu=cpu)
     finally:
         remote.close()
 
 
 def measure_all(
-    fleet: Fleet, seen: Mapping[str, Seen | FleetError], *, forks: int, everything: bool = False
+    fleet: Fleet,
+    seen: Mapping[str, Seen | FleetError],
+    *,
+    forks: int,
+    everything: bool = False,
+    cpu: bool = False,
 ) -> dict[str, HostReport]:
     """
     Measure all hosts that answered; what fails is said in the host's row.
@@ -35,14 +44,30 @@ def measure_all(
     shared = any(one.state.facts.simulated for one in good.values())
     found = fan_out(
         hosts,
-        lambda host: measure_host(host, fleet.known_hosts, good[host.name], everything=everything),
+        lambda host: measure_host(host, fleet.known_hosts, good[host.name], everything=everything, cpu=cpu),
         forks=1 if shared else forks,
     )
-    return {
+    reports = {name: one for name, one in found.items() if isinstance(one, HostReport)}
+    errors = {
         name: HostReport(name, reachable=True, error=str(one), code=one.exit_code)
-        if isinstance(one, FleetError)
-        else one
         for name, one in found.items()
+        if isinstance(one, FleetError)
+    }
+    both = errors | beside_siblings(reports, good)
+    return {name: both[name] for name in found}
+
+
+def beside_siblings(reports: Mapping[str, HostReport], seen: Mapping[str, Seen]) -> dict[str, HostReport]:
+    """Explain slow verdicts by what faster hosts of the same profile have otherwise."""
+    siblings = {
+        name: Sibling.of(seen[name].state, seen[name].answers, seen[name].differences, report)
+        for name, report in reports.items()
+    }
+    return {
+        name: explained_beside(siblings[name], report, [one for one in siblings.values() if one.name != name])
+        if any(verdict.grade is Grade.SLOW for verdict in report.verdicts)
+        else report
+        for name, report in reports.items()
     }
 
 

@@ -39,6 +39,11 @@ class BenchRow:
         return self.gpu or self.cpu or "unknown"
 
     @property
+    def used_gpu(self) -> bool:
+        """Tell whether a GPU computed: it is named even where `-dev none` left it out."""
+        return bool(self.gpu) and self.devices != "none" and self.gpu_layers != 0
+
+    @property
     def measured_tps(self) -> float:
         """Give the median."""
         return median(self.samples_tps)

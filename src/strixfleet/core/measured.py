@@ -1,16 +1,17 @@
 """What was measured for one model on one host, and the verdicts that follow."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from statistics import median
+from math import inf
 
-from strixfleet.core.bench import BenchRow, spread, test_name, wrong_device
+from strixfleet.core.against_cpu import AgainstCpu
+from strixfleet.core.bench import BenchRow, test_name, wrong_device
 from strixfleet.core.bench_state import HostMeasure, busy_remark, wrong_state
+from strixfleet.core.draft import DraftGain
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject, Tolerated
 from strixfleet.core.model_store import stored_files
-from strixfleet.core.questions import Json
 from strixfleet.core.served import Served
 from strixfleet.core.settings_parts import Instance
 from strixfleet.core.verdict import BenchRun, Grade, Verdict, judge
@@ -52,6 +53,7 @@ class Evidence:
     slow_memory: str = ""
     changed_output: str = ""
     simulated: bool = False
+    against_cpu: tuple[AgainstCpu, ...] = ()
 
     def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
         """Give each test as the judge wants it."""
@@ -59,11 +61,20 @@ class Evidence:
         if self.problem:
             yield replace(self._run(test_name(0, generate_tokens, 0), ()), invalid_state=(self.problem,))
         for row in self.rows:
-            wrong = wrong_device(row, self.backend, amd=self.amd, software=self.simulated)
             run = self._run(row.test, row.samples_tps, row.device)
-            yield replace(run, wrong_device=wrong, invalid_state=state)
+            yield replace(run, wrong_device=self.wrong_device(row), invalid_state=state)
         if self.target.instance is not None:
             yield self._served_run(generate_tokens, state)
+
+    def draft_gain(self, generate_tokens: int) -> DraftGain | None:
+        """Compare decode with the draft model and without; None where there is none."""
+        plain = test_name(0, generate_tokens, 0)
+        bench = next((row.measured_tps for row in self.rows if row.test == plain), None)
+        return self.served.draft.gain(bench) if self.served else None
+
+    def wrong_device(self, row: BenchRow) -> str:
+        """Give the evidence that not the wanted device computed; empty where it did."""
+        return wrong_device(row, self.backend, amd=self.amd, software=self.simulated)
 
     def disturbed(self, test: str) -> str:
         """Say what other work may have slowed a run on the CPU."""
@@ -88,7 +99,11 @@ class Evidence:
             problem = f"it answers {served.busy_slots} other requests"
         if problem:
             return replace(run, invalid_state=(f"the server: {problem}",))
-        return replace(run, wrong_output=served.wrong_output() or self.changed_output, invalid_state=state)
+        drafts = served.drafted or (
+            self.target.instance is not None and bool(self.target.instance.draft_model)
+        )
+        wrong = served.wrong_output() or self.changed_output
+        return replace(run, wrong_output=wrong, invalid_state=state, speculated=drafts)
 
     def _run(self, test: str, samples: tuple[float, ...], device: str = "unknown") -> BenchRun:
         name = self.target.instance_name
@@ -104,6 +119,11 @@ class Yardstick:
     last_good: LastGood
     tolerance: float | None = None
     past_tolerance: float | None = None
+
+    def of(self, run: BenchRun) -> Expectation | None:
+        """Give the expectation for one run; no ceiling where one read of the weights gave several tokens."""
+        found = self.expectation(run.test)
+        return replace(found, ceiling_tps=inf) if found and run.speculated else found
 
     def expectation(self, test: str) -> Expectation | None:
         """Give the expectation for one test; prefill has none but its past."""
@@ -140,7 +160,7 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
     """
     found = []
     for run in evidence.runs(generate_tokens):
-        expectation = yardstick.expectation(run.test)
+        expectation = yardstick.of(run)
         verdict = judge(run, expectation)
         busy = evidence.disturbed(run.test)
         if busy and verdict.grade in {Grade.SLOW, Grade.UNSTABLE}:
@@ -151,7 +171,7 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
 
 def _disturbed(run: BenchRun, yardstick: Yardstick, busy: str) -> Verdict:
     """Judge a run beside other work: by the formula's wide band, never by what a quiet host once did."""
-    expectation = replace(yardstick, last_good=LastGood()).expectation(run.test)
+    expectation = replace(yardstick, last_good=LastGood()).of(run)
     verdict = judge(run, expectation)
     if verdict.grade is Grade.OK:
         return replace(verdict, reason=f"{verdict.reason}; {busy}")
@@ -165,33 +185,3 @@ def remembered(
     kept = last_good.with_runs(subject, found, at)
     fine = evidence.served is not None and all(one.grade is Grade.OK for one in found)
     return kept.with_output(subject, evidence.served.beginnings, at) if fine and evidence.served else kept
-
-
-def runs_json(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) -> list[Json]:
-    """Give the samples behind the verdicts."""
-    rows: list[Json] = []
-    for run in evidence.runs(generate_tokens):
-        if run.samples_tps:
-            expectation = yardstick.expectation(run.test)
-            rows.append(
-                {
-                    "instance": run.instance,
-                    "model": run.model,
-                    "test": run.test,
-                    "samples_tps": [round(sample, 3) for sample in run.samples_tps],
-                    "spread": round(spread(run.samples_tps), 4),
-                    "basis": expectation.basis.value if expectation else None,
-                    "expectation": expectation.reason if expectation else None,
-                }
-            )
-    return rows
-
-
-def latency_json(served: Served | None) -> Mapping[str, Json]:
-    """Give the time to the first token."""
-    if served is None or not served.runs:
-        return {}
-    return {
-        "first_token_s": round(median(run.first_token_s for run in served.runs), 4),
-        "prompt_tokens": served.runs[0].prompt_tokens,
-    }

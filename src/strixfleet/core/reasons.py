@@ -22,6 +22,7 @@ _WEIGHTS: Mapping[str, float] = {
     "kernel:amd_iommu": 0.03,
     "kernel:": 0.1,
     "tuning:": 0.05,
+    "bios:": 0.05,  # it sets the power limits
 }
 _MICROSECONDS = 1e6
 _SUFFIXES = (("min", 60 * _MICROSECONDS), ("ms", 1e3), ("us", 1.0), ("s", _MICROSECONDS))
@@ -123,10 +124,15 @@ def _drifts(known: Circumstances) -> Iterator[Reason]:
     for row in known.differences:
         if row.status not in {Status.DRIFT, Status.PENDING_REBOOT}:
             continue
-        weight = next((weight for start, weight in _WEIGHTS.items() if row.id.startswith(start)), None)
+        weight = weight_of(row.id)
         if weight is not None:
             evidence = printable(row.message) if row.message else row.status.value.replace("_", " ")
             yield Reason(row.id, evidence, _CURES[row.cure].format(host=known.host), weight)
+
+
+def weight_of(item: str) -> float | None:
+    """Give what an item is known to cost, to rank it; None where it has nothing to do with speed."""
+    return next((weight for start, weight in _WEIGHTS.items() if item.startswith(start)), None)
 
 
 def in_words(found: Iterable[Reason], most: int = 3) -> str:

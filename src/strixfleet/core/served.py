@@ -1,25 +1,12 @@
 """What requests to the running server showed: speed as a caller sees it, and the same answer twice or not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from strixfleet.core.draft import Draft, draft_from
+from strixfleet.core.planted import Planted, planted_from
 from strixfleet.core.questions import Json
-
-
-@dataclass(frozen=True, slots=True)
-class ServedRun:
-    """One streamed completion; times since the request was sent."""
-
-    first_token_s: float
-    last_token_s: float
-    tokens: int
-    prompt_tokens: int
-
-    @property
-    def decode_tps(self) -> float:
-        """Give the rate after the first token: it is prefill that the first one waits for."""
-        span_s = self.last_token_s - self.first_token_s
-        return (self.tokens - 1) / span_s if span_s > 0 else 0.0
+from strixfleet.core.served_run import ServedRun, runs_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +20,18 @@ class Served:
     build_info: str = ""
     model_path: str = ""
     error: str | None = None
+    planted: Planted = field(default_factory=Planted)
+    draft: Draft = field(default_factory=Draft)
 
     @property
     def decode_tps(self) -> tuple[float, ...]:
         """Give the decode rate of each request."""
         return tuple(run.decode_tps for run in self.runs)
+
+    @property
+    def drafted(self) -> bool:
+        """Tell whether the server is seen to have speculated."""
+        return any(run.draft_tokens for run in self.runs)
 
     @property
     def beginnings(self) -> tuple[str, ...]:
@@ -52,7 +46,7 @@ class Served:
             return "the server returned no tokens"
         if self.outputs[0] != self.outputs[1]:
             return "the same request at temperature 0 with a fixed seed was answered in two ways"
-        return ""
+        return self.planted.wrong_output()
 
 
 def _says_something(output: Json) -> bool:
@@ -70,26 +64,18 @@ def served_from(answer: Mapping[str, Json]) -> Served:
     error = answer.get("error")
     if isinstance(error, str):
         return Served(error=error)
-    rows, outputs = answer.get("runs"), answer.get("outputs")
-    found = [_run(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    outputs = answer.get("outputs")
     busy, others = answer.get("busy_slots"), answer.get("others_share")
     return Served(
-        runs=tuple(run for run in found if run is not None),
+        runs=runs_from(answer.get("runs")),
         outputs=tuple(outputs) if isinstance(outputs, list) else (),
         busy_slots=busy if isinstance(busy, int) else 0,
         others_share=float(others) if isinstance(others, int | float) else 0.0,
         build_info=str(answer.get("build_info") or ""),
         model_path=str(answer.get("model_path") or ""),
+        planted=planted_from(answer.get("planted")),
+        draft=draft_from(answer.get("draft")),
     )
-
-
-def _run(row: Mapping[str, Json]) -> ServedRun | None:
-    first, last, tokens = row.get("first_token_s"), row.get("last_token_s"), row.get("tokens")
-    if not isinstance(first, int | float) or not isinstance(last, int | float) or not isinstance(tokens, int):
-        return None
-    prompt = row.get("prompt_tokens")
-    run = ServedRun(float(first), float(last), tokens, prompt if isinstance(prompt, int) else 0)
-    return run if tokens > 1 and run.last_token_s > run.first_token_s else None
 
 
 # Sent at temperature 0; what a model says first to these hardly depends on how a build rounds.

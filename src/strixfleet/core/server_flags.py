@@ -25,7 +25,10 @@ _SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _DEFAULTS = frozenset({("-ngl", "auto"), ("-fa", "auto"), ("-t", "-1"), ("-lm", "auto")})
+_OF_DEVICES = frozenset({"-dev", "-ngl", "-ncmoe"})
 _ALL_LAYERS = "999"
+_BATCH_TOKENS, _MICRO_BATCH_TOKENS = 2048, 512  # llama-server's own
+_ANY_CONTEXT_TOKENS = 1 << 20  # where nothing tells: a prompt that does not fit is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,32 @@ class ServerFlags:
         """Give the first file of the model."""
         return self.value("--model", "-m", "LLAMA_ARG_MODEL")
 
-    def bench_options(self) -> list[str]:
-        """Give llama-bench what the server was told, in its own words; what is automatic stays so."""
-        words: list[str] = []
+    def _number(self, names: tuple[str, ...], default: int) -> int:
+        value = self.value(*names)
+        return int(value) if value and value.isdigit() and int(value) > 0 else default
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Give how many tokens of a prompt are computed at once; never more than a batch."""
+        micro = self._number(_SHARED["-ub"], _MICRO_BATCH_TOKENS)
+        return min(micro, self._number(_SHARED["-b"], _BATCH_TOKENS))
+
+    @property
+    def slot_tokens(self) -> int:
+        """Give how many tokens one request may hold, as far as options tell."""
+        context = self._number(("--ctx-size", "-c", "LLAMA_ARG_CTX_SIZE"), _ANY_CONTEXT_TOKENS)
+        return context // self._number(("--parallel", "-np", "LLAMA_ARG_N_PARALLEL"), 1)
+
+    def bench_options(self, *, on_cpu: bool = False) -> list[str]:
+        """
+        Give llama-bench what the server was told, in its own words; what is automatic stays so.
+
+        With `on_cpu`, no device: llama-bench runs once for each `-dev` that it is given, so there is one.
+        """
+        words: list[str] = ["-dev", "none"] if on_cpu else []
         for option, names in _SHARED.items():
+            if on_cpu and option in _OF_DEVICES:
+                continue
             value = self.value(*names)
             if value is None or (option, value) in _DEFAULTS:
                 continue

@@ -169,7 +169,8 @@ class Instance(Part):
     )
     draft_model: PlainName | None = Field(
         default=None,
-        description="Small model of the same family for speculation.",
+        description="Small model of the same family for speculation; heads such as MTP or EAGLE need the "
+        "argument `spec-type`, too.",
     )
     arguments: ServerArguments = Field(
         default_factory=dict,

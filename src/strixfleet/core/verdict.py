@@ -28,7 +28,8 @@ class BenchRun:
     One test as it was run: samples in tokens per second, and what was seen around them.
 
     The three last fields hold evidence in words; empty means that nothing was wrong. `tolerance` is the
-    spread, (highest - lowest) / median, that repeated runs may show before they cannot be judged.
+    spread, (highest - lowest) / median, that repeated runs may show before they cannot be judged. Where it
+    `speculated`, one read of the weights gave several tokens: the ceiling of one token a read is none.
     """
 
     instance: str
@@ -41,6 +42,7 @@ class BenchRun:
     wrong_output: str = ""
     wrong_device: str = ""
     invalid_state: tuple[str, ...] = ()
+    speculated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
