@@ -7,7 +7,6 @@ work goes on arriving, and the wait ends at the first moment without any.
 """
 
 import http.client
-import itertools
 import os
 import re
 import shutil
@@ -72,7 +71,7 @@ class Drain:
                 words = file.read().decode("utf-8", "replace").split("\0")
         except OSError:
             return None
-        options: Dict[str, str] = dict(itertools.pairwise(words))
+        options: Dict[str, str] = dict(zip(words, words[1:]))
         host = options.get("--host", "127.0.0.1").split(",")[0]
         instance = unit.partition("@")[2].rpartition(".")[0]
         key = ""
