@@ -10,7 +10,7 @@ from strixfleet.core.bench_state import HostMeasure
 from strixfleet.core.expectation import Basis, Expectation
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.last_good import LastGood, Subject
-from strixfleet.core.measured import Evidence, Target, Yardstick, targets_of, verdicts_of
+from strixfleet.core.measured import Evidence, Target, Yardstick, remembered, targets_of, verdicts_of
 from strixfleet.core.questions import Json
 from strixfleet.core.served import Served
 from strixfleet.core.served_run import ServedRun
@@ -108,6 +108,25 @@ def test_the_operators_tolerance_replaces_the_band() -> None:
     evidence = replace(EVIDENCE, rows=(replace(ROW, samples_tps=(44.0, 44.0, 44.0)),))
     assert grades(evidence)["tg128"] is Grade.OK
     assert grades(evidence, replace(YARDSTICK, tolerance=0.05))["tg128"] is Grade.SLOW
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({}, True),
+        ({"rows": (replace(ROW, samples_tps=(30.0, 30.0, 30.0)),)}, True),  # slow, but right
+        ({"state": HostMeasure({"on_mains": False})}, True),
+        ({"rows": (replace(ROW, gpu=""),)}, False),
+        ({"served": replace(SERVED, outputs=UNLIKE)}, False),
+        ({"server_problem": "it serves /other.gguf"}, False),
+        ({"served": Served(error="no answer")}, False),
+    ],
+)
+def test_how_answers_begin_is_kept_whatever_the_speed(change: dict[str, object], kept: bool) -> None:
+    evidence = replace(EVIDENCE, **change)  # type: ignore[arg-type] # the table names the fields
+    found = verdicts_of(evidence, YARDSTICK, 128)
+    after = remembered(LastGood(), evidence, YARDSTICK.subject, found, "now")
+    assert any(key.startswith("outputs|") for key in after.entries) is kept
 
 
 def test_samples_are_given_with_their_spread() -> None:

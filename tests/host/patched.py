@@ -23,8 +23,8 @@ def with_wrong_tokens(repository: Path, ref: str, folder: Path) -> tuple[Path, s
 
     subprocess.run(["git", "clone", "-q", "--bare", "--shared", str(repository), str(copy)], check=True)
     source = git("show", f"{ref}:common/sampling.cpp")
-    assert source.count(LINE) == 1
-    blob = git("hash-object", "-w", "--stdin", stdin=source.replace(LINE, f"{LINE}    {WRONG}\n")).strip()
+    assert LINE in source
+    blob = git("hash-object", "-w", "--stdin", stdin=source.replace(LINE, f"{LINE}    {WRONG}\n", 1)).strip()
     git("read-tree", ref)
     git("update-index", "--cacheinfo", f"100644,{blob},common/sampling.cpp")
     tree = git("write-tree").strip()

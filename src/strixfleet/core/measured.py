@@ -19,6 +19,7 @@ from strixfleet.errors import UsageError
 
 
 SERVED = "served "
+NO_PROOF = frozenset({Grade.WRONG_OUTPUT, Grade.WRONG_DEVICE, Grade.IMPOSSIBLE})
 Verdicts = tuple[Verdict, ...]
 
 
@@ -181,7 +182,9 @@ def _disturbed(run: BenchRun, yardstick: Yardstick, busy: str) -> Verdict:
 def remembered(
     last_good: LastGood, evidence: Evidence, subject: Subject, found: Verdicts, at: str
 ) -> LastGood:
-    """Keep what this run proved: good speeds, and how the answers begin where every verdict is ok."""
+    """Keep what this run proved: good speeds, and how the answers begin, which no busy host changes."""
     kept = last_good.with_runs(subject, found, at)
-    fine = evidence.served is not None and all(one.grade is Grade.OK for one in found)
-    return kept.with_output(subject, evidence.served.beginnings, at) if fine and evidence.served else kept
+    served = evidence.served
+    if served is None or served.error or evidence.server_problem or NO_PROOF & {one.grade for one in found}:
+        return kept
+    return kept.with_output(subject, served.beginnings, at)
