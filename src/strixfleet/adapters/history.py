@@ -1,7 +1,8 @@
 """
 Keeps the runs of this controller in SQLite; losing the file loses history, nothing else.
 
-Several runs may write at once: write-ahead log, and a wait of up to 20 s for each other.
+Several runs may write at once, and wait up to 20 s for each other. No write-ahead log: who switches a new
+file to it while another run looks is told that it is locked, at once and not after the wait.
 """
 
 import json
@@ -79,7 +80,6 @@ class History:
                 hint="use that version, or move the file away",
             )
         if version < SCHEMA_VERSION:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
                 connection.execute(statement)
