@@ -39,13 +39,12 @@ TAGS = {
     "v1.0.9": "good",
     "v1.0.10": "renamed_flag",
     "v1.0.11": "long_nonsense",
-    "v1.1.0": "good",  # takes time to build and to load
+    "v1.1.0": "good",  # these take time to build and to load
     "v1.1.1": "good",
+    "v1.1.2": "good",
 }
+BUILD_AND_LOAD_S = {"v1.1.0": (30, 4), "v1.1.1": (30, 4), "v1.1.2": (60, 60)}
 CRASH_AFTER_S = 12
-LOAD_S = 4
-BUILD_S = 90
-SLOW_TO_BUILD = {"v1.1.0", "v1.1.1"}
 SOAK = str(CRASH_AFTER_S + 4)
 BUILDS = "/opt/strixfleet/llama.cpp"
 REASONS = {
@@ -76,10 +75,10 @@ def make_upstream(folder: Path) -> Path:
 
     git("init", "-q", "-b", "master")
     for tag, behaviour in TAGS.items():
-        long = tag in SLOW_TO_BUILD
+        build_s, load_s = BUILD_AND_LOAD_S.get(tag, (0, 0))
         (folder / "behaviour").write_text(f"{behaviour}\n")
-        (folder / "load_s").write_text(f"{LOAD_S if long else 0}\n")
-        (folder / "build_s").write_text(f"{BUILD_S if long else 0}\n")
+        (folder / "load_s").write_text(f"{load_s}\n")
+        (folder / "build_s").write_text(f"{build_s}\n")
         (folder / "notes").write_text(tag)
         git("add", "-A")
         git("commit", "-qm", tag)

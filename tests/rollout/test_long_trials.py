@@ -18,9 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.rollout.conftest import (
-    BUILD_S,
+    BUILD_AND_LOAD_S,
     BUILDS,
-    LOAD_S,
     REASONS,
     Site,
     check_bad_build,
@@ -65,6 +64,20 @@ def test_a_fleet_of_five_stays_whole_whatever_is_wrong_with_a_build(five: Site, 
     assert [five.health(name) for name in five.names] == ["200"] * 5
 
 
+def test_a_good_build_reaches_all_five(five: Site) -> None:
+    code, document, said = five.call("upgrade", "--to", "v1.1.0", "--yes", "--soak", "0", "--batch", "2")
+    assert code == 0, said
+    rows = document["hosts"]
+    assert {row["outcome"] for row in rows.values()} == {"upgraded"}
+    downtimes = {name: row["downtime_s"] for name, row in rows.items()}
+    _build_s, load_s = BUILD_AND_LOAD_S["v1.1.0"]
+    tell(f"five hosts, downtimes with a load of {load_s} s: {downtimes}")
+    assert all(down <= load_s + 3 for down in downtimes.values())
+    code, advice, said = five.call("advise")
+    assert code == 0, said
+    assert "v1.1.0 is the newest that passed here" in json.dumps(advice)
+
+
 def smoke_s(site: Site, host: str) -> float:
     """Time what a gate cannot do without: the smoke benchmark itself, without start-up and survey."""
     code, document, said = site.call("bench", "-l", host)
@@ -76,34 +89,34 @@ def switch_and_load_s(site: Site, host: str) -> float:
     started = time.monotonic()
     site.run(host, "systemctl restart llama-server@chat")
     while site.health(host) != "200":
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 120
+        time.sleep(0.2)
     return time.monotonic() - started
 
 
-def test_a_good_build_reaches_all_five_in_hardly_more_than_the_work_itself(five: Site) -> None:
+def test_an_upgrade_takes_hardly_longer_than_the_work_itself(three: Site) -> None:
     """
-    Bound: 1.15 * (one build + waves * (switch + load + smoke)), where a build takes a minute or more.
+    Bound: 1.15 * (one build + waves * (switch + load + smoke)), where these take a minute or more.
 
-    The build's time is the imitation's; switch, load and smoke are measured on a host afterwards.
+    One host a wave, since the hosts share this machine. The build's time is the imitation's; switch, load and
+    smoke are measured on a host afterwards, with the same build. As after a provision, every host was
+    measured before.
     """
+    assert three.call("bench")[0] in {0, 1}
     started = time.monotonic()
-    code, document, said = five.call("upgrade", "--to", "v1.1.0", "--yes", "--soak", "0", "--batch", "2")
+    code, document, said = three.call("upgrade", "--to", "v1.1.2", "--yes", "--soak", "0", "--batch", "1")
     wall_s = time.monotonic() - started
     assert code == 0, said
-    rows = document["hosts"]
-    assert {row["outcome"] for row in rows.values()} == {"upgraded"}
-    downtimes = {name: row["downtime_s"] for name, row in rows.items()}
-    tell(f"five hosts, downtimes with a load of {LOAD_S} s: {downtimes}")
-    assert all(down <= LOAD_S + 3 for down in downtimes.values())
-    step_s = switch_and_load_s(five, five.names[1]) + smoke_s(five, five.names[1])
-    waves = 3
-    bound_s = BUILD_S + waves * step_s
-    tell(f"five hosts in {waves} waves: {wall_s:.1f} s; {BUILD_S} + {waves} * {step_s:.1f} = {bound_s:.1f} s")
+    assert {row["outcome"] for row in document["hosts"].values()} == {"upgraded"}
+    host, waves, build_s = three.names[1], 3, BUILD_AND_LOAD_S["v1.1.2"][0]
+    step_s = switch_and_load_s(three, host) + smoke_s(three, host)
+    bound_s = build_s + waves * step_s
+    tell(
+        f"three hosts in {waves} waves: {wall_s:.1f} s; {build_s} + {waves} * {step_s:.1f} = {bound_s:.1f} s"
+    )
     tell(f"ratio {wall_s / bound_s:.3f}")
     assert wall_s <= GO_ON * bound_s
-    code, _document, said = five.call("advise")
-    assert code == 0
-    assert "v1.1.0 is the newest that passed here" in said + json.dumps(_document)
+    assert three.call("rollback", "--yes")[0] == 0
 
 
 PHASES = {
