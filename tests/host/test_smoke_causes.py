@@ -30,7 +30,9 @@ CLEAN_RUNS = 20
 def verdicts(demo: Demo, strixfleet: Run, *more: str) -> list[dict[str, Any]]:
     """Measure until nothing is invalid or unstable; give what was judged."""
     rows: list[dict[str, Any]] = []
-    for _ in range(TRIES):
+    for number in range(TRIES):
+        if number:
+            print(f"does not count: {rows}", file=sys.__stderr__, flush=True)
         done = strixfleet("bench", "-i", demo.inventory, "--json", *more)
         assert done.returncode in {0, 1}, done.stderr
         rows = json.loads(done.stdout)["hosts"][demo.host]["verdicts"]
@@ -128,10 +130,11 @@ def test_wrong_tokens_are_graded_so_whatever_the_speed(demo: Demo, strixfleet: R
 
 @pytest.mark.soak
 def test_a_clean_host_passes_twenty_times_out_of_twenty(demo: Demo, strixfleet: Run) -> None:
+    """Runs that do not count, because the machine was busy, are repeated and said."""
     grades = []
     for number in range(CLEAN_RUNS):
         rows = verdicts(demo, strixfleet)
         grades.append({row["grade"] for row in rows})
-        speeds = {row["test"]: row["measured_tps"] for row in rows}
+        speeds = {row["test"]: round(row["measured_tps"], 1) for row in rows}
         print(f"clean run {number + 1}: {grades[-1]} {speeds}", file=sys.__stderr__, flush=True)
     assert grades == [{"ok"}] * CLEAN_RUNS
