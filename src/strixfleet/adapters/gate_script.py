@@ -161,6 +161,8 @@ def options(request):
             timeout=60,
             check=False,
             user="nobody" if os.geteuid() == 0 else None,
+            group="nogroup" if os.geteuid() == 0 else None,
+            extra_groups=[] if os.geteuid() == 0 else None,
         )
     except (OSError, subprocess.TimeoutExpired) as problem:
         return {"help": "", "problem": str(problem), "variables": named}

@@ -137,6 +137,7 @@ def planted(request, properties):
     if not wish:
         return None
     slot = (properties.get("default_generation_settings") or {}).get("n_ctx") or wish["room_tokens"]
+    slot = min(slot, trained_tokens(request) or slot)
     tokens = min(wish["long_tokens"], slot - wish["spare_tokens"])
     found = {"facts": len(wish["facts"])}
     if tokens < wish["least_tokens"]:
@@ -169,6 +170,25 @@ def drafted(request):
     return found
 
 
+def tried(act, *given):
+    """Do what spoils no measurement where it fails; give what came of it, or None and how it failed."""
+    try:
+        return act(*given), ""
+    except urllib.error.HTTPError as problem:
+        reason = problem.read(200).decode("utf-8", "replace")
+        return None, "the server answered %d: %s" % (problem.code, reason)
+    except Exception as problem:
+        return None, "%s: %s" % (type(problem).__name__, problem)
+
+
+def trained_tokens(request):
+    """Give the context that the model was trained for: beyond it, a healthy one answers nonsense, too."""
+    try:
+        return fetch(request, "/v1/models")["data"][0]["meta"]["n_ctx_train"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
 def answers(request, body):
     """Ask each prompt once, the first one twice."""
     short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
@@ -187,8 +207,11 @@ def served(request):
         runs = [stream(request, body) for _ in range(request["repetitions"])]
         after = jiffies(request["pid"])
         properties = fetch(request, "/props")
-        facts = planted(request, properties)
-        draft = drafted(request)
+        facts, problem = tried(planted, request, properties)
+        draft, _problem = tried(drafted, request)
+        if problem:
+            facts = {"facts": 0, "skipped": problem}
+            fetch(request, "/health")  # a server that fell over a long prompt is not to be measured
     except urllib.error.HTTPError as problem:
         reason = problem.read(300).decode("utf-8", "replace")
         return {"error": "the server answered %d: %s" % (problem.code, reason)}

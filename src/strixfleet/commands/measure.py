@@ -100,8 +100,10 @@ class HostBench:
         """Measure one model; a speed above what memory allows means that memory was measured too slow."""
         evidence = self._evidence(target)
         yardstick = self._yardstick(target, last_good)
-        said = evidence.served.beginnings if evidence.served else ()
-        evidence = replace(evidence, changed_output=last_good.changed_output(yardstick.subject, said))
+        if evidence.served:
+            said, proven = evidence.served.beginnings, evidence.served.planted.calibrated
+            changed = last_good.changed_output(yardstick.subject, said, proven=proven)
+            evidence = replace(evidence, changed_output=changed)
         found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
         if self._measures_bandwidth and any(one.grade is Grade.IMPOSSIBLE for one in found):
             yardstick = self._yardstick(target, last_good, again=True)

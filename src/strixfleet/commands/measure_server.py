@@ -22,6 +22,7 @@ REQUEST_TIMEOUT_S = 600
 ALIKE_TOKENS = 8
 SERVED_PROMPT_TOKENS = 64
 DEVICE = "-dev"
+LOAD_MODE = "-lm"  # releases of early 2026 and before do not know it
 Rows = tuple[BenchRow, ...]
 CpuSpeeds = tuple[tuple[AgainstCpu, ...], str]  # and why there are none
 
@@ -88,13 +89,21 @@ def with_llama_bench(evidence: Evidence, server: Server, bench: Bench, smoke: Sm
     options = server.flags.bench_options() if server.flags else []
     path = evidence.target.paths[0]
     rows, problem, others = _llama_bench(server, bench, bench_arguments(path, smoke, options))
+    if problem and LOAD_MODE in options:
+        options = _without(options, LOAD_MODE)
+        rows, _same, others = _llama_bench(server, bench, bench_arguments(path, smoke, options))
+        problem = "" if rows else problem
     if problem and DEVICE in options:
-        at = options.index(DEVICE)
-        free = bench_arguments(path, smoke, [*options[:at], *options[at + 2 :]])
-        instead, _problem, _others = _llama_bench(server, bench, free)
+        free = bench_arguments(path, smoke, _without(options, DEVICE))
+        instead, _same, _others = _llama_bench(server, bench, free)
         if any(evidence.wrong_device(row) for row in instead):
             return replace(evidence, rows=instead)
     return replace(evidence, rows=rows, problem=problem, others_share=others)
+
+
+def _without(options: list[str], name: str) -> list[str]:
+    at = options.index(name)
+    return [*options[:at], *options[at + 2 :]]
 
 
 def cpu_speeds(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBench) -> CpuSpeeds:

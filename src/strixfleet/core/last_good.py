@@ -69,26 +69,34 @@ class LastGood:
         value = row.get("tps") if isinstance(row, dict) else None
         return float(value) if isinstance(value, int | float) and 0 < value < inf else None
 
-    def changed_output(self, subject: Subject, beginnings: tuple[str, ...]) -> str:
+    def changed_output(self, subject: Subject, beginnings: tuple[str, ...], *, proven: bool = False) -> str:
         """
         Give the evidence that a model answers otherwise than it did; empty where it does not.
 
         Builds may round differently, so one answer may change; that none begins as before is no rounding.
+        `proven` answers come from a model that recalls what a prompt says; others are no yardstick then.
         """
         row = self.entries.get(_outputs_key(subject))
         kept = row.get("beginnings") if isinstance(row, dict) else None
         if not isinstance(row, dict) or not isinstance(kept, list) or len(kept) != len(beginnings):
             return ""
+        if proven and not row.get("proven"):
+            return ""
         if not kept or any(old == new for old, new in zip(kept, beginnings, strict=True)):
             return ""
         return f"none of {len(kept)} prompts is answered as with build {row.get('build')}: other tokens begin"
 
-    def with_output(self, subject: Subject, beginnings: tuple[str, ...], at: str) -> "LastGood":
-        """Keep how a model's answers begin, unless something is kept already."""
+    def with_output(
+        self, subject: Subject, beginnings: tuple[str, ...], at: str, *, proven: bool = False
+    ) -> "LastGood":
+        """Keep how a model's answers begin, unless something is kept already that is proven as well."""
         key = _outputs_key(subject)
-        if key in self.entries or not beginnings:
+        known = self.entries.get(key)
+        better = proven and not (isinstance(known, dict) and known.get("proven"))
+        if not beginnings or (known is not None and not better):
             return self
         row: dict[str, Json] = {"build": subject.build, "beginnings": [*beginnings], "at": at}
+        row["proven"] = proven
         return LastGood({**self.entries, key: row})
 
     def tests(self, subject: Subject) -> tuple[str, ...]:

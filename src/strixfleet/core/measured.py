@@ -187,4 +187,4 @@ def remembered(
     served = evidence.served
     if served is None or served.error or evidence.server_problem or NO_PROOF & {one.grade for one in found}:
         return kept
-    return kept.with_output(subject, served.beginnings, at)
+    return kept.with_output(subject, served.beginnings, at, proven=served.planted.calibrated)

@@ -92,8 +92,6 @@ def environment(instance: Instance, backend: str, facts: Facts) -> dict[str, str
         found["LLAMA_ARG_FIT"] = "off"  # fitting misjudges unified memory: strix-halo-facts 4.1
     if backend == "rocm":
         found |= {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
-    if instance.draft_model and "spec-type" not in instance.arguments:
-        found["LLAMA_ARG_SPEC_TYPE"] = "draft-simple"  # newer releases leave the draft unused else
     return found | instance.environment
 
 

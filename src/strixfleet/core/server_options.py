@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from strixfleet.core.hyperparameters import printable
 from strixfleet.core.unit_files import Variable
 from strixfleet.host.renames import SPELLINGS, help_options, option, respelled, variable
 
@@ -98,5 +99,5 @@ def check_options(argv: Sequence[str], variables: Iterable[str], help_text: str)
             how = "`strixfleet provision` makes it one that can be rewritten"
             problems.append(f"{spelling}, which is now `{anew[spelling]}` ({how})")
         else:
-            problems.append(f"{name} (its help: {listed[name]})" if name in listed else name)
+            problems.append(f"{name} (its help: {printable(listed[name])})" if name in listed else name)
     return OptionCheck(renames, tuple(problems))

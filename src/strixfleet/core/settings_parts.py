@@ -169,8 +169,8 @@ class Instance(Part):
     )
     draft_model: PlainName | None = Field(
         default=None,
-        description="Small model of the same family for speculation; heads such as MTP or EAGLE need the "
-        "argument `spec-type`, too.",
+        description="Small model of the same family for speculation; releases since May 2026 use an ordinary "
+        "one only with the argument `spec-type: draft-simple`, which older ones refuse.",
     )
     arguments: ServerArguments = Field(
         default_factory=dict,

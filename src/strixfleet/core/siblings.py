@@ -1,5 +1,6 @@
 """Why a host is slow beside its siblings: what faster hosts of its profile have otherwise, in one run."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -131,10 +132,10 @@ def _reason(item: str, values: tuple[str, str], hosts: tuple[str, str], tps: flo
     words = {
         "host": host,
         "sibling": sibling,
-        "name": item.partition(":")[2],
-        "value": value,
+        "name": shlex.quote(item.partition(":")[2]),
+        "value": shlex.quote(value),  # a cure is made to be pasted, and this is another host's word
         "number": ".".join(str(part) for part in version_key(value)),
-        "setting": {ABSENT: "absent", "set": "null"}.get(value, value),
+        "setting": {ABSENT: "absent", "set": "null"}.get(value, shlex.quote(value)),
     }
     cure = next(text for start, text in _CURES.items() if item.startswith(start)).format(**words)
     evidence = f"{sibling} has {value}, this host has {have}; {sibling} reaches {tps:.2f} t/s"

@@ -7,6 +7,7 @@ from strixfleet.core.items import Difference, Status
 from strixfleet.core.questions import Answers, Question, Verb
 from strixfleet.core.server_command import command, environment, listening
 from strixfleet.core.settings_parts import Instance
+from strixfleet.host.renames import PAIRS
 
 
 ABSENT = "nothing"
@@ -59,11 +60,17 @@ def _rows(rows: tuple[Difference, ...], answers: Answers) -> Iterator[tuple[str,
             yield row.id, ", ".join(str(one) for one in listed if one is not None) or ABSENT
 
 
+def _today(name: str, value: str | None) -> tuple[str, str]:
+    """Give an option as today's releases spell it: either spelling says the same."""
+    option, _, fixed = dict(PAIRS).get(f"--{name}", f"--{name}").removeprefix("--").partition(" ")
+    return option, fixed or value or "set"
+
+
 def options_of(state: HostState, instance: Instance) -> Mapping[str, str]:
     """Give {id: value} of a server's options and variables; where it listens is no matter of speed."""
     backend = state.host.settings.llama_cpp_backend
     options = command(instance, backend, state.facts, listening(instance))
-    words = {name: value or "set" for name, value in options.items() if name not in _OWN_OPTIONS}
+    words = dict(_today(*one) for one in options.items() if one[0] not in _OWN_OPTIONS)
     words |= {"draft_model": instance.draft_model} if instance.draft_model else {}
     words |= environment(instance, backend, state.facts)
     return {f"llama_server:{name}": value for name, value in words.items()}

@@ -34,6 +34,7 @@ def describe(path: str) -> Optional[str]:
 
 def help_of(program: str) -> str:
     """Give what a program says of its options, run without rights; nothing where it does not say."""
+    root = os.geteuid() == 0
     try:
         done = subprocess.run(
             [program, "--help"],
@@ -42,7 +43,9 @@ def help_of(program: str) -> str:
             stderr=subprocess.STDOUT,
             timeout=HELP_S,
             check=False,
-            user="nobody" if os.geteuid() == 0 else None,
+            user="nobody" if root else None,
+            group="nogroup" if root else None,
+            extra_groups=[] if root else None,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -108,15 +111,21 @@ class Builds:
                 text = "%s was taken back here on %s (%s); --retry tries it again"
                 raise Refused(text % (row["ref"], row["at"], row["reason"]))
 
-    def spell(self, build: str) -> bool:
-        """Write beside a build what it calls options that releases spell differently; tell if that is new."""
+    def spelling(self, build: str) -> str:
+        """Give what a build calls options that releases spell differently, as its file OPTIONS has it."""
         if build not in self.present():
             raise Refused("%s is absent" % build)
         text = help_of(os.path.join(self.folder, build, "bin", "llama-server"))
         if not known_options(text):
             raise Refused("llama-server of %s does not say what its options are" % build)
+        return options_text(respelled(text))
+
+    def spell(self, build: str, spelling: str) -> bool:
+        """Write the file OPTIONS of a build; tell if that is new."""
+        if build not in self.present():
+            raise Refused("%s is absent" % build)
         path, draft = os.path.join(self.folder, build, OPTIONS), os.path.join(self.folder, ".options.new")
-        wanted = options_text(respelled(text)).encode()
+        wanted = spelling.encode()
         if (describe(path) or hashlib.sha256().hexdigest()) == hashlib.sha256(wanted).hexdigest():
             return False
         with open(draft, "wb") as file:
