@@ -120,7 +120,7 @@ class Site:
     def call(self, *words: str) -> tuple[int, dict[str, Any], str]:
         """Give exit code, JSON document and what was said on stderr."""
         process = self.start(*words, "--json")
-        out, said = process.communicate(timeout=900)
+        out, said = process.communicate(timeout=2400)
         assert "Traceback" not in said, said
         try:
             document = json.loads(out)
