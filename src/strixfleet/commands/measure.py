@@ -34,7 +34,6 @@ from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import GgufError
 
 
-CALM_S = 45.0  # what other work on a CPU is waited for
 CPU_TOLERANCE = 0.25  # quiet runs of one host differ by this much on a virtual machine (seen on two cores)
 
 
@@ -94,7 +93,7 @@ class HostBench:
         """Read the host's state; on a CPU, when other work has ended or was waited for long enough."""
         instances = [one.name for one in self.host.settings.llama_server_instances]
         paths = [path for target in targets for path in target.paths]
-        self.raw = self.bench.look(instances, paths, CALM_S if self._on_cpu else 0.0)
+        self.raw = self.bench.look(instances, paths, float(self.smoke.calm_s) if self._on_cpu else 0.0)
 
     def _judged(self, target: Target, last_good: LastGood) -> tuple[Evidence, Yardstick, tuple[Verdict, ...]]:
         """Measure one model; a speed above what memory allows means that memory was measured too slow."""

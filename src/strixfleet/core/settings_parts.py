@@ -201,6 +201,9 @@ class SmokeBench(Part):
     repetitions: Annotated[Integer, Field(ge=3, le=50)] = Field(
         default=3, description="Runs; their spread is judged."
     )
+    calm_s: Annotated[Integer, Field(ge=0, le=600)] = Field(
+        default=45, description="Seconds to wait for other work on the CPU to end, where the CPU computes."
+    )
     tolerance: Annotated[Number, Field(gt=0, lt=1)] | None = Field(
         default=None,
         description="Share of the expectation that may be missing, such as 0.1; found when left out.",
