@@ -29,7 +29,8 @@ check: $(STAMP)
 test: $(STAMP)
 	@scripts/need root network
 	@scripts/check
-	@$(VENV)/bin/python -m pytest -m 'not soak'
+	@$(VENV)/bin/python -m pytest -m 'not host and not soak' -n auto
+	@$(VENV)/bin/python -m pytest -m 'host and not soak'
 
 docs: $(STAMP)
 	@$(VENV)/bin/python scripts/docs

@@ -8,9 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # no test is timed: machines are shared
+hypothesis.settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parents[1]
 STRIXFLEET = str(Path(sys.executable).with_name("strixfleet"))
 

@@ -87,14 +87,45 @@ def wrong(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["-e", json.dumps({"llama_cpp_repository": str(repository), "llama_cpp_ref": commit})]
 
 
+@pytest.fixture(scope="module")
+def staged(demo: Demo, wrong: list[str]) -> str:
+    """Build it beside the current build; give its name."""
+    play = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", demo.inventory]
+    keys = ["--ssh-extra-args", f"-o UserKnownHostsFile={demo.made.known_hosts}"]
+    done = subprocess.run(
+        [*play, *keys, *wrong, "playbooks/stage.yml"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout
+    listed = root(demo.made, demo.host, "ls -t /opt/strixfleet/llama.cpp").split()
+    return next(name for name in listed if re.match(r"[0-9a-f]{12}-cpu-", name))
+
+
+def test_wrong_tokens_are_graded_so_whatever_the_speed(
+    demo: Demo, strixfleet: Run, wrong: list[str], staged: str
+) -> None:
+    """Somebody switches to the bad build by hand, past every gate."""
+    root(demo.made, demo.host, f"{HOST_PROGRAM} activate {staged}")
+    try:
+        serve_again(demo)
+        rows = verdicts(demo, strixfleet, *wrong)
+    finally:
+        root(demo.made, demo.host, f"{HOST_PROGRAM} rollback")
+        serve_again(demo)
+    assert "wrong_output" in {row["grade"] for row in rows}, rows
+    assert strixfleet("audit", "-i", demo.inventory).returncode == 0
+
+
 def test_an_upgrade_to_wrong_tokens_goes_back_and_provision_does_not_bring_it_again(
-    demo: Demo, strixfleet: Run, wrong: list[str]
+    demo: Demo, strixfleet: Run, wrong: list[str], staged: str
 ) -> None:
     running = root(demo.made, demo.host, "readlink /opt/strixfleet/llama.cpp/current")
-    done = strixfleet("upgrade", "-i", demo.inventory, *wrong, "--yes", "--soak", "0", "--json")
+    refused = strixfleet("upgrade", "-i", demo.inventory, *wrong, "--yes")
+    assert refused.returncode == 2
+    assert "was taken back here" in refused.stderr
+    done = strixfleet("upgrade", "-i", demo.inventory, *wrong, "--yes", "--retry", "--soak", "0", "--json")
     assert done.returncode == 4, done.stderr
     row = json.loads(done.stdout)["hosts"][demo.host]
-    assert row["outcome"] == "returned"
+    assert (row["outcome"], row["to"]) == ("returned", staged)
     assert re.search(r"begins with token|repeats token|none of \d prompts", row["reason"]), row["reason"]
     assert root(demo.made, demo.host, "readlink /opt/strixfleet/llama.cpp/current") == running
 
@@ -102,30 +133,6 @@ def test_an_upgrade_to_wrong_tokens_goes_back_and_provision_does_not_bring_it_ag
     assert root(demo.made, demo.host, "readlink /opt/strixfleet/llama.cpp/current") == running
     audit = strixfleet("audit", "-i", demo.inventory)
     assert audit.returncode == 0, audit.stdout
-    again = strixfleet("upgrade", "-i", demo.inventory, *wrong, "--yes")
-    assert again.returncode == 2
-    assert "was taken back here" in again.stderr
-
-
-def test_wrong_tokens_are_graded_so_whatever_the_speed(demo: Demo, strixfleet: Run, wrong: list[str]) -> None:
-    """Somebody switches to the bad build by hand, past every gate."""
-    stage = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", demo.inventory]
-    keys = ["--ssh-extra-args", f"-o UserKnownHostsFile={demo.made.known_hosts}"]
-    staged = subprocess.run(
-        [*stage, *keys, *wrong, "playbooks/stage.yml"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    assert staged.returncode == 0, staged.stdout
-    listed = root(demo.made, demo.host, "ls -t /opt/strixfleet/llama.cpp").split()
-    bad = next(name for name in listed if re.match(r"[0-9a-f]{12}-cpu-", name))
-    root(demo.made, demo.host, f"{HOST_PROGRAM} activate {bad} --retry")
-    try:
-        serve_again(demo)
-        rows = verdicts(demo, strixfleet, *wrong)
-    finally:
-        root(demo.made, demo.host, f"{HOST_PROGRAM} rollback; {HOST_PROGRAM} discard {bad} || true")
-        serve_again(demo)
-    assert "wrong_output" in {row["grade"] for row in rows}, rows
-    assert strixfleet("audit", "-i", demo.inventory).returncode == 0
 
 
 @pytest.mark.soak
