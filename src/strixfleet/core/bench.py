@@ -122,7 +122,7 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = Fal
     seen = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
     why = ""
     if not any(name.lower() in row.backends.lower() for name in BACKEND_NAMES[backend]):
-        why = f"the build has no {backend} backend"
+        why = f"no {backend} device was found; is its driver there, and was the build made for it?"
     elif backend == "cpu":
         why = "the GPU computed, the CPU was wanted" if row.gpu and row.gpu_layers else ""
     elif not row.gpu or row.devices == "none":
