@@ -11,7 +11,7 @@ from tests.rollout.conftest import BUILDS, SOAK, Site, check_bad_build, no_link,
 pytestmark = pytest.mark.host
 
 # CI's form; the soak takes all
-SHORT = {"slow", "long_nonsense", "hangs", "removed_flag"}
+SHORT = {"slow", "long_nonsense", "removed_flag"}
 
 
 @pytest.mark.parametrize("behaviour", sorted(SHORT))
