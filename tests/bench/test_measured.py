@@ -78,13 +78,21 @@ def test_other_work_excuses_a_slow_cpu_but_not_a_slow_gpu() -> None:
     busy = replace(slow, backend="cpu", others_share=0.4)
     verdict = verdicts_of(busy, YARDSTICK, 128)[0]
     assert verdict.grade is Grade.INVALID
-    assert busy.excuses(verdict)
+    assert busy.deserves_another(verdict)
     quiet = verdicts_of(replace(slow, backend="cpu"), YARDSTICK, 128)[0]
     assert quiet.grade is Grade.SLOW
     assert (
         grades(replace(EVIDENCE, rows=(replace(ROW, samples_tps=(20.0,)),), others_share=0.4))["tg128"]
         is Grade.SLOW
     )
+
+
+def test_an_unstable_run_is_worth_a_second_try() -> None:
+    evidence = replace(EVIDENCE, rows=(replace(ROW, samples_tps=(38.0, 41.0, 52.0)),))
+    tried = {
+        one.test: (one.grade, evidence.deserves_another(one)) for one in verdicts_of(evidence, YARDSTICK, 128)
+    }
+    assert tried == {"tg128": (Grade.UNSTABLE, True), "served tg128": (Grade.OK, False)}
 
 
 def test_other_work_does_not_spoil_a_good_run() -> None:

@@ -61,7 +61,7 @@ class HostBench:
         extra: dict[str, list[Json]] = {"runs": [], "served": [], "reasons": [], "cpu": []}
         for target in targets:
             evidence, yardstick, found = self._judged(target, last_good)
-            if any(evidence.excuses(one) for one in found):
+            if any(evidence.deserves_another(one) for one in found):
                 self._look(targets)
                 evidence, yardstick, found = self._judged(target, last_good)
             evidence = self._against_cpu(evidence) if cpu else evidence

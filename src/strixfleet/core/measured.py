@@ -85,10 +85,11 @@ class Evidence:
         during = served if test.startswith(SERVED) else self.others_share
         return busy_remark(self.state.busy_share, during) or self.slow_memory
 
-    def excuses(self, verdict: Verdict) -> bool:
-        """Tell whether other work is why a verdict is invalid: then a second try may tell more."""
+    def deserves_another(self, verdict: Verdict) -> bool:
+        """Tell whether a second try may tell more: of samples on both sides of the floor, or of a busy host."""
         busy = self.disturbed(verdict.test)
-        return bool(busy) and verdict.grade is Grade.INVALID and busy in verdict.reason
+        spoiled = bool(busy) and verdict.grade is Grade.INVALID and busy in verdict.reason
+        return spoiled or verdict.grade is Grade.UNSTABLE
 
     def _served_run(self, generate_tokens: int, state: tuple[str, ...]) -> BenchRun:
         served = self.served or Served(error="was not asked")
