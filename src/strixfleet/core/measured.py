@@ -86,7 +86,7 @@ class Evidence:
         return busy_remark(self.state.busy_share, during) or self.slow_memory
 
     def deserves_another(self, verdict: Verdict) -> bool:
-        """Tell whether a second try may tell more: of samples on both sides of the floor, or of a busy host."""
+        """Tell whether a second try may tell more: where samples straddle the floor, or work spoiled it."""
         busy = self.disturbed(verdict.test)
         spoiled = bool(busy) and verdict.grade is Grade.INVALID and busy in verdict.reason
         return spoiled or verdict.grade is Grade.UNSTABLE
