@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from strixfleet.adapters.llama_source import import_from_sdist
 from tests.conftest import Run
@@ -39,7 +40,7 @@ def upgraded(demo: Demo, strixfleet: Run, repository: Path, tag: str) -> dict[st
 
 
 def test_to_another_release_and_back(demo: Demo, strixfleet: Run, tmp_path: Path) -> None:
-    settings = json.loads(Path(demo.inventory, "group_vars/all.yml").read_text())
+    settings = yaml.safe_load(Path(demo.inventory, "group_vars/all.yml").read_text())
     copy = tmp_path / "two.git"
     source = settings["llama_cpp_repository"]
     subprocess.run(["git", "clone", "-q", "--bare", "--shared", source, str(copy)], check=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT, Run
 from tests.host.conftest import Demo
@@ -77,7 +78,7 @@ def test_a_limit_on_the_unit_makes_it_slow_and_is_named(demo: Demo, strixfleet: 
 @pytest.fixture(scope="module")
 def wrong(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Give the arguments that pin a real llama.cpp which emits wrong tokens."""
-    settings = json.loads(Path(demo.inventory, "group_vars/all.yml").read_text())
+    settings = yaml.safe_load(Path(demo.inventory, "group_vars/all.yml").read_text())
     if not str(settings["llama_cpp_repository"]).startswith("/"):
         pytest.skip("upstream git was reached: there is no repository on this machine to patch")
     folder = tmp_path_factory.mktemp("wrong")

@@ -96,7 +96,9 @@ def _host(source: Source) -> Sandbox:
     settings = demo_settings(source, model, digest, made.hosts[0].address)
     variables = made.inventory / "group_vars" / "all.yml"
     variables.parent.mkdir(exist_ok=True)
-    variables.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
+    # JSON is YAML; with a comment it is read as YAML, which knows the line of the pin.
+    text = f"# The variables of the demo's host.\n{json.dumps(settings, indent=2)}\n"
+    variables.write_text(text, encoding="utf-8")
     return made
 
 

@@ -62,6 +62,8 @@ class HostBench:
         for target in targets:
             evidence, yardstick, found = self._judged(target, last_good)
             if any(evidence.deserves_another(one) for one in found):
+                first = ", ".join(f"{one.test} {one.grade.value}" for one in found if one.needs_attention)
+                self._note(f"{target.model}: measured twice; the first time {first}")
                 self._look(targets)
                 evidence, yardstick, found = self._judged(target, last_good)
             evidence = self._against_cpu(evidence) if cpu else evidence

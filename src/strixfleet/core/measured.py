@@ -19,6 +19,7 @@ from strixfleet.errors import UsageError
 
 
 SERVED = "served "
+NARROW = 0.10  # repeated runs of one file differ by up to 5.3 % (performance data, section 1.4)
 NO_PROOF = frozenset({Grade.WRONG_OUTPUT, Grade.WRONG_DEVICE, Grade.IMPOSSIBLE})
 Verdicts = tuple[Verdict, ...]
 
@@ -86,10 +87,12 @@ class Evidence:
         return busy_remark(self.state.busy_share, during) or self.slow_memory
 
     def deserves_another(self, verdict: Verdict) -> bool:
-        """Tell whether a second try may tell more: where samples straddle the floor, or work spoiled it."""
+        """Tell whether a second try may tell more: noise decides so near the floor, or work spoiled it."""
         busy = self.disturbed(verdict.test)
         spoiled = bool(busy) and verdict.grade is Grade.INVALID and busy in verdict.reason
-        return spoiled or verdict.grade is Grade.UNSTABLE
+        floor, measured = verdict.floor_tps or 0.0, verdict.measured_tps or 0.0
+        narrow = verdict.grade is Grade.SLOW and measured >= floor * (1 - NARROW)
+        return spoiled or narrow or verdict.grade is Grade.UNSTABLE
 
     def _served_run(self, generate_tokens: int, state: tuple[str, ...]) -> BenchRun:
         served = self.served or Served(error="was not asked")
