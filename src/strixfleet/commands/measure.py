@@ -34,7 +34,7 @@ from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import GgufError
 
 
-CPU_TOLERANCE = 0.35  # of 40 quiet runs on a virtual machine the slowest reached 69 % of the fastest (docs/evidence)
+CPU_TOLERANCE = 0.35  # of 40 runs on a virtual machine the slowest reached 69 % of the fastest
 
 
 class HostBench:
