@@ -2,7 +2,7 @@
 
 import pytest
 
-from strixfleet.core.bench_state import HostMeasure, busy_remark, slow_memory_remark, wrong_state
+from strixfleet.core.bench_state import HostMeasure, MemoryNow, busy_remark, wrong_state
 from strixfleet.core.questions import Json
 
 
@@ -55,6 +55,7 @@ def test_other_work_is_said_by_its_share() -> None:
 
 
 def test_a_slower_bus_than_before_is_said() -> None:
-    assert slow_memory_remark(40.0, 47.0) == ""
-    assert slow_memory_remark(0.0, 47.0) == ""
-    assert slow_memory_remark(20.0, 47.0).startswith("memory reads at 20.0 GB/s now")
+    assert (MemoryNow(40.0, 47.0).remark, MemoryNow(40.0, 47.0).share) == ("", 1.0)
+    assert (MemoryNow(0.0, 47.0).remark, MemoryNow().share) == ("", 1.0)
+    assert MemoryNow(20.0, 40.0).remark.startswith("memory reads at 20.0 GB/s now")
+    assert MemoryNow(20.0, 40.0).share == 0.5

@@ -6,7 +6,7 @@ import pytest
 
 from strixfleet.core.bench import BenchRow
 from strixfleet.core.bench_rows import runs_json
-from strixfleet.core.bench_state import HostMeasure
+from strixfleet.core.bench_state import HostMeasure, MemoryNow
 from strixfleet.core.expectation import Basis, Expectation
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.last_good import LastGood, Subject
@@ -92,14 +92,30 @@ def test_other_work_excuses_a_slow_cpu_but_not_a_slow_gpu() -> None:
     [
         ((38.0, 41.0, 52.0), Grade.UNSTABLE, True),
         ((41.0, 41.0, 41.0), Grade.SLOW, True),  # the floor is 41.6
-        ((30.0, 30.0, 30.0), Grade.SLOW, False),
         ((50.0, 50.0, 50.0), Grade.OK, False),
     ],
 )
-def test_a_run_near_the_floor_deserves_another(samples: tuple[float, ...], grade: Grade, again: bool) -> None:
+def test_slow_must_be_seen_twice(samples: tuple[float, ...], grade: Grade, again: bool) -> None:
     evidence = replace(EVIDENCE, rows=(replace(ROW, samples_tps=samples),))
     verdict = verdicts_of(evidence, YARDSTICK, 128)[0]
     assert (verdict.grade, evidence.deserves_another(verdict)) == (grade, again)
+
+
+@pytest.mark.parametrize(
+    ("samples", "grade"),
+    [
+        ((20.0, 19.0), Grade.SLOW),  # half the memory leaves a floor of 20.8
+        ((20.0, 21.0), Grade.INVALID),
+        ((30.0, 30.0), Grade.INVALID),
+        ((50.0, 50.0), Grade.OK),
+    ],
+)
+def test_a_busy_memory_excuses_no_more_than_it_explains(samples: tuple[float, ...], grade: Grade) -> None:
+    row = replace(ROW, samples_tps=samples, backends="CPU", gpu="")
+    evidence = replace(EVIDENCE, backend="cpu", rows=(row,), memory=MemoryNow(20.0, 40.0))
+    verdict = verdicts_of(evidence, YARDSTICK, 128)[0]
+    assert verdict.grade is grade
+    assert (grade is Grade.SLOW) == ("explains no less than 20.80" in verdict.reason)
 
 
 def test_other_work_does_not_spoil_a_good_run() -> None:

@@ -12,7 +12,7 @@ from strixfleet.commands.measure_server import Server, cpu_speeds, with_llama_be
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench import fits_twice
 from strixfleet.core.bench_rows import rows_of
-from strixfleet.core.bench_state import HostMeasure, map_at, slow_memory_remark
+from strixfleet.core.bench_state import HostMeasure, MemoryNow, map_at
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject
@@ -34,7 +34,7 @@ from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import GgufError
 
 
-CPU_TOLERANCE = 0.35  # of 40 runs on a virtual machine the slowest reached 69 % of the fastest
+CPU_TOLERANCE = 0.45  # of 60 runs on a virtual machine the slowest prefill reached 58 % of the fastest
 
 
 class HostBench:
@@ -111,8 +111,7 @@ class HostBench:
             found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
         if self._measures_bandwidth and any(one.grade in {Grade.SLOW, Grade.UNSTABLE} for one in found):
             memory = MemorySpeed(self.bench, self.raw)
-            remark = slow_memory_remark(memory.now_gb_s(), memory.kept_gb_s)
-            evidence = replace(evidence, slow_memory=remark)
+            evidence = replace(evidence, memory=MemoryNow(memory.now_gb_s(), memory.kept_gb_s))
             found = verdicts_of(evidence, yardstick, self.smoke.generate_tokens)
         return evidence, yardstick, found
 

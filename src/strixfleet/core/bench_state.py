@@ -91,8 +91,25 @@ def busy_remark(before: float, during: float) -> str:
     return f"other work kept {before:.0%} of the CPU busy before the run" if before > BUSY_SHARE else ""
 
 
-def slow_memory_remark(now_gb_s: float, kept_gb_s: float) -> str:
-    """Say that others use the memory bus: it reads slower now than this host once did."""
-    if not 0 < now_gb_s < SLOW_MEMORY * kept_gb_s:
-        return ""
-    return f"memory reads at {now_gb_s:.1f} GB/s now and at {kept_gb_s:.1f} when others leave it alone"
+@dataclass(frozen=True, slots=True)
+class MemoryNow:
+    """How fast memory reads now and how fast this host once read it, in GB/s; 0 where it is not known."""
+
+    now_gb_s: float = 0.0
+    kept_gb_s: float = 0.0
+
+    @property
+    def remark(self) -> str:
+        """Say that others use the memory bus; empty where it is as fast as it was."""
+        if not 0 < self.now_gb_s < SLOW_MEMORY * self.kept_gb_s:
+            return ""
+        now, kept = f"{self.now_gb_s:.1f}", f"{self.kept_gb_s:.1f}"
+        return f"memory reads at {now} GB/s now and at {kept} when others leave it alone"
+
+    @property
+    def share(self) -> float:
+        """Give what share of the speed others leave: the least that decoding must reach beside them."""
+        return self.now_gb_s / self.kept_gb_s if self.remark else 1.0
+
+
+UNKNOWN_MEMORY = MemoryNow()

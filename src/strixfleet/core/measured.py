@@ -6,7 +6,7 @@ from math import inf
 
 from strixfleet.core.against_cpu import AgainstCpu
 from strixfleet.core.bench import BenchRow, test_name, wrong_device
-from strixfleet.core.bench_state import HostMeasure, busy_remark, wrong_state
+from strixfleet.core.bench_state import UNKNOWN_MEMORY, HostMeasure, MemoryNow, busy_remark, wrong_state
 from strixfleet.core.draft import DraftGain
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
@@ -19,7 +19,6 @@ from strixfleet.errors import UsageError
 
 
 SERVED = "served "
-NARROW = 0.10  # repeated runs of one file differ by up to 5.3 % (performance data, section 1.4)
 NO_PROOF = frozenset({Grade.WRONG_OUTPUT, Grade.WRONG_DEVICE, Grade.IMPOSSIBLE})
 Verdicts = tuple[Verdict, ...]
 
@@ -52,7 +51,7 @@ class Evidence:
     served: Served | None = None
     server_problem: str = ""
     others_share: float = 0.0
-    slow_memory: str = ""
+    memory: MemoryNow = UNKNOWN_MEMORY
     changed_output: str = ""
     simulated: bool = False
     against_cpu: tuple[AgainstCpu, ...] = ()
@@ -81,18 +80,16 @@ class Evidence:
     def disturbed(self, test: str) -> str:
         """Say what other work may have slowed a run on the CPU."""
         if self.backend != "cpu" and not self.simulated:
-            return self.slow_memory
+            return self.memory.remark
         served = self.served.others_share if self.served else 0.0
         during = served if test.startswith(SERVED) else self.others_share
-        return busy_remark(self.state.busy_share, during) or self.slow_memory
+        return busy_remark(self.state.busy_share, during) or self.memory.remark
 
     def deserves_another(self, verdict: Verdict) -> bool:
-        """Tell whether a second try may tell more: noise decides so near the floor, or work spoiled it."""
+        """Tell whether a second try may tell more: nobody is called slow who was not so twice."""
         busy = self.disturbed(verdict.test)
         spoiled = bool(busy) and verdict.grade is Grade.INVALID and busy in verdict.reason
-        floor, measured = verdict.floor_tps or 0.0, verdict.measured_tps or 0.0
-        narrow = verdict.grade is Grade.SLOW and measured >= floor * (1 - NARROW)
-        return spoiled or narrow or verdict.grade is Grade.UNSTABLE
+        return spoiled or verdict.grade in {Grade.SLOW, Grade.UNSTABLE}
 
     def _served_run(self, generate_tokens: int, state: tuple[str, ...]) -> BenchRun:
         served = self.served or Served(error="was not asked")
@@ -161,7 +158,7 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
     """
     Judge all runs of one target.
 
-    Other work on the CPU excuses a slow one: then the state was wrong, not the host.
+    Other work excuses a slow run, as far as it can explain it: then the state was wrong, not the host.
     """
     found = []
     for run in evidence.runs(generate_tokens):
@@ -169,17 +166,25 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
         verdict = judge(run, expectation)
         busy = evidence.disturbed(run.test)
         if busy and verdict.grade in {Grade.SLOW, Grade.UNSTABLE}:
-            verdict = _disturbed(run, yardstick, busy)
+            verdict = _disturbed(run, yardstick, evidence.memory, busy)
         found.append(verdict)
     return tuple(found)
 
 
-def _disturbed(run: BenchRun, yardstick: Yardstick, busy: str) -> Verdict:
-    """Judge a run beside other work: by the formula's wide band, never by what a quiet host once did."""
+def _disturbed(run: BenchRun, yardstick: Yardstick, memory: MemoryNow, busy: str) -> Verdict:
+    """
+    Judge a run beside other work: by the formula's wide band, never by what a quiet host once did.
+
+    What is slower than even the memory that others leave explains is slow.
+    """
     expectation = replace(yardstick, last_good=LastGood()).of(run)
     verdict = judge(run, expectation)
     if verdict.grade is Grade.OK:
         return replace(verdict, reason=f"{verdict.reason}; {busy}")
+    least = (verdict.floor_tps or 0.0) * memory.share
+    if busy == memory.remark and max(run.samples_tps, default=inf) < least:
+        reason = f"{verdict.reason}; {busy}, which explains no less than {least:.2f}"
+        return replace(verdict, reason=reason)
     return judge(replace(run, invalid_state=(busy,)), expectation)
 
 
