@@ -30,7 +30,8 @@ test: $(STAMP)
 	@scripts/need root network
 	@scripts/check
 	@$(VENV)/bin/python -m pytest -m 'not host and not soak' -n auto
-	@$(VENV)/bin/python -m pytest -m 'host and not soak'
+	@$(VENV)/bin/python -m pytest -m 'host and not alone and not soak' -n 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest -m 'host and alone and not soak'
 
 docs: $(STAMP)
 	@$(VENV)/bin/python scripts/docs

@@ -17,7 +17,7 @@ from tests.host.conftest import Demo
 from tests.host.outside import changed, picture, root
 
 
-pytestmark = [pytest.mark.host, pytest.mark.build]
+pytestmark = [pytest.mark.host, pytest.mark.build, pytest.mark.alone]
 SEED = 20261121
 MEASURED = {
     0,

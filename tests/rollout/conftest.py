@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from strixfleet.adapters import file_lock
 from strixfleet.adapters import sandbox as sandboxes
 from strixfleet.adapters.gguf_writer import write_random_llama
 from strixfleet.core.sandbox import Sandbox, SandboxRequest
@@ -241,22 +242,25 @@ def settings(upstream: Path, model: Path) -> dict[str, Any]:
     }
 
 
+def make_layer(name: str, folder: Path, wanted: dict[str, Any]) -> None:
+    first = sandboxes.create(SandboxRequest(name=name, hosts=1, box="framework-desktop"), print)
+    try:
+        site = Site(first, folder, folder / "state", wanted)
+        site.write()
+        site.play()
+        sandboxes.save_layer(first, first.hosts[0].name, LAYER)
+    finally:
+        sandboxes.destroy(name)
+
+
 def make_site(name: str, hosts: int, folder: Path) -> Site:
     """Make hosts that serve v1.0.0; the first time of all one is provisioned, and kept as a layer."""
     model, upstream = folder / "tiny.gguf", folder / "upstream"
     write_random_llama(model, size_bytes_at_least=5_000_000)
     make_upstream(upstream)
-    if not sandboxes.has_layer(LAYER):
-        first = sandboxes.create(
-            SandboxRequest(name=f"{name}-layer", hosts=1, box="framework-desktop"), print
-        )
-        try:
-            site = Site(first, upstream, folder / "state", settings(upstream, model))
-            site.write()
-            site.play()
-            sandboxes.save_layer(first, first.hosts[0].name, LAYER)
-        finally:
-            sandboxes.destroy(f"{name}-layer")
+    with file_lock.held(sandboxes.layers_dir() / f".{LAYER}.lock"):
+        if not sandboxes.has_layer(LAYER):
+            make_layer(f"{name}-layer", folder, settings(upstream, model))
     request = SandboxRequest(name=name, hosts=hosts, box="framework-desktop", layer=LAYER)
     site = Site(sandboxes.create(request, print), upstream, folder / "state", settings(upstream, model))
     site.write()

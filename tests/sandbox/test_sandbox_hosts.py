@@ -20,7 +20,7 @@ from strixfleet.core.sandbox import HARDWARE_ROOT, Sandbox, SandboxHost, Sandbox
 from strixfleet.errors import UsageError
 
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.alone]
 
 NAME = "test-sandbox"
 OTHER = "doomed"

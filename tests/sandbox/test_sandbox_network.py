@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.alone]
 
 SCRIPT = """
 import json, sys

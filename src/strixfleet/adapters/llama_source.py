@@ -17,7 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
-from strixfleet.adapters import git
+from strixfleet.adapters import file_lock, git
 from strixfleet.errors import ChangeFailed, FleetError
 
 
@@ -114,10 +114,11 @@ def imported_once(version: str = VERSION) -> tuple[Path, str]:
     """Give a repository in the cache that has a release's tree, and its tag; import it where missing."""
     repository = platformdirs.user_cache_path("strixfleet") / "llama.cpp" / "imported.git"
     tag = f"v{version}"
-    try:
-        git.resolve(repository, tag)
-    except FleetError:
-        import_from_sdist(repository, version)
+    with file_lock.held(repository.with_name("imported.lock")):
+        try:
+            git.resolve(repository, tag)
+        except FleetError:
+            import_from_sdist(repository, version)
     return repository, tag
 
 

@@ -35,18 +35,21 @@ def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> 
     if mistakes := mistakes_in(request, sandbox_state.names()):
         raise UsageError("; ".join(mistakes), where="sandbox")
     lower = _lower(request.layer, progress)
-    with sandbox_state.locked():
-        sandbox = _place(request)
+    sandbox = None
     try:
         with sandbox_state.locked():
-            for change in sandbox_network.set_up(sandbox):
-                progress(f"on this machine: {change}")
+            sandbox = _place(request)
+            changes = sandbox_network.set_up(sandbox)
+        for change in changes:
+            progress(f"on this machine: {change}")
         if "nameserver 127." in resolv_conf():
             progress("warning: this machine's name server is on loopback, where its hosts cannot ask it")
         _furnish(sandbox, box_facts(request.box, request.memory_gib))
         progress(f"booting {len(sandbox.hosts)} simulated {box_named(request.box).label}")
         _boot(sandbox, sandbox.hosts, lower)
     except BaseException as error:
+        if sandbox is None:  # the name may be another's
+            raise
         destroy(request.name)
         if isinstance(error, OSError):
             raise SandboxError(str(error), where=request.name) from error
@@ -171,7 +174,8 @@ def save_layer(sandbox: Sandbox, host_name: str, layer: str) -> None:
 
 
 def _lower(layer: str | None, progress: Progress) -> list[Path]:
-    base = base_image(progress)
+    with sandbox_state.locked():
+        base = base_image(progress)
     if layer is None:
         return [base]
     if not has_layer(layer):

@@ -1,6 +1,5 @@
 """Where sandboxes keep their state and caches, under the XDG folders, and the record of each."""
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path, user_state_path
 
+from strixfleet.adapters import file_lock
 from strixfleet.core.sandbox import Sandbox, SandboxHost
 
 
@@ -31,9 +31,7 @@ def names() -> list[str]:
 @contextmanager
 def locked() -> Iterator[None]:
     """Let one process at a time change this machine's network and the list of sandboxes."""
-    cache_dir().mkdir(parents=True, exist_ok=True)
-    with (cache_dir() / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock.held(cache_dir() / ".lock"):
         yield
 
 
