@@ -57,7 +57,7 @@ def serve_again(demo: Demo) -> None:
 
 @contextmanager
 def limited_to_half_a_core(demo: Demo) -> Iterator[None]:
-    root(demo.made, demo.host, f"printf '[Service]\\nCPUAffinity=0\\nCPUQuota=50%\\n' > {LIMIT}")
+    root(demo.made, demo.host, f"printf '[Service]\\nCPUAffinity=0\\nCPUQuota=50%%\\n' > {LIMIT}")
     serve_again(demo)
     try:
         yield
