@@ -29,7 +29,7 @@ CLEAN_RUNS = 20
 
 
 def verdicts(demo: Demo, strixfleet: Run, *more: str) -> list[dict[str, Any]]:
-    """Measure until nothing is invalid or unstable; give what was judged."""
+    """Measure until nothing is invalid or unstable, or one test is slow; give what was judged."""
     rows: list[dict[str, Any]] = []
     for number in range(TRIES):
         if number:
@@ -37,7 +37,8 @@ def verdicts(demo: Demo, strixfleet: Run, *more: str) -> list[dict[str, Any]]:
         done = strixfleet("bench", "-i", demo.inventory, "--json", *more)
         assert done.returncode in {0, 1}, done.stderr
         rows = json.loads(done.stdout)["hosts"][demo.host]["verdicts"]
-        if not {"invalid", "unstable"} & {row["grade"] for row in rows}:
+        grades = {row["grade"] for row in rows}
+        if "slow" in grades or not {"invalid", "unstable"} & grades:
             break
     return rows
 
@@ -56,8 +57,8 @@ def serve_again(demo: Demo) -> None:
 
 
 @contextmanager
-def limited_to_half_a_core(demo: Demo) -> Iterator[None]:
-    root(demo.made, demo.host, f"printf '[Service]\\nCPUAffinity=0\\nCPUQuota=50%%\\n' > {LIMIT}")
+def limited_to_one_core(demo: Demo) -> Iterator[None]:
+    root(demo.made, demo.host, f"printf '[Service]\\nCPUAffinity=0\\n' > {LIMIT}")
     serve_again(demo)
     try:
         yield
@@ -67,11 +68,11 @@ def limited_to_half_a_core(demo: Demo) -> Iterator[None]:
 
 
 def test_a_limit_on_the_unit_makes_it_slow_and_is_named(demo: Demo, strixfleet: Run) -> None:
-    with limited_to_half_a_core(demo):
+    with limited_to_one_core(demo):
         rows = verdicts(demo, strixfleet)
     slow = [row for row in rows if row["grade"] == "slow"]
     assert slow, rows
-    assert all("limited" in row["reason"] and UNIT in row["reason"] for row in slow), slow
+    assert all("the unit is limited to some cores" in row["reason"] for row in slow), slow
     assert {row["grade"] for row in verdicts(demo, strixfleet)} == {"ok"}
 
 
