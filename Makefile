@@ -4,7 +4,10 @@ VENV := .venv
 PYTHON ?= python3
 STAMP := $(VENV)/.requirements-installed
 
-.PHONY: help setup demo test check docs soak clean
+# Ansible and its tools keep their caches among ours, not in the home.
+export ANSIBLE_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/strixfleet/ansible
+
+.PHONY: help setup machine demo test check docs soak clean
 
 help:
 	@echo 'make demo   provision a disposable host from bare OS to verified llama-server (root)'
@@ -19,25 +22,25 @@ $(STAMP): requirements.lock pyproject.toml scripts/setup
 
 setup: $(STAMP)
 
-demo: $(STAMP)
-	@scripts/need root network
+machine:
+	@scripts/need '$(firstword $(MAKECMDGOALS))'
+
+demo: machine $(STAMP)
 	@$(VENV)/bin/strixfleet demo
 
 check: $(STAMP)
 	@scripts/check
 
-test: $(STAMP)
-	@scripts/need root network
+test: machine $(STAMP)
 	@scripts/check
 	@$(VENV)/bin/python -m pytest -m 'not host and not soak' -n auto
-	@$(VENV)/bin/python -m pytest -m 'host and not alone and not soak' -n 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest -m 'host and not alone and not soak' -n 2 --dist loadgroup
 	@$(VENV)/bin/python -m pytest -m 'host and alone and not soak'
 
 docs: $(STAMP)
 	@$(VENV)/bin/python scripts/docs
 
-soak: $(STAMP)
-	@scripts/need root network
+soak: machine $(STAMP)
 	@$(VENV)/bin/python -m pytest -m soak
 
 clean:

@@ -8,6 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from strixfleet.adapters.git import revision_of
 from strixfleet.adapters.inventory_task import host_from_vars
 from strixfleet.adapters.probe import probe_argv, read_answers
 from strixfleet.aspects import compile_host, questions_for
@@ -43,6 +44,7 @@ class ActionModule(ActionBase):
             "changed": False,
             "role_vars": state.role_vars(),
             "digest": state.digest,
+            "revision": revision_of(str(variables.get("inventory_dir") or "")),
             "applied_stale": state.since_applied != "same",
             "simulated": state.facts.simulated or "",
             "boot_id": state.facts.boot_id,

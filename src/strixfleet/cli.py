@@ -1,9 +1,10 @@
 """The command line: finds the verb, turns every error into one sentence and an exit code."""
 
 import importlib
+import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -70,25 +71,44 @@ def _defect(error: Exception) -> int:
     return ExitCode.DEFECT
 
 
-def guarded(act: Callable[[], Any]) -> int:
+def _document(arguments: Sequence[str], code: int, message: str) -> None:
+    """Give scripts one JSON document even where a verb came to nothing."""
+    verb = next((word for word in arguments if word in VERBS), None)
+    if verb is not None and "--json" in arguments:
+        row = {"schema": f"strixfleet/{verb}/1", "exit_code": int(code), "hosts": {}, "error": message}
+        print(json.dumps(row, indent=2))
+
+
+def _stopped(error: click.Abort | KeyboardInterrupt) -> tuple[int, str]:
+    """Tell an interrupted run from a question that nobody answered: those come before any change."""
+    if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
+        return ExitCode.USAGE, "the question was not answered; nothing was changed; hint: --yes asks nothing"
+    return ExitCode.FAILED, "interrupted; run the same command again to go on"
+
+
+def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
     """Run a verb; give its exit code whatever happens."""
     try:
         result = act()
     except FleetError as error:
         prefix = "" if "\n" in str(error) else "strixfleet: "
         print(f"{prefix}{error}", file=sys.stderr)
-        return error.exit_code
+        code, message = int(error.exit_code), str(error)
     except click.ClickException as error:
         error.show()
-        return UsageError.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print("strixfleet: interrupted; run the same command again to go on", file=sys.stderr)
-        return ExitCode.FAILED
+        code, message = UsageError.exit_code, error.format_message()
+    except (click.Abort, KeyboardInterrupt) as error:
+        code, message = _stopped(error)
+        print(f"strixfleet: {message}", file=sys.stderr)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said as one
-        return _defect(error)
-    return int(result) if isinstance(result, int) else ExitCode.OK
+        code, message = _defect(error), f"a defect in strixfleet itself: {type(error).__name__}: {error}"
+    else:
+        return int(result) if isinstance(result, int) else ExitCode.OK
+    _document(arguments, code, message)
+    return code
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Be the command `strixfleet`."""
-    sys.exit(guarded(lambda: strixfleet.main(arguments, prog_name="strixfleet", standalone_mode=False)))
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(guarded(lambda: strixfleet.main(words, "strixfleet", standalone_mode=False), words))

@@ -72,7 +72,11 @@ class UsageError(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing wrong in the inventory: where it stands, whom it concerns, and the remedy."""
+    """
+    One thing wrong in the inventory: where it stands, whom it concerns, and the remedy.
+
+    `hosts` are all that it concerns, `host` is how they are said: the first three by name.
+    """
 
     message: str
     file: str = ""
@@ -81,6 +85,7 @@ class Mistake:
     field: str = ""
     hint: str = ""
     warning: bool = False
+    hosts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Give `file:line: host: field: what is wrong; hint: what to do`."""

@@ -12,7 +12,7 @@ from strixfleet.aspects import ASPECTS
 from tests.conftest import ROOT
 
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.build]
 
 
 @pytest.mark.parametrize("role", [aspect.name for aspect in ASPECTS])

@@ -73,7 +73,6 @@ def test_a_limit_on_the_unit_makes_it_slow_and_is_named(demo: Demo, strixfleet: 
     slow = [row for row in rows if row["grade"] == "slow"]
     assert slow, rows
     assert all("the unit is limited to some cores" in row["reason"] for row in slow), slow
-    assert {row["grade"] for row in verdicts(demo, strixfleet)} == {"ok"}
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,8 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a verb as main() does."""
 
     def act(*arguments: str) -> Result:
-        code = guarded(lambda: strixfleet.main(list(arguments), "strixfleet", standalone_mode=False))
+        words = list(arguments)
+        code = guarded(lambda: strixfleet.main(words, "strixfleet", standalone_mode=False), words)
         return Result(code, *capfd.readouterr())
 
     return act
@@ -95,6 +96,7 @@ def test_json_is_one_document(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         "file": "group_vars/all.yml",
         "line": 1,
         "host": "h1, h2",
+        "hosts": ["h1", "h2"],
         "field": "llama_cpp_ref",
         "message": "'main' is a branch or another moving name, not a pin",
         "hint": "write a release tag such as b10991 or v0.1.1, or the 40-digit commit",

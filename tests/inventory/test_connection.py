@@ -126,3 +126,13 @@ def test_a_host_whose_name_is_no_address() -> None:
 def test_a_password_shows_nothing() -> None:
     assert "geheim" not in repr(Password("geheim")) + str(Password("geheim"))
     assert Password("a") != Password("b")
+
+
+@pytest.mark.parametrize("word", ["auto", "auto_silent", "auto_legacy"])
+def test_an_interpreter_that_ansible_finds_is_no_program(word: str) -> None:
+    assert made({"ansible_python_interpreter": word}).python is None
+
+
+def test_sudos_flags_are_words() -> None:
+    assert made({"ansible_become_flags": "-H -E"}).become_flags == ("-H", "-E")
+    assert wrong({"ansible_become_flags": "'"}) == ["ansible_become_flags"]

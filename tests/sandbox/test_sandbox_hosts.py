@@ -20,7 +20,7 @@ from strixfleet.core.sandbox import HARDWARE_ROOT, Sandbox, SandboxHost, Sandbox
 from strixfleet.errors import UsageError
 
 
-pytestmark = [pytest.mark.host, pytest.mark.alone]
+pytestmark = pytest.mark.host
 
 NAME = "test-sandbox"
 OTHER = "doomed"

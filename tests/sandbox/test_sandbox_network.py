@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-pytestmark = [pytest.mark.host, pytest.mark.alone]
+pytestmark = pytest.mark.host
 
 SCRIPT = """
 import json, sys

@@ -18,6 +18,7 @@ from typing import Any
 import platformdirs
 
 from strixfleet import __version__, assets
+from strixfleet.adapters.inventory_vault import typed_password
 from strixfleet.errors import ChangeFailed
 
 
@@ -48,7 +49,8 @@ class PlayRequest:
     forks: int = 32
     verbose: int = 0
     become_password: str | None = None
-    vault_arguments: tuple[str, ...] = ()
+    vault_password_files: tuple[str, ...] = ()
+    ask_vault_pass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def _environment(request: PlayRequest, temporary: Path) -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "True",
         "LC_ALL": "C.UTF-8",  # ansible-playbook refuses other encodings
         "PYTHONUNBUFFERED": "1",
+        "ANSIBLE_LOCAL_TEMP": str(temporary),
     }
 
 
@@ -115,6 +118,12 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
     if request.become_password is not None:
         given["ansible_become_password"] = request.become_password
     variables.write_text(json.dumps(given), encoding="utf-8")
+    vault = [*request.vault_password_files]
+    if request.ask_vault_pass:
+        typed = temporary / "vault"
+        typed.touch(mode=0o600)
+        typed.write_text(typed_password(), encoding="utf-8")
+        vault.append(str(typed))
     return [
         *(found, str(assets.path("playbooks", request.playbook))),
         *(part for source in request.sources for part in ("-i", source)),
@@ -124,7 +133,7 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
         *(["--check"] if request.check else []),
         *(["--diff"] if request.diff else []),
         *([f"-{'v' * request.verbose}"] if request.verbose else []),
-        *request.vault_arguments,
+        *(part for file in vault for part in ("--vault-password-file", file)),
     ]
 
 

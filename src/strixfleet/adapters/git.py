@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from strixfleet.errors import ChangeFailed, FleetError, UsageError
@@ -210,3 +211,24 @@ def upstream_answers(url: str) -> bool:
     except FleetError:
         return False
     return True
+
+
+@lru_cache(maxsize=64)
+def revision_of(folder: str) -> str | None:
+    """Give the commit that an inventory is at, `-dirty` where files differ; None where it is under no git."""
+    argv = [
+        "git",
+        "-c",
+        "core.fsmonitor=false",
+        "-C",
+        folder,
+        "describe",
+        "--always",
+        "--dirty",
+        "--exclude=*",
+    ]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if folder else None

@@ -7,7 +7,7 @@ models check each host's values, and each mistake gets the file and line where i
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strixfleet.adapters.inventory_files import Survey, survey
@@ -145,7 +145,9 @@ def _merge(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
         names = hosts.setdefault(_with(mistake, host=""), [])
         if mistake.host and mistake.host not in names:
             names.append(mistake.host)
-    merged = [_with(mistake, host=_names(names)) for mistake, names in hosts.items()]
+    merged = [
+        replace(_with(mistake, host=_names(names)), hosts=tuple(names)) for mistake, names in hosts.items()
+    ]
     return tuple(sorted(merged, key=lambda item: (item.warning, item.file, item.line)))
 
 

@@ -6,13 +6,17 @@ names. Module-level caches are emptied before each load, so that a second load s
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import platformdirs
+
 from strixfleet.adapters.inventory_values import HostVariables, Place, place_of, reason
 from strixfleet.adapters.inventory_vault import give_vault_secrets
+from strixfleet.core.definitions import Scope
 from strixfleet.errors import InventoryError, Mistake, UsageError
 
 
@@ -58,6 +62,15 @@ class AnsibleInventory:
     def all_groups(self) -> set[str]:
         """Give every group's name."""
         return set(self._manager.groups)
+
+    def concerned(self, scope: Scope) -> tuple[str, ...]:
+        """Give the names of the hosts that a definition concerns, in the inventory's order."""
+        if scope.level == "extra":
+            return tuple(self._manager.hosts)
+        if scope.level == "host":
+            return tuple(name for name in self._manager.hosts if scope.names(name))
+        group = self._manager.groups.get(scope.name)
+        return tuple(str(host.name) for host in group.get_hosts()) if group else ()
 
     def groups_of(self, host: Any) -> tuple[str, ...]:
         """Give a host's groups, weakest first."""
@@ -208,7 +221,8 @@ def _cause(warnings: Sequence[Any]) -> str:
 
 
 def _constants() -> Any:
-    """Import Ansible; a broken ansible.cfg raises there, in many ways."""
+    """Import Ansible, which would leave a folder in the home; a broken ansible.cfg raises in many ways."""
+    os.environ.setdefault("ANSIBLE_LOCAL_TEMP", str(platformdirs.user_cache_path("strixfleet") / "ansible"))
     try:
         from ansible import constants
     except Exception as error:  # noqa: BLE001

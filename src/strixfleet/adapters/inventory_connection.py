@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
+from strixfleet.adapters.ssh_config import Configured, configured
 from strixfleet.core.fleet import Connection, Password
 from strixfleet.core.problems import Problem
 from strixfleet.core.settings_types import has_control, quoted
@@ -19,6 +20,7 @@ NAMES = {
     "become": ("ansible_become",),
     "become_method": ("ansible_become_method",),
     "become_user": ("ansible_become_user", "ansible_sudo_user"),
+    "become_flags": ("ansible_become_flags", "ansible_sudo_flags"),
     "become_exe": ("ansible_become_exe", "ansible_sudo_exe"),
     "become_password": (
         "ansible_become_password",
@@ -122,6 +124,20 @@ class Reader:
             return None
         return Password(str(value))
 
+    def words(self, what: str) -> tuple[str, ...]:
+        """Read words as a shell splits them."""
+        found = self.given(what)
+        try:
+            words = shlex.split(str(found[1])) if found else []
+        except ValueError as error:
+            self.refuse(
+                found[0] if found else "", f"cannot be split into words ({error})", "close the quotes"
+            )
+            return ()
+        if found and has_control(str(found[1])):
+            self.refuse(found[0], "has a line break or a control character", "write it on one line")
+        return tuple(words)
+
     def arguments(self) -> tuple[str, ...]:
         """Read ssh's arguments; host keys are strixfleet's own matter."""
         words: list[str] = []
@@ -180,15 +196,17 @@ def connection(
             reader.refuse(
                 "ansible_host", f"the host name {quoted(name)} is no address", "give ansible_host: ADDRESS"
             )
+    known = Configured() if local or reader.problems else configured(address or name)
+    user = user or known.user
     as_root = os.geteuid() == 0 if local else user == "root"
-    arguments = reader.arguments()
+    arguments = (*reader.arguments(), *known.arguments)
     method = reader.text("become_method", default="sudo") or "sudo"
     if method not in {"sudo", "ansible.builtin.sudo"}:
         reader.refuse("ansible_become_method", f"{quoted(method)} is not served", "write sudo")
-    key = reader.text("key")
+    key, python = reader.text("key"), reader.text("python")
     made = Connection(
-        address=(address or name).strip("[]"),
-        port=reader.number("port", 22, 65535),
+        address=(known.address or address or name).strip("[]"),
+        port=reader.number("port", known.port or 22, 65535),
         user=user,
         private_key_file=os.path.expanduser(key) if key else None,  # noqa: PTH111 - stays text
         ssh_common_args=arguments,
@@ -196,10 +214,11 @@ def connection(
         become=reader.switch("become", default=not as_root),
         become_method="sudo",
         become_exe=reader.text("become_exe"),
+        become_flags=reader.words("become_flags"),
         become_user=reader.text("become_user", USER, "root") or "root",
         become_password=reader.secret("become_password"),
         password=reader.secret("password"),
-        python=reader.text("python"),
+        python=None if (python or "auto").startswith("auto") else python,
         local=local,
         timeout_s=reader.number("timeout", 10, 600),
     )

@@ -37,11 +37,11 @@ def names_in_files(inventory: AnsibleInventory, by_name: ByName) -> Iterator[Mis
         if name in FIELDS or name.startswith("ansible_"):
             continue
         problem = unknown_name(name)
-        for place in definitions if problem else ():
-            if problem:
-                yield Mistake(
-                    problem.message, place.file, place.line, "", problem.field, problem.hint, problem.warning
-                )
+        if problem is None:
+            continue
+        for place in definitions:
+            for host in inventory.concerned(place.scope) or ("",):
+                yield _slip(problem, place, host)
     for path, scope in {(item.file, item.scope) for items in by_name.values() for item in items}:
         if (
             scope.in_file
@@ -56,6 +56,11 @@ def names_in_files(inventory: AnsibleInventory, by_name: ByName) -> Iterator[Mis
                 hint=hint,
                 warning=True,
             )
+
+
+def _slip(problem: Problem, place: Definition, host: str) -> Mistake:
+    fields = (problem.field, problem.hint, problem.warning)
+    return Mistake(problem.message, place.file, place.line, host, *fields)
 
 
 @lru_cache(maxsize=4096)

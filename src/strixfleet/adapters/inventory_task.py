@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from strixfleet.adapters.inventory_paths import anchored
 from strixfleet.adapters.inventory_values import HostVariables, TemplateFailed
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.settings import HostSettings
@@ -25,7 +27,9 @@ def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host
                 values[field] = data
     except TemplateFailed as error:
         raise InventoryError((Mistake(error.message, host=name, hint="check the template"),)) from None
-    settings, problems = check(values, datetime.now(UTC).date())
+    settings, problems = check(
+        anchored(values, Path(str(variables.get("inventory_dir") or "."))), datetime.now(UTC).date()
+    )
     if settings is None:
         wrong = (problem for problem in problems if not problem.warning)
         raise InventoryError(

@@ -3,11 +3,13 @@
 import getpass
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from strixfleet.errors import UsageError
 
 
+VAULT_PROMPT = "Vault password: "
 PROMPTS = frozenset({"prompt", "prompt_ask_vault_pass"})
 
 
@@ -23,7 +25,7 @@ def give_vault_secrets(loader: Any, *, ask: bool, password_files: tuple[str, ...
         (identity, _secret(loader, identity, source)) for identity, source in _identities(password_files)
     ]
     if ask:
-        secrets.append(("default", _asked("Vault password: ")))
+        secrets.append(("default", _asked(VAULT_PROMPT)))
     VaultSecretsContext._current = VaultSecretsContext(secrets)  # noqa: SLF001 - initialize() refuses a second load
     loader.set_vault_secrets(secrets)
 
@@ -59,7 +61,13 @@ def _secret(loader: Any, identity: str, source: str) -> Any:
 def _asked(prompt: str) -> Any:
     from ansible.parsing.vault import VaultSecret
 
+    return VaultSecret(typed_password(prompt).encode())
+
+
+@lru_cache(maxsize=8)
+def typed_password(prompt: str = VAULT_PROMPT) -> str:
+    """Ask for a vault password, once a run however often the inventory is loaded; a play gets it, too."""
     answer = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if not answer:
         raise UsageError("no vault password was given", hint="use --vault-password-file FILE")
-    return VaultSecret(answer.encode())
+    return answer

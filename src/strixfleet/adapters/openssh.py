@@ -10,9 +10,6 @@ from strixfleet.core.fleet import Host
 from strixfleet.errors import HostKeyError, Unreachable
 
 
-CONNECT_TIMEOUT_S = 8.0
-
-
 @dataclass(frozen=True, slots=True)
 class CommandResult:
     """What a command on a host returned."""
@@ -40,7 +37,7 @@ def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str,
     if not become or not connection.become:
         return shlex.join(argv), ""
     sudo = connection.become_exe or "sudo"
-    user = ["-u", connection.become_user]
+    user = [*connection.become_flags, "-u", connection.become_user]
     if connection.become_password is None:
         return shlex.join([sudo, "-n", *user, "--", *argv]), ""
     secret = connection.become_password.reveal()
@@ -78,7 +75,7 @@ class OpensshRemote:
         ssh = [
             *("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"),
             *("-o", f"UserKnownHostsFile={self._known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"),
-            *("-o", f"ConnectTimeout={int(CONNECT_TIMEOUT_S)}", "-o", "ServerAliveInterval=15"),
+            *("-o", f"ConnectTimeout={connection.timeout_s}", "-o", "ServerAliveInterval=15"),
             *("-p", str(connection.port), *key, *user, *connection.ssh_common_args),
             *("--", connection.address, command),
         ]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strixfleet.adapters.openssh import (
-    CONNECT_TIMEOUT_S,
     CommandResult,
     LocalRemote,
     OpensshRemote,
@@ -55,13 +54,13 @@ class SshRemote:
         key = {"key_filename": wish.private_key_file} if wish.private_key_file else {}
         if wish.password is not None:
             key["password"] = wish.password.reveal()
-        timing = {"banner_timeout": CONNECT_TIMEOUT_S, "auth_timeout": CONNECT_TIMEOUT_S}
+        timing = {"banner_timeout": wish.timeout_s, "auth_timeout": wish.timeout_s}
         connection = fabric.Connection(
             wish.address,
             user=wish.user or None,
             port=wish.port,
             config=config,
-            connect_timeout=CONNECT_TIMEOUT_S,
+            connect_timeout=wish.timeout_s,
             connect_kwargs={**key, **timing},
         )
         connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -105,7 +104,7 @@ class SshRemote:
         command, text = command_line(self._host, argv, become=become)
         connection = self._open()
         try:
-            channel = connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
+            channel = connection.transport.open_session(timeout=self._host.connection.timeout_s)
             return self._converse(channel, command, text, time.monotonic() + timeout_s)
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout_s:.0f} s", where=self._host.name) from None

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from io import StringIO
 
 import click
 
@@ -49,10 +50,15 @@ def history(options: Options, *, number: int) -> ExitCode:
     runs = History(history_path()).runs(hosts=hosts, most=number)
     if options.as_json or (options.output and options.output.suffix == ".json"):
         text = json.dumps(document(runs), indent=2) + "\n"
-        if options.output:
-            write(options.output, text)
-        else:
-            sys.stdout.write(text)
+    elif options.output:
+        page = StringIO()
+        terminal.show_history(runs, page)
+        text = page.getvalue()
     else:
         terminal.show_history(runs)
+        return ExitCode.OK
+    if options.output:
+        write(options.output, text)
+    else:
+        sys.stdout.write(text)
     return ExitCode.OK

@@ -6,7 +6,7 @@ import click
 
 from strixfleet.commands.options import Options, fleet_options
 from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
-from strixfleet.core.items import Difference, Status
+from strixfleet.core.items import Difference
 from strixfleet.core.questions import Json
 from strixfleet.core.results import Report
 from strixfleet.errors import ExitCode, FleetError
@@ -14,7 +14,7 @@ from strixfleet.report.output import show
 
 
 def changes(rows: tuple[Difference, ...]) -> list[Json]:
-    """Give the contract's `changes[]`: all that is not as desired, and all that could not be seen."""
+    """Give the contract's `changes[]`: all that provision would make as desired, seen or not."""
     return [
         {
             "id": row.id,
@@ -25,7 +25,7 @@ def changes(rows: tuple[Difference, ...]) -> list[Json]:
             "cure": row.cure.value,
         }
         for row in rows
-        if row.status not in {Status.OK, Status.WAIVED}
+        if row.calls_for_provision
     ]
 
 
@@ -33,10 +33,8 @@ def plan_report(seen: dict[str, Seen | FleetError], started: datetime) -> Report
     """Give the plan of all hosts."""
     hosts = []
     for name, one in seen.items():
-        report = host_report(name, one)
-        if not isinstance(one, FleetError):
-            report = with_extra(report, {"changes": changes(one.differences)})
-        hosts.append(report)
+        rows = () if isinstance(one, FleetError) else one.differences
+        hosts.append(with_extra(host_report(name, one), {"changes": changes(rows)}))
     return finish("plan", started, hosts)
 
 

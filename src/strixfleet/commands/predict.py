@@ -15,7 +15,10 @@ from strixfleet.core.verdict import BenchRun, Verdict, judge
 from strixfleet.errors import ExitCode, UsageError
 
 
-_TYPICAL_POINT_GB_S, _TYPICAL_POINT_GIB = 89.6, 64  # two DDR5-5600 SO-DIMMs
+_TYPICAL = {
+    "strix-point": (89.6, 64),  # GB/s, GiB: two DDR5-5600 SO-DIMMs
+    "sandbox": (40.0, 16),  # a small virtual machine
+}
 _WIDTH = 80
 
 
@@ -115,8 +118,9 @@ def _setting(
     known, assumed = PROFILES[profile], []
     bandwidth = given.bandwidth_gb_s or known.bandwidth_gb_s
     memory = given.memory_gib or known.memory_gib
-    if profile == "strix-point" and not (bandwidth and memory):
-        bandwidth, memory = bandwidth or _TYPICAL_POINT_GB_S, memory or _TYPICAL_POINT_GIB
+    if profile in _TYPICAL and not (bandwidth and memory):
+        usual = _TYPICAL[profile]
+        bandwidth, memory = bandwidth or usual[0], memory or usual[1]
         assumed.append(
             f"{bandwidth:g} GB/s and {memory:g} GiB are assumed: hosts differ; give --bandwidth and --memory"
         )

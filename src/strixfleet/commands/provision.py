@@ -12,7 +12,7 @@ from strixfleet.commands.plan import plan_report
 from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
 from strixfleet.commands.smoke import smoke_reports
 from strixfleet.core.fleet import Fleet
-from strixfleet.core.items import Cost, Cure, Status
+from strixfleet.core.items import Cost, Status
 from strixfleet.core.results import HostReport, Report
 from strixfleet.core.status import is_measured
 from strixfleet.errors import ExitCode, FleetError, UsageError
@@ -33,10 +33,7 @@ class Consent:
 
 def _needs_work(seen: Seen) -> bool:
     """Say whether a play or a reboot could change anything on the host."""
-    return any(
-        row.status not in {Status.OK, Status.WAIVED} and row.cure is not Cure.MANUAL
-        for row in seen.differences
-    )
+    return any(row.calls_for_provision for row in seen.differences)
 
 
 def _reboots(seen: Seen) -> bool:
@@ -47,10 +44,10 @@ def _reboots(seen: Seen) -> bool:
 
 
 def _settle_reboot(consent: Consent, due: list[str]) -> str:
-    """Give `auto` or `never`; without a terminal or under --yes nobody can be asked, so: never."""
+    """Give `auto` or `never`; nobody is asked under --yes, nor in check mode, which reboots nothing."""
     if consent.reboot != "ask":
         return consent.reboot
-    if not due:
+    if not due or consent.check:
         return "never"
     names = ", ".join(due)
     if consent.yes:
@@ -64,7 +61,6 @@ def _play(
 ) -> dict[str, HostOutcome]:
     become = next((host.connection.become_password for host in fleet.hosts), None)
     secret = become.reveal() if become is not None and options.ask_become_pass else None
-    vault = [part for file in options.vault_password_file for part in ("--vault-password-file", file)]
     request = PlayRequest(
         "provision.yml",
         fleet.source,
@@ -77,7 +73,8 @@ def _play(
         forks=options.forks,
         verbose=options.verbose,
         become_password=secret,
-        vault_arguments=(*vault, *(["--ask-vault-pass"] if options.ask_vault_pass else [])),
+        vault_password_files=options.vault_password_file,
+        ask_vault_pass=options.ask_vault_pass,
     )
     return play(request, BuildWatch(fleet, chosen, PlayProgress(verbose=options.verbose)))
 
@@ -112,7 +109,7 @@ def run_provision(options: Options, consent: Consent) -> Report:
     good = {name: one for name, one in before.items() if isinstance(one, Seen)}
     work = [name for name, one in good.items() if _needs_work(one)]
     if not work:
-        step("every host that answered is as desired")
+        step("nothing for provision to do" if good else "no host answered")
         return finish("provision", started, _reports(fleet, before, {}, options, consent))
     _ask(plan_report(before, started), work, consent)
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])

@@ -51,11 +51,6 @@ def roll_back(host: Host, fleet: Fleet, token: int | None, *, retry: bool, check
     )
 
 
-def _failed(name: str, error: FleetError) -> HostReport:
-    reachable = error.exit_code is not ExitCode.UNREACHABLE
-    return HostReport(name, reachable=reachable, error=str(error), code=ExitCode.FAILED)
-
-
 @click.command()
 @fleet_options
 @change_options
@@ -86,7 +81,7 @@ def rollback(options: Options, *, yes: bool, check: bool, diff: bool, retry: boo
         lock.release()
     rows = {**deaf, **found}
     reports = (
-        _failed(host.name, row) if isinstance(row := rows[host.name], FleetError) else row
+        HostReport.of_error(host.name, row) if isinstance(row := rows[host.name], FleetError) else row
         for host in fleet.hosts
     )
     report = finish("rollback", started, reports)

@@ -1,6 +1,7 @@
 """What a rollout says of itself: the waves beforehand, the outcome of each host afterwards."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -49,16 +50,33 @@ def show_waves(state: Rollout, scene: Surveyed, froms: Froms) -> None:
 def report_of(
     state: Rollout, scene: Surveyed, froms: Froms, journal: Journal | None, started: datetime
 ) -> Report:
-    """Give the report; hosts that were never begun with count as skipped."""
+    """Give the report; hosts that were never begun with count as skipped, and as failed after a halt."""
     notes = journal.notes if journal else {}
     rows = [_row(one, scene, froms.get(one.name), notes.get(one.name, {})) for one in state.members.values()]
+    if state.halted:
+        skipped = Standing.SKIPPED.value
+        rows = [
+            replace(row, code=ExitCode.FAILED) if row.extra["outcome"] == skipped else row for row in rows
+        ]
+    return finish("upgrade", started, rows)
+
+
+def foretold(state: Rollout, scene: Surveyed, froms: Froms, started: datetime) -> Report:
+    """Give the report of check mode: a host that does not run its pin needs attention."""
+    rows = []
+    for member in state.members.values():
+        row = _row(member, scene, froms.get(member.name), {})
+        behind = froms.get(member.name) != scene.wants.get(member.name)
+        rows.append(replace(row, code=ExitCode.ATTENTION) if behind and row.code is ExitCode.OK else row)
     return finish("upgrade", started, rows)
 
 
 def _row(member: Member, scene: Surveyed, before: str | None, notes: Mapping[str, Json]) -> HostReport:
     standing = member.standing if member.standing in ENDS else Standing.SKIPPED
-    failed = standing in FAILURES
     one = scene.seen[member.name]
+    if isinstance(one, FleetError) and standing is Standing.SKIPPED:
+        standing = Standing.UNREACHABLE
+    failed = standing in FAILURES
     want = scene.wants.get(member.name)
     noted = notes.get("from", before)  # a rollout that was taken up again finds the new build there
     old = noted if isinstance(noted, str) else None
@@ -72,6 +90,8 @@ def _row(member: Member, scene: Surveyed, before: str | None, notes: Mapping[str
         "reason": member.reason,
         "notes": [_sentence(standing, old, want, notes), *_spellings(standing, notes)],
     }
+    if isinstance(one, FleetError) and standing is Standing.UNREACHABLE and not member.gates:  # untouched
+        return HostReport.of_error(member.name, one, extra=extra)
     return HostReport(
         member.name,
         reachable=standing is not Standing.UNREACHABLE,

@@ -70,7 +70,6 @@ class Stage:
     def _play(self, chosen: Mapping[str, Seen]) -> dict[str, HostOutcome]:
         options = self.options
         become = next((host.connection.become_password for host in self.fleet.hosts), None)
-        vault = [part for file in options.vault_password_file for part in ("--vault-password-file", file)]
         request = PlayRequest(
             "stage.yml",
             self.fleet.source,
@@ -80,7 +79,8 @@ class Stage:
             forks=options.forks,
             verbose=options.verbose,
             become_password=become.reveal() if become and options.ask_become_pass else None,
-            vault_arguments=(*vault, *(["--ask-vault-pass"] if options.ask_vault_pass else [])),
+            vault_password_files=options.vault_password_file,
+            ask_vault_pass=options.ask_vault_pass,
         )
         return play(request, BuildWatch(self.fleet, dict(chosen), PlayProgress(verbose=options.verbose)))
 

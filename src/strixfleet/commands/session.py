@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import click
 
@@ -41,11 +42,26 @@ def load_fleet(options: Options) -> Fleet:
         say(f"warning: {warning}")
     if not options.ask_become_pass:
         return fleet
-    password = Password(click.prompt("BECOME password", hide_input=True, err=True))
+    password = _become_password()
     hosts = (
         replace(host, connection=replace(host.connection, become_password=password)) for host in fleet.hosts
     )
     return replace(fleet, hosts=tuple(hosts))
+
+
+@lru_cache(maxsize=1)
+def _become_password() -> Password:
+    """Ask for sudo's password, once a run however often the inventory is loaded."""
+    return Password(click.prompt("BECOME password", hide_input=True, err=True))
+
+
+def said_yes(question: str) -> bool:
+    """Ask; where nobody can answer, that is a no: what was to be shown has been."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        say("")
+        return False
 
 
 def look(host: Host, known_hosts: str) -> Seen:
@@ -70,7 +86,7 @@ def look_at_all(fleet: Fleet, hosts: Iterable[Host], forks: int) -> dict[str, Se
 def host_report(name: str, seen: Seen | FleetError) -> HostReport:
     """Give the row of one host that every renderer knows."""
     if isinstance(seen, FleetError):
-        return HostReport(name, reachable=False, error=str(seen))
+        return HostReport.of_error(name, seen)
     return HostReport(
         name,
         reachable=True,

@@ -49,9 +49,7 @@ def measure_all(
     )
     reports = {name: one for name, one in found.items() if isinstance(one, HostReport)}
     errors = {
-        name: HostReport(name, reachable=True, error=str(one), code=one.exit_code)
-        for name, one in found.items()
-        if isinstance(one, FleetError)
+        name: HostReport.of_error(name, one) for name, one in found.items() if isinstance(one, FleetError)
     }
     both = errors | beside_siblings(reports, good)
     return {name: both[name] for name in found}

@@ -42,8 +42,7 @@ def status(options: Options) -> ExitCode:
     fleet = load_fleet(options)
     found = fan_out(fleet.hosts, lambda host: look_at(host, fleet.known_hosts), forks=options.forks)
     hosts = (
-        HostReport(name, reachable=False, error=str(one)) if isinstance(one, FleetError) else one
-        for name, one in found.items()
+        HostReport.of_error(name, one) if isinstance(one, FleetError) else one for name, one in found.items()
     )
     report = finish("status", started, hosts)
     show(report, as_json=options.as_json, output=options.output)

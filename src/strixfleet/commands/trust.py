@@ -9,10 +9,12 @@ import click
 from strixfleet.adapters.fanout import fan_out
 from strixfleet.adapters.host_keys import HostKey, enrol, enrolled, offered
 from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import load_fleet
+from strixfleet.commands.session import load_fleet, said_yes
 from strixfleet.core.fleet import Fleet
 from strixfleet.core.questions import Json
+from strixfleet.core.results import HostReport
 from strixfleet.errors import ExitCode, FleetError, worst
+from strixfleet.report.output import medium, write
 from strixfleet.report.progress import say
 
 
@@ -41,21 +43,22 @@ def _look(fleet: Fleet, forks: int) -> dict[str, Offer | FleetError]:
     return fan_out(hosts, lambda host: one(host.name), forks=forks)
 
 
-def _show(offers: dict[str, Offer | FleetError]) -> None:
+def _lines(offers: dict[str, Offer | FleetError]) -> str:
+    lines = []
     for name, offer in offers.items():
         if isinstance(offer, FleetError):
-            click.echo(str(offer))
+            lines.append(str(offer))
             continue
-        click.echo(f"{name}: {offer.state}")
-        for key in sorted(offer.keys):
-            click.echo(f"  {key.kind:<20} {key.fingerprint}")
+        lines.append(f"{name}: {offer.state}")
+        lines += (f"  {key.kind:<20} {key.fingerprint}" for key in sorted(offer.keys))
+    return "\n".join(lines)
 
 
 def _json(offers: dict[str, Offer | FleetError], code: ExitCode) -> str:
     hosts: dict[str, Json] = {}
     for name, offer in offers.items():
         if isinstance(offer, FleetError):
-            hosts[name] = {"reachable": False, "error": str(offer)}
+            hosts[name] = HostReport.of_error(name, offer).to_json("trust")
         else:
             keys: list[Json] = [{"type": k.kind, "fingerprint": k.fingerprint} for k in sorted(offer.keys)]
             hosts[name] = {"reachable": True, "state": offer.state, "keys": keys}
@@ -84,9 +87,8 @@ def trust(options: Options, *, yes: bool, replace: bool) -> ExitCode:
     refused = [name for name, offer in good.items() if offer.state == "changed" and not replace]
     lost = [offer.exit_code for offer in offers.values() if isinstance(offer, FleetError)]
     code = worst(*lost, ExitCode.UNREACHABLE if refused else ExitCode.OK)
-    if not options.as_json:
-        _show(offers)
-    if chosen and (yes or click.confirm(f"Enrol the keys of {', '.join(chosen)}?", err=True)):
+    click.echo(_lines(offers), err=options.as_json or options.output is not None)
+    if chosen and (yes or said_yes(f"Enrol the keys of {', '.join(chosen)}?")):
         for name, offer in chosen.items():
             enrol(Path(fleet.known_hosts), fleet.host(name).connection, offer.keys)
         say(f"enrolled {', '.join(chosen)} in {fleet.known_hosts}")
@@ -95,6 +97,9 @@ def trust(options: Options, *, yes: bool, replace: bool) -> ExitCode:
         code = worst(code, ExitCode.ATTENTION)
     for name in refused:
         say(f"{name}: shows a key that is not the enrolled one; hint: find out why, then --replace")
-    if options.as_json:
+    if options.output:
+        as_json = medium(options.output, as_json=options.as_json) == "json"
+        write(options.output, (_json(offers, code) if as_json else _lines(offers)) + "\n")
+    elif options.as_json:
         click.echo(_json(offers, code))
     return code

@@ -6,7 +6,7 @@ from strixfleet.adapters.fanout import fan_out
 from strixfleet.adapters.host_program import HostAnswer, HostProgram
 from strixfleet.adapters.ssh import remote_for
 from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import finish, load_fleet, now
+from strixfleet.commands.session import finish, load_fleet, now, said_yes
 from strixfleet.core.fleet import Host
 from strixfleet.core.results import HostReport
 from strixfleet.errors import ExitCode, FleetError
@@ -34,7 +34,7 @@ def describe(answer: HostAnswer) -> str:
 
 def _row(name: str, found: HostAnswer | FleetError, *, freed: bool) -> HostReport:
     if isinstance(found, FleetError):
-        return HostReport(name, reachable=False, error=str(found))
+        return HostReport.of_error(name, found)
     text = f"freed; it was {describe(found)}" if freed else describe(found)
     lock = {key: found.lock.get(key) for key in ("owner", "since", "token", "left_s")}
     return HostReport(name, reachable=True, extra={"lock": lock, "freed": freed, "notes": [text]})
@@ -58,7 +58,7 @@ def unlock(options: Options, *, yes: bool) -> ExitCode:
         one = found[name]
         say(f"{name}: {describe(one) if isinstance(one, HostAnswer) else one}")
     freed: set[str] = set()
-    if held and (yes or click.confirm("Take the lock away?", err=True)):
+    if held and (yes or said_yes("Take the lock away?")):
         hosts = [host for host in fleet.hosts if host.name in held]
         done = fan_out(hosts, lambda host: _call(host, fleet.known_hosts, "unlock", "--force"))
         freed = {name for name, one in done.items() if isinstance(one, HostAnswer)}

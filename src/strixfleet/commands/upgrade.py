@@ -13,7 +13,7 @@ from strixfleet.commands.options import Options, change_options, fleet_options
 from strixfleet.commands.rollout_drive import Driver
 from strixfleet.commands.rollout_host import HostWork, Terms
 from strixfleet.commands.rollout_plan import agreed, current_build, wanted_build
-from strixfleet.commands.rollout_report import report_of, show_waves
+from strixfleet.commands.rollout_report import foretold, report_of, show_waves
 from strixfleet.commands.rollout_scene import (
     CANARY_SOAK_S,
     Scene,
@@ -109,7 +109,7 @@ def run_upgrade(options: Options, wish: Wish) -> Report:
         refuse_known_bad(scene)
     show_waves(state, scene, froms)
     if wish.check:
-        return report_of(state, scene, froms, None, started)
+        return foretold(state, scene, froms, started)
     if not wish.yes and not click.confirm("Go?", err=True):
         raise UsageError("nothing was changed")
     ended, journal = drive(scene, wish, state)

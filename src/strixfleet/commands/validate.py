@@ -7,6 +7,7 @@ import click
 
 from strixfleet.commands.options import Options, fleet_options
 from strixfleet.errors import ExitCode, Mistake
+from strixfleet.report.output import write
 
 
 SCHEMA = "strixfleet/validate/1"
@@ -25,12 +26,12 @@ def validate(options: Options) -> ExitCode:
     loaded = examine(options.request())
     wrong = any(not mistake.warning for mistake in loaded.mistakes)
     code = ExitCode.USAGE if wrong else ExitCode.OK
-    if options.as_json:
+    if options.as_json or (options.output and options.output.suffix == ".json"):
         text = _document(loaded.host_names, loaded.mistakes, code)
     else:
         text = _lines(loaded.host_names, loaded.mistakes)
     if options.output:
-        options.output.write_text(f"{text}\n")
+        write(options.output, f"{text}\n")
     else:
         click.echo(text)
     return code
@@ -53,16 +54,13 @@ def _count(number: int, noun: str) -> str:
 
 def _document(hosts: Sequence[str], mistakes: Sequence[Mistake], code: ExitCode) -> str:
     entries = [_entry(mistake) for mistake in mistakes]
+    # No host is asked; nothing is known against any.
     by_host = {
-        name: {"reachable": None, "mistakes": sum(_concerns(mistake, name) for mistake in mistakes)}
+        name: {"reachable": True, "mistakes": sum(name in mistake.hosts for mistake in mistakes)}
         for name in hosts
     }
     document = {"schema": SCHEMA, "exit_code": int(code), "hosts": by_host, "mistakes": entries}
     return json.dumps(document, indent=2)
-
-
-def _concerns(mistake: Mistake, host: str) -> bool:
-    return host in mistake.host.split(", ")
 
 
 def _entry(mistake: Mistake) -> dict[str, object]:
@@ -71,6 +69,7 @@ def _entry(mistake: Mistake) -> dict[str, object]:
         "file": mistake.file or None,
         "line": mistake.line or None,
         "host": mistake.host or None,
+        "hosts": [*mistake.hosts],
         "field": mistake.field or None,
         "message": mistake.message,
         "hint": mistake.hint or None,

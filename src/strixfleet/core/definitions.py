@@ -15,6 +15,13 @@ class Scope:
     name: str
     in_file: bool = False
 
+    def names(self, host: str) -> bool:
+        """Tell whether a host's own definition, perhaps of a range such as `h[01:20]`, is this host's."""
+        if self.level != "host" or "[" not in self.name:
+            return self.level == "host" and self.name == host
+        parts = (re.escape(part) for part in re.split(r"\[[^\]]*\]", self.name))
+        return re.fullmatch(r"\w+".join(parts), host) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
@@ -25,14 +32,6 @@ class Definition:
     line: int
     scope: Scope
     node: Node
-
-
-def _names(written: str, host: str) -> bool:
-    """Tell whether what is written in the inventory, perhaps a range such as `h[01:20]`, names a host."""
-    if "[" not in written:
-        return written == host
-    parts = (re.escape(part) for part in re.split(r"\[[^\]]*\]", written))
-    return re.fullmatch(r"\w+".join(parts), host) is not None
 
 
 def holding(definitions: Iterable[Definition], host: str, groups: Sequence[str]) -> Definition | None:
@@ -49,7 +48,7 @@ def holding(definitions: Iterable[Definition], host: str, groups: Sequence[str])
         if scope.level == "extra":
             rank = len(order) + 2
         elif scope.level == "host":
-            rank = len(order) + 1 if _names(scope.name, host) else 0
+            rank = len(order) + 1 if scope.names(host) else 0
         else:
             rank = order.get(scope.name, 0)
         if not rank:

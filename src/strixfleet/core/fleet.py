@@ -56,6 +56,7 @@ class Connection:
     become: bool = False
     become_method: str = "sudo"
     become_exe: str | None = None
+    become_flags: tuple[str, ...] = ()
     become_user: str = "root"
     become_password: Password | None = None
     password: Password | None = None

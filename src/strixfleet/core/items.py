@@ -89,6 +89,11 @@ class Difference:
     cost: Cost
     message: str = ""
 
+    @property
+    def calls_for_provision(self) -> bool:
+        """Tell whether `provision`, with its reboot, could make it as desired."""
+        return self.status not in {Status.OK, Status.WAIVED} and self.cure is not Cure.MANUAL
+
     def to_json(self) -> dict[str, Json]:
         """Give the contract's `items[]` entry."""
         return {
@@ -177,12 +182,16 @@ def diff(items: Iterable[Item], observed: Iterable[Observed]) -> tuple[Differenc
 
 
 def waive(rows: Iterable[Difference], excuses: Iterable[Excuse], today: date) -> tuple[Difference, ...]:
-    """Mark drifts that the operator excused; an excuse past its date excuses nothing and says so."""
+    """
+    Mark drifts that the operator excused; an excuse past its date excuses nothing and says so.
+
+    What could not be read is no known difference: nothing excuses it.
+    """
     known = {excuse.item: excuse for excuse in excuses}
 
     def judged(row: Difference) -> Difference:
         excuse = known.get(row.id)
-        if excuse is None or row.status in {Status.OK, Status.WAIVED}:
+        if excuse is None or row.status in {Status.OK, Status.WAIVED, Status.UNKNOWN}:
             return row
         if excuse.expires < today:
             return replace(row, message=f"{row.message} (waiver ended on {excuse.expires})".strip())

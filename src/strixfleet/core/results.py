@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 from types import MappingProxyType
+from typing import Any, Self
 
 from strixfleet.core.items import Difference, Status
 from strixfleet.core.questions import Json
 from strixfleet.core.verdict import Grade, Verdict
-from strixfleet.errors import ExitCode, worst
+from strixfleet.errors import ExitCode, FleetError, HostKeyError, Unreachable, worst
 
 
 _ALWAYS = MappingProxyType({"audit": ("items",), "bench": ("verdicts",), "provision": ("items", "verdicts")})
@@ -62,6 +63,12 @@ class HostReport:
     verdicts: tuple[Verdict, ...] = ()
     extra: Mapping[str, Json] = field(default_factory=dict)
     code: ExitCode = ExitCode.OK
+
+    @classmethod
+    def of_error(cls, name: str, error: FleetError, **more: Any) -> Self:  # noqa: ANN401 - other fields
+        """Give the row of a host of which nothing but an error came; one that answered was reached."""
+        reachable = not isinstance(error, Unreachable | HostKeyError)
+        return cls(name, reachable, str(error), code=error.exit_code, **more)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -40,13 +40,16 @@ def secure_address(text: str) -> str:
     return text
 
 
+SCP_FORM = r"(?:[\w.-]+@)?[\w.-]+:(?!//)[\w./~-]+"  # git's short form of ssh: HOST:PATH
+
+
 def repository(text: str) -> str:
-    """Accept a git address over https, ssh or git@host:path, or a path on the controller."""
+    """Accept a git address over https, ssh or [user@]host:path, or a path on the controller."""
     if text.startswith("-") or " " in text:
         raise refusal(
             "repository", f"{quoted(text)} is no git address", "write https://HOST/PATH.git or /PATH"
         )
-    if text.startswith(("/", "./", "../", "~/")) or re.fullmatch(r"[\w.-]+@[\w.-]+:[\w./~-]+", text):
+    if text.startswith(("/", "./", "../", "~/")) or re.fullmatch(SCP_FORM, text):
         return text
     parts = urlsplit(text)
     if (

@@ -1,5 +1,6 @@
 """Who goes when: the canary alone, then batches."""
 
+import re
 from collections.abc import Sequence
 
 from strixfleet.errors import UsageError
@@ -10,11 +11,13 @@ _PERCENT = "%"
 
 def batch_size(batch: int | str, hosts: int) -> int:
     """Give the hosts of a batch; a share is taken of all hosts, rounded down, and is one at least."""
-    if isinstance(batch, int):
-        return max(1, batch)
-    if batch.endswith(_PERCENT):
-        return max(1, hosts * int(batch.removesuffix(_PERCENT)) // 100)
-    return max(1, int(batch))
+    number = str(batch).removesuffix(_PERCENT)
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", number):
+        hint = 'a number of hosts such as 2, or a share such as "25%"'
+        raise UsageError(f"{str(batch)[:20]!r} is no batch", where="--batch", hint=hint)
+    if str(batch).endswith(_PERCENT):
+        return max(1, hosts * min(100, int(number)) // 100)
+    return int(number)
 
 
 def plan_waves(hosts: Sequence[str], canary: str | None, batch: int | str) -> tuple[tuple[str, ...], ...]:

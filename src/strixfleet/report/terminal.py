@@ -82,9 +82,11 @@ def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType
     if host.error is not None:
         yield Padding(Text(words.inert(host.error), style="red"), (0, 0, 0, 2))
     rows = [row for row in host.items if everything or row.status is not Status.OK]
-    if rows and "changes" not in host.extra:
-        yield _items(rows)
-    if changes := _maps(host.extra.get("changes")):
+    changes = _maps(host.extra.get("changes"))
+    changed = {str(change.get("id")) for change in changes}
+    if rest := [row for row in rows if row.id not in changed]:
+        yield _items(rest)
+    if changes:
         yield _changes(changes)
     if host.verdicts:
         yield _verdicts(host.verdicts)

@@ -1,0 +1,94 @@
+"""Exit codes and documents of whole commands where nobody answers: no host, or no operator."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a verb on two hosts that nobody listens for, without a terminal."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    hosts = {name: {"ansible_host": "127.0.0.1", "ansible_port": port} for name in ("h1", "h2")}
+    settings = {
+        "llama_cpp_ref": "b10991",
+        "llama_cpp_backend": "cpu",
+        "llama_models": [{"name": "m", "path": "m.gguf", "sha256": "0" * 64}],
+        "llama_server_instances": [{"name": "main", "model": "m", "port": 8080}],
+    }
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": settings}}))
+    own = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "NO_COLOR": "1"}
+
+    def act(verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "strixfleet", verb, "-i", str(folder), *words]
+        return subprocess.run(
+            argv,
+            env={**os.environ, **own},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return act
+
+
+def test_a_fleet_that_nobody_answers_for_is_never_as_desired(run: Run) -> None:
+    done = run("upgrade", "--check", "--json")
+    rows = json.loads(done.stdout)["hosts"]
+    assert done.returncode == 3
+    assert {(row["outcome"], row["reachable"]) for row in rows.values()} == {("unreachable", False)}
+    assert run("rollback", "--yes").returncode == 3
+    planned = json.loads(run("plan", "--json").stdout)["hosts"]
+    assert [row["changes"] for row in planned.values()] == [[], []]
+
+
+@pytest.mark.parametrize("batch", ["abc", "0", "-1", "2.5", "%"])
+def test_a_wrong_batch_is_wrong_usage(run: Run, batch: str) -> None:
+    done = run("upgrade", "--check", "--batch", batch)
+    assert (done.returncode, "is no batch" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_question_that_nobody_answers_changes_nothing(run: Run) -> None:
+    done = run("rollback")
+    assert done.returncode == 2
+    assert "nothing was changed; hint: --yes" in done.stderr
+
+
+def test_scripts_get_a_document_where_a_verb_came_to_nothing(run: Run) -> None:
+    done = run("audit", "-l", "nobody", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == 2
+    assert (document["schema"], document["hosts"]) == ("strixfleet/audit/1", {})
+    assert "matches no host" in document["error"]
+
+
+def test_output_is_a_file_for_every_verb(run: Run, tmp_path: Path) -> None:
+    for verb in ("validate", "history", "trust"):
+        text, document = tmp_path / f"{verb}.txt", tmp_path / f"{verb}.json"
+        assert run(verb, "--output", str(text)).stdout == ""
+        run(verb, "--output", str(document))
+        assert json.loads(document.read_text())["schema"] == f"strixfleet/{verb}/1"
+        assert not text.read_text().startswith("{")
+    done = run("validate", "--output", "/nonexistent/x")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+def test_loading_leaves_nothing_in_the_home(run: Run, tmp_path: Path) -> None:
+    assert run("validate").returncode == 0
+    assert not (tmp_path / ".ansible").exists()
