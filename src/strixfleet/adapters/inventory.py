@@ -88,7 +88,7 @@ def find_sources(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _configured() -> tuple[str, ...]:
-    from strixfleet.adapters.inventory_ansible import configured_sources
+    from strixfleet.adapters.ansible_config import configured_sources
 
     return tuple(source for source in configured_sources() if Path(source).exists())
 

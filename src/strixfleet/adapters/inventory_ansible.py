@@ -6,14 +6,12 @@ names. Module-level caches are emptied before each load, so that a second load s
 """
 
 import contextlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import platformdirs
-
+from strixfleet.adapters.ansible_config import ansible_constants
 from strixfleet.adapters.inventory_values import HostVariables, Place, place_of, reason
 from strixfleet.adapters.inventory_vault import give_vault_secrets
 from strixfleet.core.definitions import Scope
@@ -119,7 +117,7 @@ def load_inventory(
     sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: tuple[bool, tuple[str, ...]]
 ) -> AnsibleInventory:
     """Load an inventory whose files have been scanned."""
-    constants = _constants()
+    constants = ansible_constants()
     from ansible._internal._display_utils import DeferredWarningContext
     from ansible.errors import AnsibleError
 
@@ -218,43 +216,3 @@ def _cause(warnings: Sequence[Any]) -> str:
             causes[match[1]] = match[2] or "no reason given"
     order = [name for name in ("script", "yaml", "ini") if name in causes]
     return causes[order[0]] if order else next(iter(causes.values()), "no plugin wants it")
-
-
-def _constants() -> Any:
-    """Import Ansible, which would leave a folder in the home; a broken ansible.cfg raises in many ways."""
-    os.environ.setdefault("ANSIBLE_LOCAL_TEMP", str(platformdirs.user_cache_path("strixfleet") / "ansible"))
-    try:
-        from ansible import constants
-    except Exception as error:  # noqa: BLE001
-        message = f"Ansible does not start: {reason(error)}"
-        raise UsageError(message, hint="look at ansible.cfg and ANSIBLE_*") from None
-    return constants
-
-
-def configured_sources() -> tuple[str, ...]:
-    """Give ansible.cfg's inventory."""
-    given = _constants().DEFAULT_HOST_LIST
-    return tuple(given) if isinstance(given, list | tuple) else tuple(str(given).split(","))
-
-
-def connection_defaults() -> dict[str, object]:
-    """Give what ansible.cfg and ANSIBLE_* say about connections, under the variables' names."""
-    from ansible.plugins.loader import connection_loader
-
-    constants = _constants()
-    connection_loader.get("ssh", class_only=True)  # makes its options known
-
-    def option(name: str) -> object:
-        return constants.config.get_config_value(name, plugin_type="connection", plugin_name="ssh")
-
-    return {
-        "ansible_user": option("remote_user"),
-        "ansible_port": option("port"),
-        "ansible_private_key_file": option("private_key_file"),
-        "ansible_timeout": option("timeout"),
-        "ansible_become": constants.DEFAULT_BECOME or None,
-        "ansible_become_user": constants.DEFAULT_BECOME_USER,
-        "ansible_become_exe": constants.DEFAULT_BECOME_EXE or None,
-        "ansible_ssh_common_args": option("ssh_common_args"),
-        "ansible_ssh_extra_args": option("ssh_extra_args"),
-    }

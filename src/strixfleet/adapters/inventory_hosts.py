@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strixfleet.adapters.ansible_config import connection_defaults
 from strixfleet.adapters.inventory_ansible import (
     AnsibleInventory,
-    connection_defaults,
     load_inventory,
 )
 from strixfleet.adapters.inventory_connection import ALL_NAMES, connection
