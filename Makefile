@@ -7,6 +7,7 @@ STAMP := $(VENV)/.requirements-installed
 # Ansible and its tools keep their caches among ours, not in the home.
 export ANSIBLE_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/strixfleet/ansible
 
+.NOTPARALLEL:
 .PHONY: help setup machine demo test check docs soak clean
 
 help:
@@ -23,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml scripts/setup
 setup: $(STAMP)
 
 machine:
-	@scripts/need '$(firstword $(MAKECMDGOALS))'
+	@GOAL='$(firstword $(filter demo test soak,$(MAKECMDGOALS)))' scripts/need os root network
 
 demo: machine $(STAMP)
 	@$(VENV)/bin/strixfleet demo

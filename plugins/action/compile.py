@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from strixfleet.adapters.git import revision_of
-from strixfleet.adapters.inventory_task import host_from_vars
+from strixfleet.adapters.inventory_task import host_from_vars, inventory_folder
 from strixfleet.adapters.probe import probe_argv, read_answers
 from strixfleet.aspects import compile_host, questions_for
-from strixfleet.core.items import Status
+from strixfleet.core.items import Excuse, Status, waive
 from strixfleet.errors import FleetError
+
+
+KNOWN = frozenset({Status.OK, Status.WAIVED})
 
 
 class ActionModule(ActionBase):
@@ -34,7 +38,8 @@ class ActionModule(ActionBase):
             done = self._low_level_execute_command(shlex.join(argv))
             answers = read_answers(done["stdout"], host=name, stderr=done.get("stderr", ""))
             state = compile_host(host, answers)
-            rows = state.differences(answers)
+            excuses = [Excuse(one.item, one.reason, one.expires) for one in host.settings.audit_waivers]
+            rows = waive(state.differences(answers), excuses, datetime.now(UTC).date())
         except AnsibleConnectionFailure:
             raise
         except FleetError as error:
@@ -44,10 +49,10 @@ class ActionModule(ActionBase):
             "changed": False,
             "role_vars": state.role_vars(),
             "digest": state.digest,
-            "revision": revision_of(str(variables.get("inventory_dir") or "")),
+            "revision": revision_of(str(inventory_folder(variables))),
             "applied_stale": state.since_applied != "same",
             "simulated": state.facts.simulated or "",
             "boot_id": state.facts.boot_id,
-            "differences": [row.to_json() for row in rows if row.status is not Status.OK],
+            "differences": [row.to_json() for row in rows if row.status not in KNOWN],
             "reboot_due": any(row.status is Status.PENDING_REBOOT for row in rows),
         }

@@ -10,7 +10,15 @@ from strixfleet.core.bench_state import HostMeasure, MemoryNow
 from strixfleet.core.expectation import Basis, Expectation
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.last_good import LastGood, Subject
-from strixfleet.core.measured import Evidence, Target, Yardstick, remembered, targets_of, verdicts_of
+from strixfleet.core.measured import (
+    Evidence,
+    Target,
+    Yardstick,
+    remembered,
+    targets_of,
+    unless_once_only,
+    verdicts_of,
+)
 from strixfleet.core.questions import Json
 from strixfleet.core.served import Served
 from strixfleet.core.served_run import ServedRun
@@ -116,6 +124,15 @@ def test_a_busy_memory_excuses_no_more_than_it_explains(samples: tuple[float, ..
     verdict = verdicts_of(evidence, YARDSTICK, 128)[0]
     assert verdict.grade is grade
     assert (grade is Grade.SLOW) == ("explains no less than 20.80" in verdict.reason)
+
+
+def test_who_was_ok_once_is_not_slow() -> None:
+    good = verdicts_of(EVIDENCE, YARDSTICK, 128)
+    slow = verdicts_of(replace(EVIDENCE, rows=(replace(ROW, samples_tps=(30.0,)),)), YARDSTICK, 128)
+    assert [one.grade for one in unless_once_only(good, slow)] == [Grade.OK, Grade.OK]
+    assert [one.grade for one in unless_once_only(slow, slow)] == [Grade.SLOW, Grade.OK]
+    wrong = verdicts_of(replace(EVIDENCE, rows=(replace(ROW, gpu=""),)), YARDSTICK, 128)
+    assert unless_once_only(good, wrong)[0].grade is Grade.WRONG_DEVICE
 
 
 def test_other_work_does_not_spoil_a_good_run() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from strixfleet.adapters.inventory_connection import connection, proxy_jump
-from strixfleet.core.fleet import Connection, Password
+from strixfleet.adapters.openssh import command_line
+from strixfleet.core.fleet import Connection, Host, Password
+from strixfleet.core.settings import HostSettings
 
 
 def made(values: dict[str, object], defaults: dict[str, object] | None = None) -> Connection:
@@ -41,6 +43,7 @@ def test_the_standard_variables() -> None:
         private_key_file=str(Path("~/.ssh/id").expanduser()),
         ssh_common_args=("-J", "bastion", "-o", "ServerAliveInterval=5"),
         proxy_jump="bastion",
+        proxied=True,
         become=True,
         become_exe="/usr/bin/sudo.ws",
         become_password=Password("geheim"),
@@ -134,5 +137,7 @@ def test_an_interpreter_that_ansible_finds_is_no_program(word: str) -> None:
 
 
 def test_sudos_flags_are_words() -> None:
-    assert made({"ansible_become_flags": "-H -E"}).become_flags == ("-H", "-E")
+    found = made({"ansible_become_flags": "-H -n", "ansible_become_password": "geheim"})
+    line, text = command_line(Host("h1", found, HostSettings()), ["true"], become=True)
+    assert (line, text) == ("sudo -S -p '' -H -u root -- true", "geheim\n")
     assert wrong({"ansible_become_flags": "'"}) == ["ansible_become_flags"]

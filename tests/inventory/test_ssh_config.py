@@ -1,11 +1,17 @@
-"""What ~/.ssh/config says of a host holds for strixfleet as for Ansible."""
+"""What ssh's own configuration says of a host holds for strixfleet as for Ansible."""
 
 from pathlib import Path
 
 import pytest
 
+from strixfleet.adapters import ssh_config
+from strixfleet.adapters.host_keys import lookup_name
 from strixfleet.adapters.inventory_connection import connection
+from strixfleet.adapters.openssh import OpensshRemote
+from strixfleet.adapters.ssh import SshRemote, remote_for
 from strixfleet.adapters.ssh_config import may_concern
+from strixfleet.core.fleet import Connection, Host, Password
+from strixfleet.core.settings import HostSettings
 
 
 CONFIG = """
@@ -13,44 +19,88 @@ Host halo other
     HostName 192.0.2.7
     Port 2222
     User admin
+Host behind
+    HostName 192.0.2.8
     ProxyJump bastion
+    IdentityFile "~/.ssh/my key"
+Host named
+    HostName 192.0.2.10
+    HostKeyAlias the-halo
 Host *
+    ServerAliveInterval 5
 """
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give ssh a configuration; OpenSSH itself takes the home from the account, so it is named to it."""
-    config = tmp_path / ".ssh" / "config"
-    config.parent.mkdir()
+@pytest.fixture(autouse=True)
+def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give ssh a configuration: it would take that of the account, wherever HOME points."""
+    config, program = tmp_path / "config", tmp_path / "ssh"
     config.write_text(CONFIG)
-    program = tmp_path / "ssh"
-    program.write_text(f'#!/bin/sh\n[ "$1" = -F ] || set -- -F {config} "$@"\nexec /usr/bin/ssh "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -F "*) ;; *) set -- -F {config} "$@";; esac\nexec /usr/bin/ssh "$@"\n'
+    )
     program.chmod(0o755)
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return tmp_path
+    monkeypatch.setattr(ssh_config, "_lines", lambda: iter(CONFIG.splitlines()))
+    ssh_config._answer.cache_clear()
 
 
-@pytest.mark.usefixtures("home")
-def test_an_alias_is_what_ssh_makes_of_it() -> None:
-    found, problems = connection("halo", {}, {})
+def made(**values: object) -> Connection:
+    found, problems = connection("h1", {f"ansible_{key}": value for key, value in values.items()}, {})
     assert problems == ()
-    assert (found.address, found.port, found.user) == ("192.0.2.7", 2222, "admin")
-    assert (found.ssh_common_args, found.proxy_jump) == (("-o", "proxyjump=bastion"), "bastion")
+    return found
 
 
-@pytest.mark.usefixtures("home")
+def test_a_place_is_what_ssh_makes_of_it_and_fabric_goes_there() -> None:
+    found = made(host="halo")
+    assert (found.address, found.port, found.user, found.become) == ("192.0.2.7", 2222, "admin", True)
+    assert (found.ssh_name, found.proxied, lookup_name(found)) == (None, False, "[192.0.2.7]:2222")
+    assert isinstance(remote_for(Host("h1", found, HostSettings()), "/k"), SshRemote)
+
+
 def test_the_inventory_wins() -> None:
-    given: dict[str, object] = {"ansible_host": "halo", "ansible_port": 22022, "ansible_user": "root"}
-    found, _problems = connection("h1", given, {})
+    found = made(host="halo", port=22022, user="root")
     assert (found.address, found.port, found.user, found.become) == ("192.0.2.7", 22022, "root", False)
 
 
-@pytest.mark.usefixtures("home")
+def test_what_is_more_than_a_place_is_left_to_ssh_under_the_name_as_written() -> None:
+    found = made(host="behind")
+    assert (found.ssh_name, found.address, found.proxied) == ("behind", "192.0.2.8", True)
+    assert isinstance(remote_for(Host("h1", found, HostSettings()), "/k"), OpensshRemote)
+
+
+def test_a_key_has_the_name_that_ssh_gives_it() -> None:
+    found = made(host="named", password="geheim")
+    assert (found.ssh_name, lookup_name(found)) == ("named", "the-halo")
+    assert found.password == Password("geheim")
+    assert isinstance(
+        remote_for(Host("h1", found, HostSettings()), "/k"), SshRemote
+    )  # OpenSSH would ask a terminal
+
+
 def test_other_names_are_left_alone() -> None:
-    found, _problems = connection("h1", {"ansible_host": "192.0.2.9"}, {})
-    assert (found.address, found.port, found.user, found.ssh_common_args) == ("192.0.2.9", 22, None, ())
+    found = made(host="192.0.2.9")
+    assert (found.address, found.port, found.user, found.ssh_name) == ("192.0.2.9", 22, None, None)
+
+
+def test_a_file_that_arguments_name_counts_instead(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("Host halo\n  User me\n  ProxyCommand nc %h 22\n")
+    found = made(host="halo", ssh_common_args=f"-F {tmp_path}/mine")
+    assert (found.address, found.user, found.proxied, found.ssh_name) == ("halo", "me", True, "halo")
+
+
+def test_what_ssh_refuses_is_a_mistake_of_the_host(tmp_path: Path) -> None:
+    (tmp_path / "broken").write_text("Host h1\n  Port many\n")
+    _, problems = connection("h1", {"ansible_ssh_common_args": f"-F {tmp_path}/broken"}, {})
+    assert ["ssh refuses its configuration" in problem.message for problem in problems] == [True]
+
+
+def test_includes_are_read_in_their_place(tmp_path: Path) -> None:
+    (tmp_path / "main").write_text("Include parts/*\nHost x\n  Port 1\n")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a").write_text("Host halo\n  Port 2\n")
+    assert may_concern(ssh_config._lines_of(tmp_path / "main"), "halo")
+    assert not may_concern(ssh_config._lines_of(tmp_path / "main"), "other")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +109,7 @@ def test_other_names_are_left_alone() -> None:
         ("Host halo\n  Port 1\n", True),
         ("Host ha*\n  Port 1\n", True),
         ("Host other\n  Port 1\n", False),
-        ("Host *\n", False),
+        ("Host *\n  SendEnv LANG\n", False),
         ("User x\n", True),
         ("Host=halo\nPort=1\n", True),
         ("Match user x\n", True),
@@ -68,4 +118,4 @@ def test_other_names_are_left_alone() -> None:
     ],
 )
 def test_ssh_is_asked_only_where_it_may_know(text: str, concerned: bool) -> None:
-    assert may_concern(text, "halo") is concerned
+    assert may_concern(text.splitlines(), "halo") is concerned

@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from strixfleet.adapters.ansible import PlayRequest, _argv
+from strixfleet.adapters.inventory_vault import VAULT_PROMPT, typed_password
 
 
 HOSTS = "all:\n  hosts:\n    h1:\n  vars:\n    llama_cpp_ref: b10991\n"
@@ -88,6 +92,19 @@ def test_vault_password_asked_for(place: Path) -> None:
     assert refused.returncode == 2
     assert "all.yml:1: cannot be decrypted" in refused.stdout
     assert "no vault password was given" in run(place, *VALIDATE, "--ask-vault-pass").stderr
+
+
+def test_a_typed_vault_password_is_asked_for_once_and_reaches_a_play(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO("geheim\n"))
+    typed_password.cache_clear()
+    assert typed_password(VAULT_PROMPT) == "geheim"
+    argv = _argv(PlayRequest("provision.yml", ("i",), "all", "/k", ask_vault_pass=True), tmp_path)
+    file = Path(argv[argv.index("--vault-password-file") + 1])
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("geheim", 0o600)
+    assert "geheim" not in " ".join(argv)
+    typed_password.cache_clear()
 
 
 def test_vault_password_from_ansible_cfg_or_a_program(place: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import platformdirs
 
 from strixfleet import __version__, assets
-from strixfleet.adapters.inventory_vault import typed_password
+from strixfleet.adapters.inventory_vault import VAULT_PROMPT, typed_password
 from strixfleet.errors import ChangeFailed
 
 
@@ -122,7 +122,7 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
     if request.ask_vault_pass:
         typed = temporary / "vault"
         typed.touch(mode=0o600)
-        typed.write_text(typed_password(), encoding="utf-8")
+        typed.write_text(typed_password(VAULT_PROMPT), encoding="utf-8")
         vault.append(str(typed))
     return [
         *(found, str(assets.path("playbooks", request.playbook))),

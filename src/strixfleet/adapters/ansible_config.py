@@ -43,6 +43,7 @@ def connection_defaults() -> dict[str, object]:
         "ansible_timeout": option("timeout"),
         "ansible_become": constants.DEFAULT_BECOME or None,
         "ansible_become_user": constants.DEFAULT_BECOME_USER,
+        "ansible_become_flags": constants.DEFAULT_BECOME_FLAGS or None,
         "ansible_become_exe": constants.DEFAULT_BECOME_EXE or None,
         "ansible_ssh_common_args": option("ssh_common_args"),
         "ansible_ssh_extra_args": option("ssh_extra_args"),

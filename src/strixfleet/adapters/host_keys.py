@@ -31,7 +31,9 @@ class HostKey:
 
 
 def lookup_name(connection: Connection) -> str:
-    """Give the name under which ssh looks a key up: `address`, or `[address]:port`."""
+    """Give the name under which ssh looks a key up: `address`, or `[address]:port`, or an alias."""
+    if connection.host_key_alias:
+        return connection.host_key_alias
     if connection.port == 22:  # noqa: PLR2004 - ssh's own port
         return connection.address
     return f"[{connection.address}]:{connection.port}"
@@ -48,7 +50,7 @@ def enrolled(known_hosts: Path, connection: Connection) -> frozenset[HostKey]:
 
 def offered(host: Host) -> frozenset[HostKey]:
     """Ask a host for its keys; nothing is authenticated and nothing is trusted by asking."""
-    text = _scan_behind_jump(host) if host.connection.ssh_common_args else _scan(host)
+    text = _scan_behind_jump(host) if host.connection.proxied else _scan(host)
     rows = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
     keys = frozenset(HostKey(row[1], row[2]) for row in rows if len(row) >= 3)  # noqa: PLR2004
     if not keys:
@@ -78,7 +80,8 @@ def _scan_behind_jump(host: Host) -> str:
                 *("-o", f"UserKnownHostsFile={noted}", "-o", "GlobalKnownHostsFile=/dev/null"),
                 *("-o", "PreferredAuthentications=none", "-o", "HashKnownHosts=no"),
                 *("-o", f"ConnectTimeout={SCAN_TIMEOUT_S}", "-p", str(host.connection.port)),
-                *(*host.connection.ssh_common_args, "--", host.connection.address, "true"),
+                *host.connection.ssh_common_args,
+                *("--", host.connection.ssh_name or host.connection.address, "true"),
             ]
         )
         return noted.read_text(encoding="utf-8") if noted.exists() else ""

@@ -178,6 +178,21 @@ def proxy_jump(arguments: tuple[str, ...]) -> str | None:
     return None
 
 
+def _configured(
+    reader: Reader, address: str, login: tuple[str | None, int], arguments: tuple[str, ...]
+) -> Configured:
+    """Ask ssh, with what Ansible would tell it."""
+    if reader.problems:
+        return Configured()
+    user, port = login
+    told = [*(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
+    known = configured(address.strip("[]"), (*arguments, *told))
+    if known.problem:
+        hint = f"see `ssh -G {address}`"
+        reader.refuse("ansible_host", f"ssh refuses its configuration: {known.problem}", hint)
+    return known
+
+
 def connection(
     name: str, values: Mapping[str, object], defaults: Mapping[str, object]
 ) -> tuple[Connection, tuple[Problem, ...]]:
@@ -196,21 +211,25 @@ def connection(
             reader.refuse(
                 "ansible_host", f"the host name {quoted(name)} is no address", "give ansible_host: ADDRESS"
             )
-    known = Configured() if local or reader.problems else configured(address or name)
+    arguments = reader.arguments()
+    port = reader.number("port", 0, 65535)
+    known = Configured() if local else _configured(reader, address or name, (user, port), arguments)
     user = user or known.user
     as_root = os.geteuid() == 0 if local else user == "root"
-    arguments = (*reader.arguments(), *known.arguments)
     method = reader.text("become_method", default="sudo") or "sudo"
     if method not in {"sudo", "ansible.builtin.sudo"}:
         reader.refuse("ansible_become_method", f"{quoted(method)} is not served", "write sudo")
     key, python = reader.text("key"), reader.text("python")
     made = Connection(
         address=(known.address or address or name).strip("[]"),
-        port=reader.number("port", known.port or 22, 65535),
+        port=port or known.port or 22,
         user=user,
         private_key_file=os.path.expanduser(key) if key else None,  # noqa: PTH111 - stays text
         ssh_common_args=arguments,
         proxy_jump=proxy_jump(arguments),
+        proxied=known.proxied or any("proxy" in word.lower() or word.startswith("-J") for word in arguments),
+        ssh_name=(address or name).strip("[]") if known.by_ssh else None,
+        host_key_alias=known.host_key_alias,
         become=reader.switch("become", default=not as_root),
         become_method="sudo",
         become_exe=reader.text("become_exe"),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from strixfleet.adapters.inventory_paths import anchored
+from strixfleet.adapters.inventory_paths import anchored, folder_of
 from strixfleet.adapters.inventory_values import HostVariables, TemplateFailed
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.settings import HostSettings
@@ -14,6 +14,12 @@ from strixfleet.errors import InventoryError, Mistake
 
 
 FIELDS = frozenset(HostSettings.model_fields)
+
+
+def inventory_folder(variables: Mapping[str, Any]) -> Path:
+    """Give the folder that relative paths count from, the same as on the command line."""
+    sources = variables.get("ansible_inventory_sources") or ()
+    return folder_of([str(source) for source in sources])
 
 
 def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host:  # noqa: ANN401 - Ansible's
@@ -27,9 +33,7 @@ def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host
                 values[field] = data
     except TemplateFailed as error:
         raise InventoryError((Mistake(error.message, host=name, hint="check the template"),)) from None
-    settings, problems = check(
-        anchored(values, Path(str(variables.get("inventory_dir") or "."))), datetime.now(UTC).date()
-    )
+    settings, problems = check(anchored(values, inventory_folder(variables)), datetime.now(UTC).date())
     if settings is None:
         wrong = (problem for problem in problems if not problem.warning)
         raise InventoryError(

@@ -65,7 +65,7 @@ def _asked(prompt: str) -> Any:
 
 
 @lru_cache(maxsize=8)
-def typed_password(prompt: str = VAULT_PROMPT) -> str:
+def typed_password(prompt: str) -> str:
     """Ask for a vault password, once a run however often the inventory is loaded; a play gets it, too."""
     answer = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if not answer:

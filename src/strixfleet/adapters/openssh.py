@@ -37,9 +37,11 @@ def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str,
     if not become or not connection.become:
         return shlex.join(argv), ""
     sudo = connection.become_exe or "sudo"
-    user = [*connection.become_flags, "-u", connection.become_user]
     if connection.become_password is None:
+        user = [*connection.become_flags, "-u", connection.become_user]
         return shlex.join([sudo, "-n", *user, "--", *argv]), ""
+    asks = (flag for flag in connection.become_flags if flag not in {"-n", "--non-interactive"})
+    user = [*asks, "-u", connection.become_user]
     secret = connection.become_password.reveal()
     return shlex.join([sudo, "-S", "-p", "", *user, "--", *argv]), f"{secret}\n"
 
@@ -77,7 +79,7 @@ class OpensshRemote:
             *("-o", f"UserKnownHostsFile={self._known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"),
             *("-o", f"ConnectTimeout={connection.timeout_s}", "-o", "ServerAliveInterval=15"),
             *("-p", str(connection.port), *key, *user, *connection.ssh_common_args),
-            *("--", connection.address, command),
+            *("--", connection.ssh_name or connection.address, command),
         ]
         result = _run_here(self._host.name, ssh, text, timeout_s)
         if result.exit_code != 255:  # noqa: PLR2004 - ssh's own failures are 255, see ssh(1)

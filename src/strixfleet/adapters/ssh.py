@@ -151,7 +151,9 @@ def remote_for(host: Host, known_hosts: str) -> Remote:
     """Choose how to reach a host."""
     if host.connection.local:
         return LocalRemote(host)
-    if host.connection.ssh_common_args:
+    wish = host.connection
+    by_ssh = wish.ssh_name is not None and (wish.password is None or wish.proxied)
+    if wish.ssh_common_args or by_ssh:
         return OpensshRemote(host, known_hosts)
     return SshRemote(host, known_hosts)
 

@@ -22,6 +22,7 @@ from strixfleet.core.measured import (
     Yardstick,
     remembered,
     targets_of,
+    unless_once_only,
     verdicts_of,
 )
 from strixfleet.core.model_shape import shape_of
@@ -65,7 +66,9 @@ class HostBench:
                 first = ", ".join(f"{one.test} {one.grade.value}" for one in found if one.needs_attention)
                 self._note(f"{target.model}: measured twice; the first time {first}")
                 self._look(targets)
+                before = found
                 evidence, yardstick, found = self._judged(target, last_good)
+                found = unless_once_only(before, found)
             evidence = self._against_cpu(evidence) if cpu else evidence
             why = self._why(evidence, found)
             verdicts += explained(found, why)

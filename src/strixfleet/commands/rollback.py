@@ -13,7 +13,7 @@ from strixfleet.commands.options import Options, change_options, fleet_options
 from strixfleet.commands.session import finish, load_fleet, now
 from strixfleet.core.fleet import Fleet, Host
 from strixfleet.core.results import HostReport
-from strixfleet.errors import ExitCode, FleetError, UsageError
+from strixfleet.errors import ChangeFailed, ExitCode, FleetError, HostError, UsageError
 from strixfleet.report.output import show
 
 
@@ -24,7 +24,7 @@ def _nothing(_text: str) -> None:
 def roll_back(host: Host, fleet: Fleet, token: int | None, *, retry: bool, check: bool) -> HostReport:
     """Take one host back; its servers have to answer afterwards."""
     started = time.monotonic()
-    remote = remote_for(host, fleet.known_hosts)
+    remote, before = remote_for(host, fleet.known_hosts), None
     try:
         program = HostProgram(host.name, remote, token)
         before = program.call("status")
@@ -33,6 +33,11 @@ def roll_back(host: Host, fleet: Fleet, token: int | None, *, retry: bool, check
             return HostReport(host.name, reachable=True, extra=row)
         answer = program.must("rollback", *(["--retry"] if retry else []), timeout_s=SWITCH_TIMEOUT_S)
         problem = Watch(host, fleet.known_hosts).settled(remote)
+    except HostError as error:
+        if before is None:
+            raise
+        hint = "run `strixfleet status`: it may have been switched"
+        raise ChangeFailed(f"lost on the way: {error.message}", where=host.name, hint=hint) from None
     finally:
         remote.close()
     return HostReport(

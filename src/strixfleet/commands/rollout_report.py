@@ -90,7 +90,8 @@ def _row(member: Member, scene: Surveyed, before: str | None, notes: Mapping[str
         "reason": member.reason,
         "notes": [_sentence(standing, old, want, notes), *_spellings(standing, notes)],
     }
-    if isinstance(one, FleetError) and standing is Standing.UNREACHABLE and not member.gates:  # untouched
+    untouched = isinstance(one, FleetError) and member.reason in {"", one.message}
+    if isinstance(one, FleetError) and standing is Standing.UNREACHABLE and untouched:
         return HostReport.of_error(member.name, one, extra=extra)
     return HostReport(
         member.name,

@@ -45,7 +45,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a host is reached, from Ansible's connection variables."""
+    """
+    How a host is reached, from Ansible's connection variables and ssh's own configuration.
+
+    `ssh_name` is what ssh is asked for where its configuration says more than address, port and user;
+    `host_key_alias` the name of its key there; `proxied`: not reached directly.
+    """
 
     address: str
     port: int = 22
@@ -53,6 +58,9 @@ class Connection:
     private_key_file: str | None = None
     ssh_common_args: tuple[str, ...] = ()
     proxy_jump: str | None = None
+    proxied: bool = False
+    ssh_name: str | None = None
+    host_key_alias: str | None = None
     become: bool = False
     become_method: str = "sudo"
     become_exe: str | None = None

@@ -171,6 +171,13 @@ def verdicts_of(evidence: Evidence, yardstick: Yardstick, generate_tokens: int) 
     return tuple(found)
 
 
+def unless_once_only(first: Verdicts, second: Verdicts) -> Verdicts:
+    """Let a test stay ok that was so at first: slow or unstable is who was not ok twice."""
+    good = {one.test: one for one in first if one.grade is Grade.OK}
+    once = {Grade.SLOW, Grade.UNSTABLE}
+    return tuple(good.get(one.test, one) if one.grade in once else one for one in second)
+
+
 def _disturbed(run: BenchRun, yardstick: Yardstick, memory: MemoryNow, busy: str) -> Verdict:
     """
     Judge a run beside other work: by the formula's wide band, never by what a quiet host once did.
