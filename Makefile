@@ -34,9 +34,7 @@ check: $(STAMP)
 
 test: machine $(STAMP)
 	@scripts/check
-	@$(VENV)/bin/python -m pytest -m 'not host and not soak' -n auto
-	@$(VENV)/bin/python -m pytest -m 'host and not alone and not soak' -n 2 --dist loadgroup
-	@$(VENV)/bin/python -m pytest -m 'host and alone and not soak'
+	@scripts/test $(VENV)/bin/python
 
 docs: $(STAMP)
 	@$(VENV)/bin/python scripts/docs

@@ -18,17 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STRIXFLEET = str(Path(sys.executable).with_name("strixfleet"))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """
-    Skip, with a reason, what needs root where there is none; run hosts last, so that slips show early.
-
-    Of two that go at once, one does all that compiles llama.cpp: what it compiled, ccache gives it again.
-    """
-    for item in items:
-        if item.get_closest_marker("host"):
-            group = "compiles" if item.get_closest_marker("build") else "waits"
-            item.add_marker(pytest.mark.xdist_group(group))
+    """Skip, with a reason, what needs root where there is none; run hosts last, so that slips show early."""
     if os.geteuid() != 0:
         reason = pytest.mark.skip(reason="boots hosts: needs root")
         for item in items:
