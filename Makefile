@@ -34,7 +34,8 @@ check: $(STAMP)
 
 test: machine $(STAMP)
 	@scripts/check
-	@scripts/test $(VENV)/bin/python
+	@$(VENV)/bin/python -m pytest -m 'not host and not soak' -n auto
+	@$(VENV)/bin/python -m pytest -m 'host and not soak'
 
 docs: $(STAMP)
 	@$(VENV)/bin/python scripts/docs

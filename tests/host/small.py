@@ -14,7 +14,7 @@ MODEL_BYTES = 5_000_000
 
 
 def furnish(made: Sandbox, folder: Path, **changes: str) -> None:
-    """Write a sandbox's variables; nothing waits for a calm machine, as other tests run beside this one."""
+    """Write a sandbox's variables; nothing waits for a calm machine: no test of these judges speed."""
     model = folder / "tiny.gguf"
     write_random_llama(model, size_bytes_at_least=MODEL_BYTES)
     repository, tag = imported_once()
