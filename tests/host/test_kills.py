@@ -64,6 +64,7 @@ def _killed(made: Sandbox, after_lines: int, after_s: float) -> bool:
 
 def _kill_and_finish(made: Sandbox, after_lines: int, after_s: float) -> None:
     while not _killed(made, after_lines, after_s):
+        assert after_lines, "it ends at once"
         after_lines //= 2  # this run told less than the first, which had to compile more
     done = subprocess.run(_provision(made), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode in MEASURED, done.stdout + done.stderr

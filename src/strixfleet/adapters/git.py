@@ -216,19 +216,10 @@ def upstream_answers(url: str) -> bool:
 @lru_cache(maxsize=64)
 def revision_of(folder: str) -> str | None:
     """Give the commit that an inventory is at, `-dirty` where files differ; None where it is under no git."""
-    argv = [
-        "git",
-        "-c",
-        "core.fsmonitor=false",
-        "-C",
-        folder,
-        "describe",
-        "--always",
-        "--dirty",
-        "--exclude=*",
-    ]
+    describe = ("describe", "--always", "--dirty", "--exclude=*")
+    argv = ["git", "-c", "core.fsmonitor=false", "-C", folder, *describe]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if folder else None
+    return done.stdout.strip() or None

@@ -2,165 +2,19 @@
 
 import os
 import re
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from strixfleet.adapters.connection_reader import Reader
 from strixfleet.adapters.ssh_config import Configured, configured
-from strixfleet.core.fleet import Connection, Password
+from strixfleet.core.fleet import Connection
 from strixfleet.core.problems import Problem
-from strixfleet.core.settings_types import has_control, quoted
+from strixfleet.core.settings_types import quoted
 
 
-NAMES = {
-    "address": ("ansible_ssh_host", "ansible_host"),
-    "port": ("ansible_ssh_port", "ansible_port"),
-    "user": ("ansible_ssh_user", "ansible_user"),
-    "key": ("ansible_ssh_private_key_file", "ansible_private_key_file"),
-    "password": ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
-    "become": ("ansible_become",),
-    "become_method": ("ansible_become_method",),
-    "become_user": ("ansible_become_user", "ansible_sudo_user"),
-    "become_flags": ("ansible_become_flags", "ansible_sudo_flags"),
-    "become_exe": ("ansible_become_exe", "ansible_sudo_exe"),
-    "become_password": (
-        "ansible_become_password",
-        "ansible_become_pass",
-        "ansible_sudo_password",
-        "ansible_sudo_pass",
-    ),
-    "python": ("ansible_python_interpreter",),
-    "connection": ("ansible_connection",),
-    "timeout": ("ansible_ssh_timeout", "ansible_timeout"),
-}
-ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
-ALL_NAMES = frozenset(name for group in NAMES.values() for name in group) | frozenset(ARGUMENTS)
 ADDRESS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\]-]*\Z")
 USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?\Z")
 SSH_CONNECTIONS = frozenset({"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"})
 LOCAL_CONNECTIONS = frozenset({"local", "ansible.builtin.local"})
-TRUE, FALSE = (
-    frozenset({"1", "true", "yes", "on", "y", "t"}),
-    frozenset({"0", "false", "no", "off", "n", "f"}),
-)
-DANGEROUS_OPTION = re.compile(
-    r"(stricthostkeychecking|userknownhostsfile|globalknownhostsfile)", re.IGNORECASE
-)
-
-Resolve = Callable[[str], object]
-
-
-class Reader:
-    """Reads one host's connection variables and collects what is wrong with them."""
-
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self.values = values
-        self.problems: list[Problem] = []
-
-    def given(self, what: str) -> tuple[str, object] | None:
-        """Find the first spelling of a variable that is set."""
-        for name in NAMES[what]:
-            if (
-                self.values.get(name) not in {None, ""}
-                if _plain(self.values.get(name))
-                else name in self.values
-            ):
-                return name, self.values[name]
-        return None
-
-    def refuse(self, name: str, message: str, hint: str) -> None:
-        """Note a mistake."""
-        self.problems.append(Problem((name,), message, hint))
-
-    def text(
-        self, what: str, pattern: re.Pattern[str] | None = None, default: str | None = None
-    ) -> str | None:
-        """Read a text that is one line and does not begin with a dash."""
-        found = self.given(what)
-        if found is None:
-            return default
-        name, value = found
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            self.refuse(name, "is not text", "write one word, in quotes")
-            return default
-        text = str(value)
-        if has_control(text) or text.startswith("-") or (pattern and not pattern.match(text)):
-            self.refuse(
-                name, f"{quoted(text)} cannot be used", "write it without blanks, quotes or a leading dash"
-            )
-            return default
-        return text
-
-    def number(self, what: str, default: int, most: int) -> int:
-        """Read a whole number."""
-        found = self.given(what)
-        if found is None:
-            return default
-        name, value = found
-        text = str(value)
-        if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,6}", text) or not 0 < int(text) <= most:
-            self.refuse(name, f"{quoted(value)} is out of range", f"write a number from 1 to {most}")
-            return default
-        return int(text)
-
-    def switch(self, what: str, *, default: bool) -> bool:
-        """Read a boolean as Ansible does."""
-        found = self.given(what)
-        if found is None:
-            return default
-        name, value = found
-        word = str(value).lower()
-        if word not in TRUE | FALSE:
-            self.refuse(name, f"{quoted(value)} is neither true nor false", "write true or false")
-        return word in TRUE
-
-    def secret(self, what: str) -> Password | None:
-        """Read a password."""
-        found = self.given(what)
-        if found is None:
-            return None
-        name, value = found
-        if not isinstance(value, str | int) or isinstance(value, bool) or "\n" in str(value):
-            self.refuse(name, "is no password", "write it in quotes, on one line (vault)")
-            return None
-        return Password(str(value))
-
-    def words(self, what: str) -> tuple[str, ...]:
-        """Read words as a shell splits them."""
-        found = self.given(what)
-        try:
-            words = shlex.split(str(found[1])) if found else []
-        except ValueError as error:
-            self.refuse(
-                found[0] if found else "", f"cannot be split into words ({error})", "close the quotes"
-            )
-            return ()
-        if found and has_control(str(found[1])):
-            self.refuse(found[0], "has a line break or a control character", "write it on one line")
-        return tuple(words)
-
-    def arguments(self) -> tuple[str, ...]:
-        """Read ssh's arguments; host keys are strixfleet's own matter."""
-        words: list[str] = []
-        for name in ARGUMENTS:
-            value = self.values.get(name)
-            if value is None or value == "":
-                continue
-            try:
-                found = shlex.split(str(value))
-            except ValueError as error:
-                self.refuse(name, f"cannot be split into words ({error})", "close the quotes")
-                continue
-            if has_control(str(value)):
-                self.refuse(name, "has a line break or a control character", "write it on one line")
-            elif any(DANGEROUS_OPTION.search(word) for word in found):
-                hint = "drop it, and enrol the host with `strixfleet trust`"
-                self.refuse(name, "changes how host keys are checked", hint)
-            words.extend(found)
-        return tuple(words)
-
-
-def _plain(value: object) -> bool:
-    return value is None or isinstance(value, str)
 
 
 def proxy_jump(arguments: tuple[str, ...]) -> str | None:
@@ -193,42 +47,52 @@ def _configured(
     return known
 
 
+def _is_local(reader: Reader) -> bool:
+    kind = reader.text("connection", default="ssh") or "ssh"
+    if kind not in LOCAL_CONNECTIONS | SSH_CONNECTIONS:
+        hint = "write ansible_connection: ssh (or local), or leave the host out with -l"
+        reader.refuse("ansible_connection", f"{quoted(kind)} is not served", hint)
+    return kind in LOCAL_CONNECTIONS
+
+
+def _address(reader: Reader, name: str) -> str:
+    address = reader.text("address", ADDRESS)
+    if address is None and not reader.problems and not ADDRESS.match(name):
+        message = f"the host name {quoted(name)} is no address"
+        reader.refuse("ansible_host", message, "give ansible_host: ADDRESS")
+    return address or name
+
+
+def _refuse_other_methods(reader: Reader) -> None:
+    method = reader.text("become_method", default="sudo") or "sudo"
+    if method not in {"sudo", "ansible.builtin.sudo"}:
+        reader.refuse("ansible_become_method", f"{quoted(method)} is not served", "write sudo")
+
+
 def connection(
     name: str, values: Mapping[str, object], defaults: Mapping[str, object]
 ) -> tuple[Connection, tuple[Problem, ...]]:
     """Make a host's Connection; `defaults` are ansible.cfg's, under the same variable names."""
     reader = Reader({**{key: item for key, item in defaults.items() if item is not None}, **values})
-    kind = reader.text("connection", default="ssh") or "ssh"
-    local = kind in LOCAL_CONNECTIONS
-    if not local and kind not in SSH_CONNECTIONS:
-        hint = "write ansible_connection: ssh (or local), or leave the host out with -l"
-        reader.refuse("ansible_connection", f"{quoted(kind)} is not served", hint)
+    local = _is_local(reader)
     user = reader.text("user", USER)
-    address = reader.text("address", ADDRESS)
-    if address is None and not reader.problems:
-        address = name
-        if not ADDRESS.match(name):
-            reader.refuse(
-                "ansible_host", f"the host name {quoted(name)} is no address", "give ansible_host: ADDRESS"
-            )
+    address = _address(reader, name)
     arguments = reader.arguments()
     port = reader.number("port", 0, 65535)
-    known = Configured() if local else _configured(reader, address or name, (user, port), arguments)
+    known = Configured() if local else _configured(reader, address, (user, port), arguments)
     user = user or known.user
-    as_root = os.geteuid() == 0 if local else user == "root"
-    method = reader.text("become_method", default="sudo") or "sudo"
-    if method not in {"sudo", "ansible.builtin.sudo"}:
-        reader.refuse("ansible_become_method", f"{quoted(method)} is not served", "write sudo")
+    _refuse_other_methods(reader)
     key, python = reader.text("key"), reader.text("python")
+    as_root = os.geteuid() == 0 if local else user == "root"
     made = Connection(
-        address=(known.address or address or name).strip("[]"),
+        address=(known.address or address).strip("[]"),
         port=port or known.port or 22,
         user=user,
         private_key_file=os.path.expanduser(key) if key else None,  # noqa: PTH111 - stays text
         ssh_common_args=arguments,
         proxy_jump=proxy_jump(arguments),
         proxied=known.proxied or any("proxy" in word.lower() or word.startswith("-J") for word in arguments),
-        ssh_name=(address or name).strip("[]") if known.by_ssh else None,
+        ssh_name=address.strip("[]") if known.by_ssh else None,
         host_key_alias=known.host_key_alias,
         become=reader.switch("become", default=not as_root),
         become_method="sudo",

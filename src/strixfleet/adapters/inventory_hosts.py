@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strixfleet.adapters.ansible_config import connection_defaults
+from strixfleet.adapters.connection_reader import ALL_NAMES
 from strixfleet.adapters.inventory_ansible import (
     AnsibleInventory,
     load_inventory,
 )
-from strixfleet.adapters.inventory_connection import ALL_NAMES, connection
+from strixfleet.adapters.inventory_connection import connection
 from strixfleet.adapters.inventory_files import Survey, add_decrypted
 from strixfleet.adapters.inventory_names import canaries, names_in_files, twins, unknown_name
 from strixfleet.adapters.inventory_paths import anchored, folder_of, missing_files
