@@ -1,5 +1,7 @@
 """What all tests share: where the checkout is, and disposable hosts that are gone afterwards."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,9 +13,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from strixfleet.adapters import sandbox, sandbox_state
+
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test is timed: machines are shared
 hypothesis.settings.load_profile("untimed")
+STATE_PREFIX, RUNNING = "strixfleet-tests-", "running"
 ROOT = Path(__file__).resolve().parents[1]
 STRIXFLEET = str(Path(sys.executable).with_name("strixfleet"))
 
@@ -26,6 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("host"):
                 item.add_marker(reason)
     items.sort(key=lambda item: item.get_closest_marker("host") is not None)
+
+
+def _end_leftovers() -> None:
+    """Destroy the hosts of test runs that were killed: a run holds a lock in its folder while it lives."""
+    for mark in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*/{RUNNING}"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), mark.open() as running:
+            fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.environ["XDG_STATE_HOME"] = str(mark.parent)
+            for name in sandbox_state.names():
+                sandbox.destroy(name)
+            shutil.rmtree(mark.parent)
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,9 +75,15 @@ def _own_state() -> Iterator[None]:
     Not in pytest's own temporary folder: another run of pytest may clear that under a running host.
     """
     kept = os.environ.get("XDG_STATE_HOME")
-    folder = tempfile.mkdtemp(prefix="strixfleet-tests-")
+    if os.geteuid() == 0:
+        _end_leftovers()
+    folder = tempfile.mkdtemp(prefix=STATE_PREFIX)
     os.environ["XDG_STATE_HOME"] = folder
-    yield
+    new = Path(folder, "running.new")
+    with new.open("w") as running:
+        fcntl.flock(running, fcntl.LOCK_EX)
+        new.rename(new.with_name(RUNNING))
+        yield
     shutil.rmtree(folder, ignore_errors=True)
     if kept is None:
         del os.environ["XDG_STATE_HOME"]

@@ -13,10 +13,10 @@ from strixfleet.core.sandbox import Sandbox
 MODEL_BYTES = 5_000_000
 
 
-def furnish(made: Sandbox, folder: Path, **changes: str) -> None:
-    """Write a sandbox's variables; nothing waits for a calm machine: no test of these judges speed."""
+def furnish(made: Sandbox, folder: Path, *, model_bytes: int = MODEL_BYTES, **changes: object) -> None:
+    """Write a sandbox's variables; nothing waits for a calm machine, unless `smoke_bench` is changed."""
     model = folder / "tiny.gguf"
-    write_random_llama(model, size_bytes_at_least=MODEL_BYTES)
+    write_random_llama(model, size_bytes_at_least=model_bytes)
     repository, tag = imported_once()
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     settings: dict[str, Any] = {

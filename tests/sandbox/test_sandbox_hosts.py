@@ -71,7 +71,7 @@ def traces() -> set[str]:
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").rglob("strixfleet-*") if path.is_dir()]
     archives = [str(path) for path in (sandbox_state.cache_dir() / "archives").glob("*")]
     found = {"mount " + line.split(" ", 4)[4] for line in mounts}
-    found |= {*links, *nft_lines()}
+    found |= {*links, *nft_tables()}
     return found | {*state, *runtime, *cgroups, *archives, *processes()}
 
 
@@ -94,27 +94,34 @@ def processes() -> Iterator[str]:
             yield f"process {pid.name} {argv} {overlays}"
 
 
-def nft_lines() -> list[str]:
+def nft_tables() -> list[str]:
     ruleset = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
-    return [f"nft {line.strip()}" for line in ruleset.splitlines()]
+    return [f"nft table {' '.join(table.split())}" for table in f"\n{ruleset}".split("\ntable ")[1:]]
 
 
-def sandboxes_of_others() -> set[str]:
-    """Name the sandboxes on this machine that are not this test's, by their nft tables."""
-    tables = re.findall(r"nft table ip strixfleet_(\S+)", "\n".join(nft_lines()))
-    return {table.replace("_", "-") for table in tables} - {NAME, OTHER}
+def marks_of_others() -> set[str]:
+    """Name what sandboxes of somebody else are known by here: digests in labels, bridges and their ports."""
+    own = Sandbox(NAME, sandbox_state.state_dir() / NAME, "", "", "", ()).label.rpartition("-")[2]
+    found = re.findall(r'table ip strixfleet_\w+_(\w+) .*?oifname != "(\S+?)"', "\n".join(nft_tables()))
+    digests = {digest for digest, _bridge in found} - {own}
+    bridges = {bridge for digest, bridge in found if digest in digests}
+    links = [path.parent for path in Path("/sys/class/net").glob("*/master")]
+    ports = {link.name for link in links if (link / "master").resolve().name in bridges}
+    return digests | bridges | ports
 
 
-def is_foreign(entry: str, others: set[str]) -> bool:
-    return any(re.search(rf"\b{name[:9]}", entry) for name in others) or "10.231." in entry
+def is_foreign(entry: str, marks: set[str]) -> bool:
+    if entry.startswith("process ") and "/strixfleet/sandboxes/" in entry:
+        return f"{sandbox_state.state_dir()}/" not in entry
+    return any(re.search(rf"(?<![a-z0-9]){re.escape(mark)}(?![\w-])", entry) for mark in marks)
 
 
 def left_behind(before: set[str]) -> list[str]:
     """Give what is new, but for sandboxes of somebody else at work on this machine."""
-    others = sandboxes_of_others()
+    marks = marks_of_others()
     new = traces() - before
-    others |= sandboxes_of_others()
-    return sorted(entry for entry in new if not is_foreign(entry, others))
+    marks |= marks_of_others()
+    return sorted(entry for entry in new if not is_foreign(entry, marks))
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +259,18 @@ def test_a_name_in_use_is_refused_and_the_sandbox_lives_on(made: Sandbox) -> Non
     with pytest.raises(UsageError, match="exists"):
         sandboxes.create(SandboxRequest(name=NAME))
     assert output(made, made.hosts[0].name, "true") == ""
+
+
+def test_another_user_may_have_a_sandbox_of_the_same_name(
+    made: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(tmp_path))
+        theirs = sandboxes.create(SandboxRequest(name=NAME))
+        assert output(theirs, theirs.hosts[0].name, "hostname") == made.hosts[0].name
+        assert output(theirs, theirs.hosts[0].name, BOOT_ID) != output(made, made.hosts[0].name, BOOT_ID)
+        assert sandboxes.destroy(NAME)
+    assert output(made, made.hosts[0].name, "sudo apt-get -q update >&2; hostname") == made.hosts[0].name
 
 
 @pytest.mark.parametrize("name", ["../sandboxes", "", "/", "a b", "A"])

@@ -27,17 +27,17 @@ def iptables():
     rules = Path(sys.argv[1])
     return rules.read_text() if rules.exists() else ""
 
-sandbox = Sandbox("a-b", Path("/nowhere"), "framework-desktop", "10.231.7.0/24", "sf-a-b", ())
-other = Sandbox("a", Path("/nowhere"), "framework-desktop", "10.231.8.0/24", "sf-a", ())
+sandbox = Sandbox("a-b", Path("/nowhere/a-b"), "framework-desktop", "10.231.7.0/24", "sf-a-b", ())
+other = Sandbox("a", Path("/nowhere/a"), "framework-desktop", "10.231.8.0/24", "sf-a", ())
 before = state()
 said = network.set_up(sandbox)
 network.set_up(other)
 during = state()
-network.tear_down("a", "sf-a")
+network.tear_down(other)
 network.restore_forwarding()
 between = state()
 for _twice in range(2):
-    network.tear_down("a-b", "sf-a-b")
+    network.tear_down(sandbox)
     network.restore_forwarding()
 print(json.dumps({"before": before, "said": said, "during": during, "between": between, "after": state()}))
 """
@@ -99,8 +99,8 @@ def test_what_changes_on_the_machine_is_said(tmp_path: Path) -> None:
 def test_a_dropping_nft_chain_lets_the_bridge_through_until_destroy(tmp_path: Path) -> None:
     seen = observe(tmp_path, FIREWALL)
     during = str(seen["during"][1])
-    assert 'iifname "sf-a-b" accept comment "strixfleet sandbox a-b"' in during
-    assert 'oifname "sf-a-b" accept comment "strixfleet sandbox a-b"' in during
+    assert 'iifname "sf-a-b" accept comment "strixfleet sandbox a-b-001471"' in during
+    assert 'oifname "sf-a-b" accept comment "strixfleet sandbox a-b-001471"' in during
     assert '"sf-a-b" accept' in str(seen["between"][1]), "removing sandbox a leaves sandbox a-b alone"
     assert '"sf-a" accept' not in str(seen["between"][1])
     assert seen["after"] == seen["before"]
@@ -113,7 +113,7 @@ def test_iptables_lets_the_bridge_through_until_destroy(tmp_path: Path, policy: 
     program.write_text(FAKE_IPTABLES.replace("@RULES@", str(tmp_path / "rules")))
     program.chmod(0o755)
     seen = observe(tmp_path, path=str(tmp_path))
-    assert '-A FORWARD -i sf-a-b -m comment --comment "strixfleet sandbox a-b" -j ACCEPT' in str(
+    assert '-A FORWARD -i sf-a-b -m comment --comment "strixfleet sandbox a-b-001471" -j ACCEPT' in str(
         seen["during"][4]
     )
     assert "sf-a-b" in str(seen["between"][4])

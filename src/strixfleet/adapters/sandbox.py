@@ -59,9 +59,6 @@ def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> 
 
 def _place(request: SandboxRequest) -> Sandbox:
     """Choose addresses and names under the lock, and write them down before anything is made."""
-    if sandbox_network.is_in_use(request.name):
-        hint = "take another --name, or destroy it under the XDG_STATE_HOME that it was made with"
-        raise UsageError(f"{request.name} exists on this machine already", where="sandbox", hint=hint)
     folder = sandbox_state.state_dir() / request.name
     others = [record for name in sandbox_state.names() if (record := sandbox_state.read_record(name))]
     if UNSAFE_IN_MOUNTS & set(str(folder)):
@@ -125,7 +122,7 @@ def destroy(name: str) -> bool:
         for host in sandbox.hosts if sandbox else ():
             sandbox_machine.kill(host)
         if sandbox:
-            sandbox_network.tear_down(name, sandbox.bridge)
+            sandbox_network.tear_down(sandbox)
         if existed:
             shutil.rmtree(folder)
         sandbox_network.restore_forwarding()

@@ -34,11 +34,11 @@ def start(sandbox: Sandbox, host: SandboxHost, lower: list[Path]) -> None:
     ccache = cache_dir() / "ccache"
     prepare_ccache(ccache)
     binds = {
-        str(sandbox_packages.offer(host.name)): "/var/cache/apt/archives",
+        str(sandbox_packages.offer(host.label)): "/var/cache/apt/archives",
         str(ccache): CCACHE_IN_GUEST,
     }
     record = {
-        "machine": host.name,
+        "machine": host.label,
         "bridge": sandbox.bridge,
         "lower": [str(host.folder / "seed"), *map(str, lower)],
         "binds": binds,
@@ -57,7 +57,7 @@ def _launch(host: SandboxHost) -> None:
     python = [sys.executable, "-m", SUPERVISOR, str(host.folder)]
     argv = ["unshare", "--mount", "--propagation", "private", *python]
     if Path("/run/systemd/system").is_dir():
-        unit = f"--unit=strixfleet-{host.name}-{time.monotonic_ns()}"  # the last one's may linger a moment
+        unit = f"--unit=strixfleet-{host.label}-{time.monotonic_ns()}"  # the last one's may linger a moment
         argv = ["systemd-run", "--scope", "--quiet", "--collect", unit, "--property=Delegate=yes", *argv]
     package_root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PYTHONPATH": package_root, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -150,8 +150,8 @@ def kill(host: SandboxHost) -> None:
         if time.monotonic() > deadline:
             raise SandboxError(f"processes {pids} do not end", where=host.name)
         time.sleep(POLL_S)
-    _remove_cgroups(host.name, deadline)
-    sandbox_packages.collect(host.name)
+    _remove_cgroups(host.label, deadline)
+    sandbox_packages.collect(host.label)
 
 
 def power_off(host: SandboxHost) -> None:

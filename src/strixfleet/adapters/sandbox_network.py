@@ -30,7 +30,7 @@ def networks_in_use() -> list[str]:
 
 def set_up(sandbox: Sandbox) -> list[str]:
     """Make the sandbox's network; give what changed on this machine, in words."""
-    changes = [f"bridge {sandbox.bridge} with {sandbox.gateway}", f"nft table ip {table_of(sandbox.name)}"]
+    changes = [f"bridge {sandbox.bridge} with {sandbox.gateway}", f"nft table ip {table_of(sandbox)}"]
     if IP_FORWARD.read_text(encoding="ascii").strip() != "1":
         write_atomically(FORWARD_WAS, IP_FORWARD.read_text(encoding="ascii"))
         IP_FORWARD.write_text("1\n", encoding="ascii")
@@ -51,13 +51,13 @@ def set_up(sandbox: Sandbox) -> list[str]:
     return changes + _accept_in_foreign_chains(sandbox)
 
 
-def tear_down(name: str, bridge: str) -> None:
+def tear_down(sandbox: Sandbox) -> None:
     """Take a sandbox's network away; what is gone already is no error."""
-    if is_in_use(name):
-        run(["nft", "delete", "table", "ip", table_of(name)])
-    _remove_from_foreign_chains(name)
-    if Path("/sys/class/net", bridge).exists():
-        run(["ip", "link", "delete", bridge])
+    if f"ip {table_of(sandbox)}" in _nft_tables():
+        run(["nft", "delete", "table", "ip", table_of(sandbox)])
+    _remove_from_foreign_chains(_comment(sandbox))
+    if Path("/sys/class/net", sandbox.bridge).exists():
+        run(["ip", "link", "delete", sandbox.bridge])
 
 
 def restore_forwarding() -> None:
@@ -69,14 +69,9 @@ def restore_forwarding() -> None:
             FORWARD_WAS.parent.rmdir()
 
 
-def table_of(name: str) -> str:
+def table_of(sandbox: Sandbox) -> str:
     """Give the name of a sandbox's nft table; names hold no underscore, so none collide."""
-    return f"{TABLE_PREFIX}{name.replace('-', '_')}"
-
-
-def is_in_use(name: str) -> bool:
-    """Tell whether a sandbox of this name has a network, made under whatever state folder."""
-    return f"ip {table_of(name)}" in _nft_tables()
+    return f"{TABLE_PREFIX}{sandbox.label.replace('-', '_')}"
 
 
 def bridge_of(name: str, taken: set[str]) -> str:
@@ -92,7 +87,7 @@ def links_in_use() -> set[str]:
 
 def _table_text(sandbox: Sandbox) -> str:
     return (
-        f"table ip {table_of(sandbox.name)} {{\n"
+        f"table ip {table_of(sandbox)} {{\n"
         "  chain postrouting {\n    type nat hook postrouting priority srcnat; policy accept;\n"
         f'    ip saddr {sandbox.subnet} oifname != "{sandbox.bridge}" masquerade\n  }}\n}}\n'
     )
@@ -102,26 +97,26 @@ def _nft_tables() -> list[str]:
     return [line.removeprefix("table ") for line in run(["nft", "list", "tables"]).splitlines()]
 
 
-def _comment(name: str) -> str:
-    return f"strixfleet sandbox {name}"
+def _comment(sandbox: Sandbox) -> str:
+    return f"strixfleet sandbox {sandbox.label}"
 
 
 def _accept_in_foreign_chains(sandbox: Sandbox) -> list[str]:
     changes = []
     if _iptables_forward_is_filtered():
         for flag in ("-i", "-o"):
-            run(["iptables", "-w", "-I", "FORWARD", *_iptables_rule(flag, sandbox.bridge, sandbox.name)])
+            run(["iptables", "-w", "-I", "FORWARD", *_iptables_rule(flag, sandbox.bridge, _comment(sandbox))])
         changes.append(f"iptables FORWARD accepts {sandbox.bridge}")
     for chain in _filtering_nft_chains():
         for key in ("iifname", "oifname"):
-            rule = [key, f'"{sandbox.bridge}"', "accept", "comment", f'"{_comment(sandbox.name)}"']
+            rule = [key, f'"{sandbox.bridge}"', "accept", "comment", f'"{_comment(sandbox)}"']
             run(["nft", "insert", "rule", *chain, *rule])
         changes.append(f"nft chain {' '.join(chain)} accepts {sandbox.bridge}")
     return changes
 
 
-def _iptables_rule(flag: str, bridge: str, name: str) -> list[str]:
-    return [flag, bridge, "-m", "comment", "--comment", _comment(name), "-j", "ACCEPT"]
+def _iptables_rule(flag: str, bridge: str, comment: str) -> list[str]:
+    return [flag, bridge, "-m", "comment", "--comment", comment, "-j", "ACCEPT"]
 
 
 def _iptables_forward_is_filtered() -> bool:
@@ -150,15 +145,15 @@ def _filtering_nft_chains() -> list[tuple[str, str, str]]:
     ]
 
 
-def _remove_from_foreign_chains(name: str) -> None:
+def _remove_from_foreign_chains(comment: str) -> None:
     if has("iptables"):
         for line in _iptables_lines():
-            if f'--comment "{_comment(name)}"' in line:
+            if f'--comment "{comment}"' in line:
                 flag, bridge = line.split()[2:4]
-                run(["iptables", "-w", "-D", "FORWARD", *_iptables_rule(flag, bridge, name)])
+                run(["iptables", "-w", "-D", "FORWARD", *_iptables_rule(flag, bridge, comment)])
     for entry in _nft_objects():
         rule = entry.get("rule", {})
-        if rule.get("comment") == _comment(name):
+        if rule.get("comment") == comment:
             where = [rule["family"], rule["table"], rule["chain"]]
             run(["nft", "delete", "rule", *where, "handle", str(rule["handle"])])
 

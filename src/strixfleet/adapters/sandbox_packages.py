@@ -21,9 +21,9 @@ def pool() -> Path:
     return cache_dir() / "packages"
 
 
-def offer(host_name: str) -> Path:
+def offer(host_label: str) -> Path:
     """Give a host its archives folder, filled with what the pool holds."""
-    folder = cache_dir() / "archives" / host_name
+    folder = cache_dir() / "archives" / host_label
     (folder / "partial").mkdir(parents=True, exist_ok=True)
     pool().mkdir(parents=True, exist_ok=True)
     prune()
@@ -31,9 +31,9 @@ def offer(host_name: str) -> Path:
     return folder
 
 
-def collect(host_name: str) -> None:
+def collect(host_label: str) -> None:
     """Keep what a stopped host downloaded, and remove its folder; apt writes whole files by rename only."""
-    folder = cache_dir() / "archives" / host_name
+    folder = cache_dir() / "archives" / host_label
     if folder.is_dir():
         pool().mkdir(parents=True, exist_ok=True)
         _link_all(folder, pool())

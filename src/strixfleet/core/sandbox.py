@@ -1,5 +1,6 @@
 """What a sandbox is: its names, addresses, simulated box and inventory. Pure data; adapters make it real."""
 
+import hashlib
 import ipaddress
 import json
 import re
@@ -36,16 +37,21 @@ class SandboxRequest:
 
 @dataclass(frozen=True, slots=True)
 class SandboxHost:
-    """One host of a sandbox: `folder` holds all that it is on this machine."""
+    """One host of a sandbox: `folder`, which is STATE/SANDBOX/hosts/HOST, holds all that it is here."""
 
     name: str
     address: str
     folder: Path
 
+    @property
+    def label(self) -> str:
+        """Give what this machine knows the host by: it may have one of this name for another user too."""
+        return f"{self.name}-{_digest(self.folder.parents[2])}"
+
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox as it was made."""
+    """A sandbox as it was made; `folder` is STATE/SANDBOX."""
 
     name: str
     folder: Path
@@ -53,6 +59,11 @@ class Sandbox:
     subnet: str
     bridge: str
     hosts: tuple[SandboxHost, ...]
+
+    @property
+    def label(self) -> str:
+        """Give what this machine knows the sandbox by."""
+        return f"{self.name}-{_digest(self.folder.parent)}"
 
     @property
     def inventory(self) -> Path:
@@ -82,6 +93,11 @@ class Sandbox:
     def host(self, name: str) -> SandboxHost:
         """Give one host by name."""
         return next(host for host in self.hosts if host.name == name)
+
+
+def _digest(state_folder: Path) -> str:
+    """Tell sandboxes of one name apart that were made under different state folders."""
+    return hashlib.sha256(str(state_folder).encode()).hexdigest()[:6]
 
 
 def mistakes_in(request: SandboxRequest, taken: Iterable[str]) -> list[str]:
