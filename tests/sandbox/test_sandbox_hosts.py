@@ -68,7 +68,7 @@ def traces() -> set[str]:
     links = [f"link {path.name}" for path in Path("/sys/class/net").iterdir()]
     state = [str(path) for path in sandbox_state.state_dir().rglob("*")]
     runtime = [str(path) for path in Path("/run/systemd/nspawn").rglob("*")]
-    cgroups = [str(path) for path in Path("/sys/fs/cgroup").rglob("strixfleet-*") if path.is_dir()]
+    cgroups = [path for path, *_ in os.walk("/sys/fs/cgroup") if Path(path).name.startswith("strixfleet-")]
     archives = [str(path) for path in (sandbox_state.cache_dir() / "archives").glob("*")]
     found = {"mount " + line.split(" ", 4)[4] for line in mounts}
     found |= {*links, *nft_tables()}
