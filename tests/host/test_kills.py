@@ -47,19 +47,17 @@ def unbroken(bare: Sandbox) -> tuple[dict[str, object], int]:
 def _killed(made: Sandbox, after_lines: int, after_s: float) -> bool:
     """Kill a run on a bare host so long after a line of progress; False where it had ended by then."""
     sandbox.reset(made)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         _provision(made), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stderr is not None
-    for _line in itertools.islice(process.stderr, after_lines):
-        pass
-    try:
-        process.wait(timeout=after_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return True
-    return False
+    ) as process:
+        assert process.stderr is not None
+        for _line in itertools.islice(process.stderr, after_lines):
+            pass
+        try:
+            process.wait(timeout=after_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        return process.wait() == -signal.SIGKILL
 
 
 def _kill_and_finish(made: Sandbox, after_lines: int, after_s: float) -> None:

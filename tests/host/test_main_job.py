@@ -12,7 +12,7 @@ from tests.host.conftest import Demo
 from tests.host.outside import changed, picture, reboot, root
 
 
-pytestmark = [pytest.mark.host, pytest.mark.build]
+pytestmark = [pytest.mark.host, pytest.mark.build, pytest.mark.quiet]
 
 
 def test_demo_ends_well(demo: Demo) -> None:

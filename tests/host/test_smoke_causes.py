@@ -20,7 +20,7 @@ from tests.host.outside import root
 from tests.host.patched import with_wrong_tokens
 
 
-pytestmark = [pytest.mark.host, pytest.mark.build]
+pytestmark = [pytest.mark.host, pytest.mark.build, pytest.mark.quiet]
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 UNIT = "llama-server@demo"
 LIMIT = f"/etc/systemd/system/{UNIT}.service.d/90-limit.conf"
