@@ -1,11 +1,14 @@
 """The command line: finds the verb, turns every error into one sentence and an exit code."""
 
+import contextlib
+import errno
 import importlib
 import json
+import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
 
 import click
 
@@ -13,6 +16,7 @@ from strixfleet import __version__
 from strixfleet.errors import ExitCode, FleetError, UsageError
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 VERBS = {
     "init": "Write a commented starter inventory.",
     "validate": "Check the inventory; every mistake with file and line.",
@@ -71,11 +75,51 @@ def _defect(error: Exception) -> int:
     return ExitCode.DEFECT
 
 
+class _Stream:
+    """stdout or stderr whose reader may go away: what nobody reads stops no work, and is no exit code."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or let it be."""
+        with self._heedless():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or let it be."""
+        with self._heedless():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _heedless(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def _streams() -> None:
+    """Let every stream be there, since schedulers may start programs without, and outlive its reader."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for good
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        setattr(sys, name, _Stream(stream))
+
+
 def _document(arguments: Sequence[str], code: int, message: str) -> None:
     """Give scripts one JSON document even where a verb came to nothing."""
     verb = next((word for word in arguments if word in VERBS), None)
     if verb is not None and "--json" in arguments:
-        row = {"schema": f"strixfleet/{verb}/1", "exit_code": int(code), "hosts": {}, "error": message}
+        hosts: dict[str, Any] = {} if verb == "predict" else {"hosts": {}}  # it asks none
+        row = {"schema": f"strixfleet/{verb}/1", "exit_code": int(code), **hosts, "error": message}
         print(json.dumps(row, indent=2))
 
 
@@ -100,6 +144,13 @@ def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         code, message = _stopped(error)
         print(f"strixfleet: {message}", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            code, message = _defect(error), f"a defect in strixfleet itself: {type(error).__name__}: {error}"
+        else:
+            where = f"{error.filename}: " if error.filename else ""
+            code, message = ExitCode.FAILED, f"{where}{error.strerror}"
+            print(f"strixfleet: {message}", file=sys.stderr)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said as one
         code, message = _defect(error), f"a defect in strixfleet itself: {type(error).__name__}: {error}"
     else:
@@ -110,5 +161,12 @@ def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Be the command `strixfleet`."""
+    _streams()
     words = sys.argv[1:] if arguments is None else arguments
-    sys.exit(guarded(lambda: strixfleet.main(words, "strixfleet", standalone_mode=False), words))
+
+    def act() -> object:
+        result = strixfleet.main(words, "strixfleet", standalone_mode=False)
+        sys.stdout.flush()  # while an error can still be said
+        return result
+
+    sys.exit(guarded(act, words))

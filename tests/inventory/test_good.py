@@ -240,6 +240,9 @@ def test_limit(tmp_path: Path) -> None:
     assert [host.name for host in fleet(tmp_path, limit="all:!h2").hosts] == ["h1"]
     with pytest.raises(UsageError, match="matches no host"):
         fleet(tmp_path, limit="h3")
+    with pytest.raises(UsageError, match="'h3' matches no host"):
+        fleet(tmp_path, limit="h1,h3")
+    assert len(fleet(tmp_path, limit="all:!h3").hosts) == 2
 
 
 def test_list_of_hosts_on_the_command_line() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -92,3 +93,31 @@ def test_output_is_a_file_for_every_verb(run: Run, tmp_path: Path) -> None:
 def test_loading_leaves_nothing_in_the_home(run: Run, tmp_path: Path) -> None:
     assert run("validate").returncode == 0
     assert not (tmp_path / ".ansible").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("plan {} | true", 3),
+        ("plan {} 2>&1 >/dev/null | true", 3),
+        ("plan {} 2>&- >/dev/null", 3),
+        ("plan {} >&-", 3),
+        ("predict --help | true", 0),
+        ("rollback {} <&-", 2),
+        ("plan {} -K <&-", 2),
+        ("plan {} >/dev/full", 4),
+        ("upgrade {} --yes --output missing/report.json", 2),
+        ("upgrade {} <&-", 3),
+    ],
+)
+def test_what_is_not_there_to_read_or_write_is_no_defect(run: Run, words: str, code: int) -> None:
+    """The reader of a pipe went away, a scheduler gave no stdin, the disk is full."""
+    folder = str(run("plan").args[5])
+    verb, _, rest = words.format(f"-i {shlex.quote(folder)}").partition(" ")
+    line = f"{shlex.quote(sys.executable)} -m strixfleet {verb} {rest}; exit ${{PIPESTATUS[0]}}"
+    state = {**os.environ, "XDG_STATE_HOME": f"{folder}/../state", "NO_COLOR": "1"}
+    done = subprocess.run(
+        ["bash", "-c", line], env=state, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr

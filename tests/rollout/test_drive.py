@@ -142,3 +142,24 @@ def test_an_interruption_returns_and_a_second_one_ends(tmp_path: Path) -> None:
     assert ended.members["h00"].standing is Standing.UPGRADED
     assert ended.members["h01"].standing in {Standing.RETURNED, Standing.UPGRADED}
     assert ended.members["h02"].standing is Standing.SKIPPED
+
+
+def test_a_defect_while_staging_ends_the_rollout(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, 3, lambda action: GOOD.get(action.do, Kind.STAGED))
+
+    def stage(_names: Sequence[str]) -> Mapping[str, Event]:
+        raise RuntimeError("input(): lost sys.stdin")
+
+    driver = Driver(cast("dict[str, HostWork]", fleet.works), stage, fleet.journal)
+    ended = driver.run(new_rollout(plan_waves(fleet.names, None, 1), Rules(0)), None)
+    assert {member.standing for member in ended.members.values()} == {Standing.FAILED}
+    assert "lost sys.stdin" in ended.members["h00"].reason
+
+
+def test_a_build_that_somebody_else_confirmed_is_no_success_and_no_hang(tmp_path: Path) -> None:
+    """The host answers to `return` that it runs the build, and not on trial."""
+    kinds = {Do.STAGE: Kind.STAGED, Do.ACTIVATE: Kind.ACTIVATED, Do.GATE: Kind.GATE_FAILED}
+    fleet = Fleet(tmp_path, 1, lambda action: kinds.get(action.do, Kind.CONFIRMED))
+    ended = fleet.run(1)
+    assert ended.members["h00"].standing is Standing.FAILED
+    assert "somebody else has confirmed it" in ended.members["h00"].reason

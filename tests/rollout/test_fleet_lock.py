@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,7 +144,8 @@ def test_the_lock_of_a_dead_process_of_this_machine_is_taken_over(tmp_path: Path
     dead = fleet_lock.owner().rpartition(" ")[0] + f" {child}"
     assert is_dead(dead)
     assert not is_dead(fleet_lock.owner())
-    assert not is_dead("ann@elsewhere pid 1")
+    assert not is_dead("ann@elsewhere (0a1b2c3d) pid 1")
+    assert not is_dead(re.sub(r"\(\w+\)", "(0a1b2c3d)", dead)), "another machine may have the same name"
     HostProgram("a", Folder(tmp_path / "a")).must("lock", "--owner", dead)
     operator = Operator(tmp_path)
     assert operator.lock.take([host("a")]) == {}
@@ -198,3 +200,18 @@ def test_a_holder_that_slept_while_somebody_took_over_writes_nothing(tmp_path: P
     assert holder.returncode == 1
     assert "took over" in out
     assert sorted(path.read_bytes() for path in root.rglob("*.json")) == before
+
+
+def test_a_host_that_cannot_renew_counts_as_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its disk is full, say: the lease that it cannot write runs out."""
+    monkeypatch.setattr(fleet_lock, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr(fleet_lock, "LOST_AFTER_S", 1.0)
+    operator = Operator(tmp_path)
+    operator.lock.take([host("a"), host("b")])
+    record = next(tmp_path.glob("a/**/lock.json"))
+    record.with_name("lock.json.new").mkdir()
+    operator.lock.start()
+    assert operator.heard_lost.wait(20)
+    assert set(operator.lost) == {"a"}
+    assert not operator.taken
+    operator.lock.release()

@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -413,3 +415,21 @@ def test_cut_and_left_alone_the_timer_brings_the_old_build_back(tmp_path: Path, 
         assert machine.call("status")["pending"] is None
     else:
         raise AssertionError("it was always cut")
+
+
+def test_a_full_disk_keeps_no_bad_build_in_service(serving: Machine) -> None:
+    """No file can grow, as on a full disk; links can be made."""
+    serving.call("activate", NEW, "--lease", "60")
+    argv = ["--root", str(serving.root), "--systemctl", "true"]
+
+    def full(*words: str) -> dict[str, Any]:
+        program = [sys.executable, "-m", "strixfleet.host.strixfleet_host", *argv, *words]
+        limited = ["prlimit", "--fsize=0", *program]
+        done = subprocess.run(limited, capture_output=True, text=True, check=False, timeout=30)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    assert f"{serving.state}/activation.json" in full("renew")["error"]
+    assert full("return", "--reason", "bad")["error"] is None
+    assert serving.links() == (OLD, OLDER)
+    assert serving.call("status")["refused"] == []

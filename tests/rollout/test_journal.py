@@ -1,5 +1,7 @@
 """The journal can be read, found again, and never belongs to another rollout."""
 
+import threading
+import time
 from pathlib import Path
 
 from strixfleet.adapters.journal import begin, find_unfinished
@@ -43,3 +45,20 @@ def test_a_newer_rollout_ends_the_matter_and_damage_is_nothing(tmp_path: Path) -
     assert find_unfinished(ABOUT, tmp_path) is None
     (tmp_path / "99999999T000000.json").write_text("{")
     assert find_unfinished({**ABOUT, "refs": ["b3"]}, tmp_path) is not None
+
+
+def test_hosts_note_facts_while_the_state_is_written(tmp_path: Path) -> None:
+    journal = begin(ABOUT, tmp_path)
+    state = new_rollout([["a"]])
+
+    def notes() -> None:
+        for number in range(1000):
+            journal.note(f"host{number}", gate=[{"check": "up"}])
+            time.sleep(0.0005)
+
+    worker = threading.Thread(target=notes)
+    worker.start()
+    while worker.is_alive():
+        journal.keep(state)
+    worker.join()
+    assert len(journal.notes) == 1000

@@ -6,13 +6,16 @@ for LOST_AFTER_S is reported as lost, a lock that somebody took over ends the wo
 """
 
 import getpass
+import hashlib
 import os
 import platform
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from strixfleet.adapters.fanout import fan_out
 from strixfleet.adapters.host_program import HostProgram
@@ -25,18 +28,28 @@ HEARTBEAT_S = 15.0
 LOCK_TTL_S = 45.0  # three heartbeats
 LOST_AFTER_S = 30.0
 CALL_TIMEOUT_S = 8.0
+LOCK_HINT = "wait for it, or see `strixfleet unlock`; a dead holder's lock frees itself in 45 s"
 Connect = Callable[[Host], Remote]
+
+
+def _where() -> str:
+    """Name this machine since it booted, or this container of it: many are called alike."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return hashlib.sha256(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
+    except OSError:  # not Linux
+        return f"{uuid.getnode():x}"
 
 
 def owner() -> str:
     """Name this operator: user, machine, process."""
-    return f"{getpass.getuser()}@{platform.node()} pid {os.getpid()}"
+    return f"{getpass.getuser()}@{platform.node()} ({_where()}) pid {os.getpid()}"
 
 
 def is_dead(other: str) -> bool:
     """Tell whether an owner was a process of this machine that is no more."""
-    found = re.fullmatch(r"(\S+)@(\S+) pid (\d+)", other)
-    if not found or found[2] != platform.node():
+    found = re.fullmatch(r"\S+@(\S+) \((\w+)\) pid (\d+)", other)
+    if not found or (found[1], found[2]) != (platform.node(), _where()):
         return False
     try:
         os.kill(int(found[3]), 0)
@@ -86,8 +99,7 @@ class FleetLock:
             program.call("unlock", "--owner", holder, timeout_s=CALL_TIMEOUT_S)
             answer = program.call(*words, timeout_s=CALL_TIMEOUT_S)
         if answer.error or answer.token is None:
-            hint = "wait for it, or see `strixfleet unlock`; a dead holder's lock frees itself in 45 s"
-            raise LockHeld(answer.error or "gave no token", where=host.name, hint=hint)
+            raise LockHeld(answer.error or "gave no token", where=host.name, hint=LOCK_HINT)
         return answer.token
 
     def _line(self, host: Host) -> Remote:
@@ -123,6 +135,8 @@ class FleetLock:
         )
         if "took over" in answer.error or "locked by" in answer.error:
             raise LockHeld(answer.error, where=host.name)
+        if answer.error:  # a full disk, say: its lease runs out, as that of a host which does not answer
+            raise HostError(answer.error, where=host.name)
 
     def _drop(self, name: str) -> None:
         """Forget a broken connection; the next beat opens another."""

@@ -15,7 +15,7 @@ from platformdirs import user_state_path
 
 from strixfleet.core.history import RunRow
 from strixfleet.core.results import Report
-from strixfleet.errors import FleetError, UsageError
+from strixfleet.errors import UsageError
 
 
 SCHEMA_VERSION = 1
@@ -60,13 +60,13 @@ class History:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None)
         except (OSError, sqlite3.Error) as problem:
-            raise FleetError(f"cannot be opened ({problem})", where=str(self._path)) from None
+            raise UsageError(f"cannot be opened ({problem})", where=str(self._path)) from None
         try:
             self._prepare(connection)
             yield connection
         except sqlite3.DatabaseError as problem:
             hint = "move it away: only history is lost"
-            raise FleetError(f"is not usable ({problem})", where=str(self._path), hint=hint) from None
+            raise UsageError(f"is not usable ({problem})", where=str(self._path), hint=hint) from None
         finally:
             connection.close()
 

@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from strixfleet.adapters.ansible_config import ansible_constants
-from strixfleet.adapters.inventory_values import HostVariables, Place, place_of, reason
+from strixfleet.adapters.inventory_values import SECRET_HINT, HostVariables, Place, place_of, reason
 from strixfleet.adapters.inventory_vault import give_vault_secrets
 from strixfleet.core.definitions import Scope
 from strixfleet.errors import InventoryError, Mistake, UsageError
 
 
-SECRET_HINT = "give --ask-vault-pass or --vault-password-file FILE"  # noqa: S105 - a hint, no secret
 CAUSES_SHOWN = 4
+UNMATCHED = re.compile(r"Could not match supplied host pattern, ignoring: (\S+)")
 SAID_BETTER = re.compile(
     r"duplicate mapping key|Could not match supplied host pattern|Skipping (unexpected )?key"
 )
@@ -49,9 +49,18 @@ class AnsibleInventory:
         try:
             if limit:
                 self._manager.subset(limit)
-            return list(self._manager.get_hosts("all"))
+            found = list(self._manager.get_hosts("all"))
         except AnsibleError as error:
             raise UsageError(f"the limit {limit!r} cannot be used: {reason(error)}") from None
+        self._refuse_unmatched(limit or "")
+        return found
+
+    def _refuse_unmatched(self, limit: str) -> None:
+        """Refuse a limit of which a part matches nothing: a slip there would leave a host out unsaid."""
+        for warning in map(_sentence, self._captured.get_warnings()):
+            if (part := UNMATCHED.search(warning)) and f"!{part[1]}" not in limit and part[1] in limit:
+                hint = "list hosts with `ansible-inventory --graph`"
+                raise UsageError(f"the limit {limit!r}: {part[1]!r} matches no host", hint=hint)
 
     def all_names(self) -> set[str]:
         """Give every host's name, whatever the limit."""

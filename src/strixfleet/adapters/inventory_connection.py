@@ -13,7 +13,7 @@ from strixfleet.core.settings_types import quoted
 
 ADDRESS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\]-]*\Z")
 USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?\Z")
-SSH_CONNECTIONS = frozenset({"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"})
+SSH_CONNECTIONS = frozenset({"ssh", "smart", "ansible.builtin.ssh"})  # paramiko's plugin takes no ssh_args
 LOCAL_CONNECTIONS = frozenset({"local", "ansible.builtin.local"})
 
 
@@ -78,6 +78,8 @@ def connection(
     user = reader.text("user", USER)
     address = _address(reader, name)
     arguments = reader.arguments()
+    if values.get("ansible_ssh_args"):  # would take the place of ours, by which a play checks host keys
+        reader.refuse("ansible_ssh_args", "is what strixfleet sets itself", "write ansible_ssh_common_args")
     port = reader.number("port", 0, 65535)
     known = Configured() if local else _configured(reader, address, (user, port), arguments)
     user = user or known.user

@@ -31,8 +31,6 @@ from strixfleet.errors import InventoryError, Mistake, UsageError
 if TYPE_CHECKING:
     from strixfleet.adapters.inventory import InventoryRequest
 
-FACTS_HINT = "facts of hosts are not known when the inventory is read; define the name in the inventory"
-
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
@@ -142,8 +140,8 @@ class _HostReader:
             except TemplateFailed as error:
                 self.unresolved.add(name)
                 origin = self.places.origin(error.place, name, ())
-                hint = FACTS_HINT if "undefined" in error.message else "check the template"
-                self.mistakes.append(Mistake(error.message, origin.file, origin.line, self.name, name, hint))
+                where = (origin.file, origin.line, self.name, name)
+                self.mistakes.append(Mistake(error.message, *where, error.hint))
 
     def _report_unseen_names(self) -> None:
         """Find slips among names that no file of ours shows: dynamic inventories, `-e`, ranges."""

@@ -32,7 +32,7 @@ def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host
             if data is not None:
                 values[field] = data
     except TemplateFailed as error:
-        raise InventoryError((Mistake(error.message, host=name, hint="check the template"),)) from None
+        raise InventoryError((Mistake(error.message, host=name, hint=error.hint),)) from None
     settings, problems = check(anchored(values, inventory_folder(variables)), datetime.now(UTC).date())
     if settings is None:
         wrong = (problem for problem in problems if not problem.warning)

@@ -11,6 +11,10 @@ from typing import Any
 PLAIN_ITEMS_MAX = 200_000
 
 
+SECRET_HINT = "give --ask-vault-pass or --vault-password-file FILE"  # noqa: S105 - a hint, no secret
+FACTS_HINT = "facts of hosts are not known when the inventory is read; define the name in the inventory"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a value was written, as Ansible's tag says; file may be a description such as `-e`."""
@@ -30,10 +34,12 @@ class Value:
 
 
 class TemplateFailed(Exception):
-    """A template could not be resolved."""
+    """A template could not be resolved, or a value not be decrypted."""
 
     def __init__(self, message: str, place: Place | None) -> None:
-        self.message, self.place = message, place
+        _prefix, locked, why = message.partition("Attempt to use undecryptable variable: ")
+        self.message, self.place = f"cannot be decrypted: {why.rstrip('.')}" if locked else message, place
+        self.hint = SECRET_HINT if locked else FACTS_HINT if "undefined" in message else "check the template"
         super().__init__(message)
 
 

@@ -5,8 +5,10 @@ The journal of a rollout on this controller: a text that a person can read, and 
 and the means to go on where a killed run stopped; what the hosts run is written on the hosts.
 """
 
+import copy
 import json
 import os
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from platformdirs import user_state_path
 
 from strixfleet.core.questions import Json
 from strixfleet.core.rollout_state import Rollout, from_json, to_json
+from strixfleet.errors import UsageError
 
 
 def journal_folder() -> Path:
@@ -31,6 +34,7 @@ class Journal:
     about: dict[str, Json]
     state: Rollout | None = None
     notes: dict[str, dict[str, Json]] = field(default_factory=dict)
+    _writing: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     def write(self, line: str) -> None:
         """Add a sentence, with the time."""
@@ -40,17 +44,15 @@ class Journal:
 
     def note(self, host: str, **facts: Json) -> None:
         """Keep facts of a host that the report needs."""
-        self.notes.setdefault(host, {}).update(facts)
+        with self._writing:  # hosts are worked on in threads
+            self.notes.setdefault(host, {}).update(facts)
 
     def keep(self, state: Rollout) -> None:
         """Replace the state, whole or not at all."""
         self.state = state
-        data = {
-            "schema": "strixfleet/rollout/1",
-            **self.about,
-            "notes": self.notes,
-            "state": to_json(state),
-        }
+        with self._writing:
+            notes = copy.deepcopy(self.notes)
+        data = {"schema": "strixfleet/rollout/1", **self.about, "notes": notes, "state": to_json(state)}
         draft = self.path.with_suffix(".new")
         with draft.open("w", encoding="utf-8") as file:
             json.dump(data, file, indent=1)
@@ -62,7 +64,10 @@ class Journal:
 def begin(about: dict[str, Json], folder: Path | None = None) -> Journal:
     """Begin the journal of a new rollout."""
     place = folder or journal_folder()
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(f"cannot be made ({error.strerror})", where=str(place)) from None
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     return Journal(place / f"{stamp}.json", about)
 

@@ -5,7 +5,9 @@ Ansible's loader only warns on duplicate keys and hangs on an alias bomb, and Py
 (yaml/pyyaml#235). So each file passes here first; the limits are far above what an inventory needs.
 """
 
+import datetime as dt
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ NODES_MAX = 100_000  # of one file, aliases expanded; a fleet of 1000 hosts has 
 TEXT_CHARS_PER_NODE = 256  # a long text counts like many nodes, since aliases multiply it
 DEPTH_MAX = 64
 VAULT_HEADER = b"$ANSIBLE_VAULT;"
+DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:$|[Tt \t])")
 TAGS = frozenset({None, "!", "!vault", "!vault-encrypted", "!unsafe"})
 STANDARD_TAG = "tag:yaml.org,2002:"
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -102,6 +105,7 @@ class _Scanner:
         if isinstance(event, yaml.ScalarEvent):
             self._add(len(event.value) // TEXT_CHARS_PER_NODE, line)
             node = Node(line, text=event.value, plain=not event.style and event.tag is None)
+            self._check_date(node)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self._list(line, depth)
         else:
@@ -109,6 +113,14 @@ class _Scanner:
         if event.anchor:
             self.anchors[event.anchor] = (node, self.count - before + 1)
         return node
+
+    def _check_date(self, node: Node) -> None:
+        """Find what YAML would read as a date and cannot."""
+        if node.plain and (found := DATE.match(node.text or "")):
+            try:
+                dt.date(*map(int, found.groups()))
+            except ValueError:
+                self._mistake(f"{node.text} is no day of the calendar", node.line, "correct the date")
 
     def _add(self, count: int, line: int) -> None:
         self.count += count

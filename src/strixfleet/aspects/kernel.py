@@ -85,6 +85,14 @@ def _stale(arguments: Mapping[str, str | None], answers: Answers) -> bool:
     return any(occurrences(line, name) != value for name, value in arguments.items())
 
 
+def _outdated(answers: Answers) -> bool:
+    """Say whether the drop-in is newer than grub.cfg: a run was cut there, and what it took away stays."""
+    written, made = (answers[Question(Verb.STAT, path)].value for path in (GRUB_DROP_IN, GRUB_CFG))
+    if not isinstance(written, dict) or not isinstance(made, dict):
+        return False
+    return int(str(written["mtime_ns"])) > int(str(made["mtime_ns"]))
+
+
 def _effect_path(name: str) -> str | None:
     module, dot, parameter = name.partition(".")
     return f"/sys/module/{module}/parameters/{parameter}" if dot and re.fullmatch(r"\w+", parameter) else None
@@ -107,6 +115,8 @@ class Kernel:
     def questions(cls, host: Host) -> Iterator[Question]:
         """Ask for both command lines and for the effects."""
         yield Question(Verb.DIGEST, GRUB_DROP_IN)
+        yield Question(Verb.STAT, GRUB_DROP_IN)
+        yield Question(Verb.STAT, GRUB_CFG)
         yield Question(Verb.NAMES, "/boot")
         yield Question(Verb.READ, GRUB_CFG)
         yield Question(Verb.READ, "/proc/cmdline")
@@ -136,7 +146,7 @@ class Kernel:
             situation.profile.name if situation.profile else None,
             situation.reason,
             facts.gpu_device,
-            _stale(arguments, situation.answers),
+            _stale(arguments, situation.answers) or _outdated(situation.answers),
         )
 
     @property
@@ -150,6 +160,7 @@ class Kernel:
         """Each argument configured once, running and in effect; the memory it makes; the carve-out."""
         yield Item("kernel:hardware_profile", "recognised", Cure.MANUAL, message=self.reason)
         yield self.drop_in.item(self.name)
+        yield Item(f"kernel:{GRUB_CFG}", "made from the drop-in", cost=Cost.REBOOT)
         for name, value in self.arguments.items():
             want: dict[str, Json] = {"configured": value, "running": value}
             if value and value.isdigit() and _effect_path(name):
@@ -174,7 +185,11 @@ class Kernel:
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Read both command lines and the effects."""
         yield Observed("kernel:hardware_profile", "recognised" if self.profile else "unknown")
-        yield self.drop_in.observe(self.name, answers)
+        drop_in = self.drop_in.observe(self.name, answers)
+        yield drop_in
+        known = drop_in.have == self.drop_in.item(self.name).want  # else that is the difference
+        older = known and _outdated(answers)
+        yield Observed(f"kernel:{GRUB_CFG}", "older than it" if older else "made from the drop-in")
         yield from self._observe_arguments(answers)
         if self.gtt_bytes is not None:
             yield self._observe_gtt(answers)

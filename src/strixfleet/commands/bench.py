@@ -26,7 +26,8 @@ def bench(options: Options, *, everything: bool, against_cpu: bool) -> ExitCode:
     step(f"looking at {len(fleet.hosts)} host(s)")
     seen = look_at_all(fleet, fleet.hosts, options.forks)
     good = sum(isinstance(one, Seen) for one in seen.values())
-    step(f"measuring {good} host(s); this takes a minute or more")
+    if good:
+        step(f"measuring {good} host(s); this takes a minute or more")
     measured = measure_all(fleet, seen, forks=options.forks, everything=everything, cpu=against_cpu)
     hosts = (measured.get(name) or host_report(name, one) for name, one in seen.items())
     report = finish("bench", started, hosts)

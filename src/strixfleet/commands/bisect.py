@@ -14,7 +14,7 @@ from strixfleet.adapters.fleet_lock import FleetLock
 from strixfleet.adapters.host_program import HostProgram
 from strixfleet.adapters.ssh import remote_for
 from strixfleet.aspects.llama_cpp import MANIFEST
-from strixfleet.commands.options import Options, fleet_options
+from strixfleet.commands.options import FiniteRange, Options, fleet_options
 from strixfleet.commands.rollout_host import HostWork, Terms
 from strixfleet.commands.rollout_plan import agreed, wanted_build
 from strixfleet.commands.rollout_scene import CANARY_SOAK_S, Scene, Wish, survey
@@ -26,7 +26,7 @@ from strixfleet.core.pin import KEY
 from strixfleet.core.questions import Json
 from strixfleet.core.results import HostReport
 from strixfleet.core.rollout_state import Action, Do, Kind
-from strixfleet.errors import ChangeFailed, ExitCode, UsageError
+from strixfleet.errors import ChangeFailed, ExitCode, FleetError, UsageError
 from strixfleet.report.output import show
 from strixfleet.report.progress import step
 
@@ -114,11 +114,11 @@ def repository_of(address: str) -> Path:
 def _commits(scene: Scene, good: str, bad: str) -> tuple[tuple[str, str], ...]:
     """List the commits to search, and make sure that the host runs the good one, which is the yardstick."""
     (host,) = scene.fleet.hosts
+    seen = scene.seen[host.name]
+    if isinstance(seen, FleetError):
+        raise seen
     repository = repository_of(host.settings.llama_cpp_repository)
     first, last = git.resolve(repository, good).commit, git.resolve(repository, bad).commit
-    seen = scene.good.get(host.name)
-    if seen is None:
-        raise ChangeFailed(str(scene.seen[host.name]))
     manifest = parse_manifest(seen.answers.text(MANIFEST.verb, MANIFEST.subject))
     if manifest is None or manifest.commit != first:
         runs = manifest.ref if manifest else "nothing"
@@ -160,7 +160,7 @@ def _row(name: str, found: Search, subjects: Mapping[str, str]) -> HostReport:
 @fleet_options
 @click.argument("good")
 @click.argument("bad")
-@click.option("--soak", "soak_s", type=click.FloatRange(0), default=CANARY_SOAK_S, show_default=True)
+@click.option("--soak", "soak_s", type=FiniteRange(0), default=CANARY_SOAK_S, show_default=True)
 def bisect(options: Options, *, good: str, bad: str, soak_s: float) -> ExitCode:
     """
     Find the first commit after GOOD, up to BAD, that does not pass the gate on one host.
@@ -175,7 +175,8 @@ def bisect(options: Options, *, good: str, bad: str, soak_s: float) -> ExitCode:
         raise UsageError("bisect works on one host", hint="name it with --limit")
     commits = _commits(scene, good, bad)
     try:
-        lock.take(scene.fleet.hosts)
+        for deaf in lock.take(scene.fleet.hosts).values():
+            raise deaf
         lock.start()
         found = search(commits, trials)
     finally:

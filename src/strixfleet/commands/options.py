@@ -1,12 +1,16 @@
 """Flags that verbs share, with their Ansible meaning."""
 
 import functools
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from strixfleet.errors import UsageError
 
 
 if TYPE_CHECKING:
@@ -43,6 +47,26 @@ class Options:
         )
 
 
+class FiniteRange(click.FloatRange):
+    """A number in a range; click's own lets `nan` through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Refuse what is no finite number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
+def check_writable(output: Path) -> None:
+    """Refuse a file that could not be written, before any work is done for it."""
+    target = output if output.exists() else output.parent
+    if not target.exists():
+        raise UsageError(f"there is no folder {str(target)!r}", where=str(output))
+    if not os.access(target, os.W_OK):
+        raise UsageError("cannot be written", where=str(output))
+
+
 _FLAGS = (
     click.option("-i", "--inventory", multiple=True, metavar="PATH", help="Inventory; may be repeated."),
     click.option("-l", "--limit", metavar="PATTERN", help="Ansible host pattern."),
@@ -64,6 +88,8 @@ def fleet_options(command: Decorated) -> Decorated:
     @functools.wraps(command)
     def wrapped(**given: Any) -> object:  # noqa: ANN401 - click hands over whatever the flags say
         shared = {name: given.pop(name) for name in list(given) if name in _NAMES}
+        if shared["output"] is not None:
+            check_writable(shared["output"])
         return command(Options(**shared), **given)
 
     for flag in reversed(_FLAGS):

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from strixfleet.commands.options import FiniteRange
 from strixfleet.core.hardware import GIB, PROFILES
 from strixfleet.core.prediction import Prediction, Setting
 from strixfleet.core.verdict import BenchRun, Verdict, judge
@@ -56,15 +57,11 @@ class _Answer:
     "--context", default=4096, show_default=True, type=click.IntRange(1, 2**24), help="Sizes the cache."
 )
 @click.option("--depth", default=0, show_default=True, type=click.IntRange(0, 2**24), help="Tokens before.")
-@click.option("--bandwidth", type=click.FloatRange(1, 10_000), metavar="GB/S", help="Memory, theoretical.")
-@click.option("--memory", type=click.FloatRange(1, 4096), metavar="GIB", help="Installed memory.")
-@click.option("--gtt", type=click.FloatRange(0, 4096), metavar="GIB", help="What the GPU may address.")
-@click.option(
-    "--carve-out", default=0.0, type=click.FloatRange(0, 4096), metavar="GIB", help="Firmware's split."
-)
-@click.option(
-    "--claim", type=click.FloatRange(min=0, min_open=True), metavar="TPS", help="Judge a claimed speed."
-)
+@click.option("--bandwidth", type=FiniteRange(1, 10_000), metavar="GB/S", help="Memory, theoretical.")
+@click.option("--memory", type=FiniteRange(1, 4096), metavar="GIB", help="Installed memory.")
+@click.option("--gtt", type=FiniteRange(0, 4096), metavar="GIB", help="What the GPU may address.")
+@click.option("--carve-out", default=0.0, type=FiniteRange(0, 4096), metavar="GIB", help="Firmware's split.")
+@click.option("--claim", type=FiniteRange(min=0, min_open=True), metavar="TPS", help="Judge a claimed speed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results to FILE.")
 def predict(
@@ -133,7 +130,7 @@ def _setting(
     return Setting(
         machine=Machine(bandwidth, measured=profile == "sandbox", halo=halo),
         backend=backend,
-        available_bytes=round((left if backend == "cpu" else reachable) * GIB),
+        available_bytes=round((left - given.carve_out_gib if backend == "cpu" else reachable) * GIB),
         system_bytes=round(left * GIB),
         context=tokens[0],
         depth=tokens[1],

@@ -7,8 +7,10 @@ import click
 
 from strixfleet.adapters.ansible import HostOutcome, PlayRequest, PlayStatus, play
 from strixfleet.commands.build_watch import BuildWatch
+from strixfleet.commands.busy import refuse_busy, statuses
 from strixfleet.commands.options import Options, change_options, fleet_options
 from strixfleet.commands.plan import plan_report
+from strixfleet.commands.rollout_plan import current_build
 from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
 from strixfleet.commands.smoke import smoke_reports
 from strixfleet.core.fleet import Fleet
@@ -115,6 +117,8 @@ def run_provision(options: Options, consent: Consent) -> Report:
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
     settled = replace(consent, reboot=reboot)
     chosen = {name: good[name] for name in work}
+    serving = [fleet.host(name) for name, one in chosen.items() if current_build(one) is not None]
+    refuse_busy(statuses(serving, fleet.known_hosts, options.forks))
     outcomes = _play(fleet, chosen, options, settled)
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]

@@ -26,6 +26,10 @@ _DOING = {
 }
 
 
+def _defect(error: Exception) -> str:
+    return f"a defect in strixfleet: {type(error).__name__}: {error}"
+
+
 @dataclass(slots=True)
 class Driver:
     """One rollout under way."""
@@ -101,11 +105,13 @@ class Driver:
         return thread
 
     def _stage(self, names: Sequence[str]) -> None:
-        say_step(f"staging on {', '.join(names)}")
         try:
+            say_step(f"staging on {', '.join(names)}")
             events = self.stage(names)
         except FleetError as error:
             events = {name: Event(Kind.STAGE_FAILED, name, error.message) for name in names}
+        except Exception as error:  # noqa: BLE001 - nothing may keep the rollout from its end
+            events = {name: Event(Kind.STAGE_FAILED, name, _defect(error)) for name in names}
         for name in names:
             self.events.put(events.get(name, Event(Kind.STAGE_FAILED, name, "nothing was heard of it")))
 
@@ -113,9 +119,8 @@ class Driver:
         try:
             event = self.works[action.host].do(action)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the other hosts behind
-            what = f"a defect in strixfleet: {type(error).__name__}: {error}"
             kinds = {Do.CONFIRM: Kind.CONFIRM_FAILED, Do.RETURN: Kind.RETURN_FAILED}
             kind = kinds.get(action.do, Kind.GATE_FAILED if action.do is Do.GATE else Kind.ACTIVATION_FAILED)
-            event = Event(kind, action.host, what)
+            event = Event(kind, action.host, _defect(error))
         if action.do is not Do.DISCARD:
             self.events.put(event)

@@ -91,6 +91,8 @@ class HostWork:
         answer = self._program(remote).call(*words, *retry, timeout_s=SWITCH_TIMEOUT_S)
         if answer.error:
             return self._event(Kind.ACTIVATION_FAILED, answer.error)
+        if not answer.changed:  # it is not on trial, so nothing would take it back
+            return self._event(Kind.ACTIVATION_FAILED, "somebody else has made it current meanwhile")
         return self._event(Kind.ACTIVATED)
 
     def gate(self, _action: Action) -> Event:

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from strixfleet.adapters.fanout import fan_out
-from strixfleet.adapters.host_program import HostAnswer, HostProgram
-from strixfleet.adapters.ssh import remote_for
+from strixfleet.adapters.host_program import HostAnswer
+from strixfleet.commands.busy import statuses
 from strixfleet.commands.options import Options
 from strixfleet.commands.rollout_plan import current_build, wanted_build
 from strixfleet.commands.session import Seen, load_fleet, look_at_all
-from strixfleet.core.fleet import Fleet, Host
+from strixfleet.core.fleet import Fleet
 from strixfleet.core.pin import KEY, PinEdit, difference, plan_pin, rewrite
 from strixfleet.core.questions import Json
 from strixfleet.core.rollout import Sight
@@ -84,17 +83,9 @@ def survey(options: Options, wish: Wish) -> Scene:
     step(f"looking at {len(fleet.hosts)} host(s)")
     seen = look_at_all(fleet, fleet.hosts, options.forks)
     answered = [host for host in fleet.hosts if isinstance(seen[host.name], Seen)]
-    programs = fan_out(answered, lambda host: _status(host, fleet.known_hosts), forks=options.forks)
+    programs = statuses(answered, fleet.known_hosts, options.forks)
     merged = {**seen, **{name: one for name, one in programs.items() if isinstance(one, FleetError)}}
     return Scene(fleet, options, edits, merged, programs)
-
-
-def _status(host: Host, known_hosts: str) -> HostAnswer:
-    remote = remote_for(host, known_hosts)
-    try:
-        return HostProgram(host.name, remote).call("status")
-    finally:
-        remote.close()
 
 
 def _rewritten(edits: tuple[PinEdit, ...]) -> dict[str, tuple[str, str]]:

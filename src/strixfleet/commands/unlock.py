@@ -62,6 +62,7 @@ def unlock(options: Options, *, yes: bool) -> ExitCode:
         hosts = [host for host in fleet.hosts if host.name in held]
         done = fan_out(hosts, lambda host: _call(host, fleet.known_hosts, "unlock", "--force"))
         freed = {name for name, one in done.items() if isinstance(one, HostAnswer)}
+        found |= {name: one for name, one in done.items() if isinstance(one, FleetError)}
     rows = (_row(host.name, found[host.name], freed=host.name in freed) for host in fleet.hosts)
     report = finish("unlock", started, rows)
     show(report, as_json=options.as_json, output=options.output)

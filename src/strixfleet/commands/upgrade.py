@@ -1,6 +1,7 @@
 """`strixfleet upgrade`: roll hosts to the pinned build; what does not pass its gate goes back."""
 
 import signal
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ import click
 from strixfleet.adapters import journal as journals
 from strixfleet.adapters.fleet_lock import FleetLock
 from strixfleet.adapters.ssh import remote_for
-from strixfleet.commands.options import Options, change_options, fleet_options
+from strixfleet.commands.busy import on_trial, refuse_busy, refuse_locked
+from strixfleet.commands.options import FiniteRange, Options, change_options, fleet_options
 from strixfleet.commands.rollout_drive import Driver
 from strixfleet.commands.rollout_host import HostWork, Terms
 from strixfleet.commands.rollout_plan import agreed, current_build, wanted_build
@@ -31,6 +33,9 @@ from strixfleet.core.waves import plan_waves
 from strixfleet.errors import ExitCode, UsageError
 from strixfleet.report.output import show
 from strixfleet.report.progress import say, step
+
+
+TRIAL_WAIT_S, TRIAL_PAUSE_S = 300.0, 6.0  # the host's timer looks every 5 s
 
 
 def _rollout(scene: Scene, wish: Wish) -> Rollout:
@@ -75,17 +80,17 @@ def drive(scene: Scene, wish: Wish, state: Rollout) -> tuple[Rollout, journals.J
         name: HostWork(scene.fleet.host(name), one, wanted_build(one).id, name == canary, terms)
         for name, one in scene.good.items()
     }
-    stage = Stage(
-        scene.fleet, scene.seen, scene.options, lock.tokens.get, consent(yes=wish.yes), journal.note
-    )
-    holder.append(Driver(works, stage, journal))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        lock.take([host for host in scene.fleet.hosts if host.name in works])
+        deaf = lock.take([host for host in scene.fleet.hosts if host.name in works])
+        seen = {**scene.seen, **deaf}
+        stage = Stage(scene.fleet, seen, scene.options, lock.tokens.get, consent(yes=wish.yes), journal.note)
+        holder.append(Driver(works, stage, journal))
         lock.start()
         if resumed is not None:
             step(f"going on with the rollout that was cut: {journal.path.with_suffix('.log')}")
-        ended = holder[0].run(resumed or state, sights_of(scene) if resumed else None)
+        sights = {**sights_of(scene), **dict.fromkeys(deaf)}
+        ended = holder[0].run(resumed or state, sights if resumed else None)
     finally:
         for work in works.values():
             work.close()
@@ -93,24 +98,47 @@ def drive(scene: Scene, wish: Wish, state: Rollout) -> tuple[Rollout, journals.J
     return ended, journal
 
 
+def survey_in_peace(options: Options, wish: Wish) -> Scene:
+    """
+    Survey; wait until hosts on trial have gone back, unless this is the rollout that goes on with them.
+
+    A build on trial is none that a host runs: nobody has passed it through the gate.
+    """
+    deadline = time.monotonic() + TRIAL_WAIT_S
+    while True:
+        scene = survey(options, wish)
+        waiting = on_trial(scene.programs)
+        if wish.check or not waiting or journals.find_unfinished(scene.about) is not None:
+            return scene
+        refuse_locked(scene.programs)
+        if time.monotonic() > deadline:
+            refuse_busy(scene.programs)
+        name, left_s = max(waiting.items(), key=lambda pair: pair[1])
+        step(f"{name} is on trial by a rollout that was cut and goes back in {left_s:.0f} s: waiting")
+        time.sleep(left_s + TRIAL_PAUSE_S)
+
+
 def run_upgrade(options: Options, wish: Wish) -> Report:
     """Survey, ask, drive, and say what came of it."""
     started = now()
-    scene = survey(options, wish)
+    scene = survey_in_peace(options, wish)
     state = _rollout(scene, wish)
     froms = {name: current_build(one) for name, one in scene.good.items()}
-    if all(froms.get(host.name) == scene.wants.get(host.name, "") for host in scene.fleet.hosts):
+    same = all(froms.get(host.name) == scene.wants.get(host.name, "") for host in scene.fleet.hosts)
+    if same and not on_trial(scene.programs):
         step("every host runs the pinned build")
-        same = {name: replace(member, standing=Standing.UNCHANGED) for name, member in state.members.items()}
+        members = {
+            name: replace(member, standing=Standing.UNCHANGED) for name, member in state.members.items()
+        }
         if wish.to is not None and not wish.check:
             write_pin(scene.edits)
-        return report_of(replace(state, members=same), scene, froms, None, started)
+        return report_of(replace(state, members=members), scene, froms, None, started)
     if not wish.retry and journals.find_unfinished(scene.about) is None:
         refuse_known_bad(scene)
     show_waves(state, scene, froms)
     if wish.check:
         return foretold(state, scene, froms, started)
-    if not wish.yes and not click.confirm("Go?", err=True):
+    if not wish.yes and scene.good and not click.confirm("Go?", err=True):
         raise UsageError("nothing was changed")
     ended, journal = drive(scene, wish, state)
     report = report_of(ended, scene, froms, journal, started)
@@ -135,7 +163,7 @@ def run_upgrade(options: Options, wish: Wish) -> Report:
 @click.option(
     "--soak",
     "soak_s",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=CANARY_SOAK_S,
     show_default=True,
     help="Seconds that the canary's servers have to stay up.",

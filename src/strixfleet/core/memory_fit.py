@@ -36,7 +36,7 @@ class MemoryFit:
     @property
     def fits_in_part(self) -> bool:
         """Tell whether it fits with the rest of the layers on the CPU."""
-        return not self.fits and self.needed_bytes <= self.system_bytes and self.layers_on_gpu > 0
+        return not self.fits and self.needed_bytes <= self.system_bytes
 
     @property
     def layers_on_gpu(self) -> int:
@@ -60,9 +60,8 @@ class MemoryFit:
         if self.fits:
             return f"{text}: fits"
         if self.fits_in_part:
-            return (
-                f"{text}: does not fit; {self.layers_on_gpu} of {self.layers} layers do, the rest on the CPU"
-            )
+            some = f"{self.layers_on_gpu} of {self.layers} layers do, the rest on the CPU"
+            return f"{text}: does not fit; {some if self.layers_on_gpu else 'all layers on the CPU'}"
         in_all = f"{self.system_bytes / GIB:.1f} GiB in all"
         return f"{text}: does not fit, not even with layers on the CPU ({in_all})"
 

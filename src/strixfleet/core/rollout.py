@@ -89,7 +89,7 @@ def _move(
     if do is Do.GATE and (state.halted or exhausted):
         standing, do = _BACK
     if member.standing is Standing.RETURNING and event.kind is Kind.CONFIRMED and not member.passed:
-        return member, None
+        standing, event = Standing.FAILED, replace(event, reason="somebody else has confirmed it")
     moved = replace(
         member,
         standing=standing,

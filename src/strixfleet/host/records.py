@@ -95,10 +95,13 @@ class Record:
 
     def write(self, data: Row) -> None:
         """Replace it durably."""
-        with open(self.path + ".new", "w", encoding="utf-8") as file:
-            json.dump(data, file, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self.path + ".new", "w", encoding="utf-8") as file:
+                json.dump(data, file, sort_keys=True)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as problem:  # of a write, it does not name the file
+            raise OSError(problem.errno, problem.strerror, self.path) from problem
         os.rename(self.path + ".new", self.path)
         sync_folder(os.path.dirname(self.path))
 

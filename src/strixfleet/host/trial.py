@@ -8,6 +8,7 @@ if nobody else's, ends the same way. Without a lease the record lives as long as
 """
 
 import argparse
+import contextlib
 from typing import Optional
 
 from strixfleet.host.builds import Builds
@@ -100,7 +101,8 @@ class Trial:
         if not pending or (if_due and left_s(pending) > 0):
             return False
         if self.builds.link("current") == pending["to"] and not pending["final"] and not forget:
-            self.builds.remember(pending["to"], reason)
+            with contextlib.suppress(OSError):  # a full disk keeps no bad build in service
+                self.builds.remember(pending["to"], reason)
         self.builds.point("current", pending["from"])
         self.builds.point("previous", pending["previous"])
         try:

@@ -22,7 +22,7 @@ from strixfleet.report import words
 
 
 _WIDTH = 80
-_NARROW = frozenset({"status", "grade", "cost", "cure", "when", "host"})
+_NARROW = frozenset({"status", "grade", "cost", "cure", "when", "run", "verb", "exit"})
 _WIDEST = 120
 _STYLES = {
     Status.OK: "green",
