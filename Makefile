@@ -35,7 +35,7 @@ check: $(STAMP)
 test: machine $(STAMP)
 	@scripts/check
 	@$(VENV)/bin/python -m pytest -m 'not host and not soak' -n auto
-	@$(VENV)/bin/python -m pytest -m 'host and not soak and not quiet' -n 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest -m 'host and not soak and not quiet' -n 2 --dist loadfile --no-loadscope-reorder
 	@$(VENV)/bin/python -m pytest -m 'quiet and not soak'
 
 docs: $(STAMP)

@@ -18,6 +18,8 @@ from strixfleet.adapters import sandbox, sandbox_state
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test is timed: machines are shared
 hypothesis.settings.load_profile("untimed")
+# What compiles llama.cpp for minutes, each followed by what mostly waits: two workers share two cores.
+LONG_FIRST = ("test_kills", "test_upgrade_on_hosts", "test_wrong_device", "test_renames_on_hosts")
 STATE_PREFIX, RUNNING = "strixfleet-tests-", "running"
 ROOT = Path(__file__).resolve().parents[1]
 STRIXFLEET = str(Path(sys.executable).with_name("strixfleet"))
@@ -30,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("host"):
                 item.add_marker(reason)
-    items.sort(key=lambda item: item.get_closest_marker("host") is not None)
+    order = {name: number for number, name in enumerate(LONG_FIRST, -len(LONG_FIRST))}
+    items.sort(key=lambda item: (item.get_closest_marker("host") is not None, order.get(item.path.stem, 0)))
 
 
 def _end_leftovers() -> None:

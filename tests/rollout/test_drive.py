@@ -1,5 +1,6 @@
 """The driver with hosts that are functions: twenty of them, threads and journal are real."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -163,3 +164,24 @@ def test_a_build_that_somebody_else_confirmed_is_no_success_and_no_hang(tmp_path
     ended = fleet.run(1)
     assert ended.members["h00"].standing is Standing.FAILED
     assert "somebody else has confirmed it" in ended.members["h00"].reason
+
+
+def test_a_gate_that_a_return_cut_off_does_not_speak_for_the_host(tmp_path: Path) -> None:
+    """The link was dropped: the host is silent, the return closes the gate's line, and takes its time."""
+    returning, said = threading.Event(), threading.Event()
+
+    def answer(action: Action) -> Kind:
+        if action.do is Do.GATE:
+            driver.events.put(Event(Kind.SILENT, action.host, "not heard of"))
+            assert returning.wait(10)
+            threading.Timer(0.3, said.set).start()
+            return Kind.LOST
+        if action.do is Do.RETURN:
+            returning.set()
+            assert said.wait(10)
+        return GOOD.get(action.do, Kind.STAGED)
+
+    fleet = Fleet(tmp_path, 1, answer)
+    driver = fleet.driver()
+    ended = driver.run(new_rollout(plan_waves(fleet.names, None, 1), Rules(0)), None)
+    assert ended.members["h00"].standing is Standing.RETURNED

@@ -39,6 +39,7 @@ class Driver:
     journal: Journal
     events: "queue.Queue[Event]" = field(default_factory=queue.Queue)
     stopped: bool = False
+    returning: set[str] = field(default_factory=set)
     last: list[threading.Thread] = field(default_factory=list)
 
     def run(self, state: Rollout, sights: Mapping[str, Sight | None] | None) -> Rollout:
@@ -95,6 +96,7 @@ class Driver:
                 if action.do is not Do.DISCARD:
                     say_step(f"{action.host}: {_DOING[action.do]}")
                 self.journal.write(f"{action.host}: {_DOING[action.do]}")
+                self.returning |= {action.host} if action.do is Do.RETURN else set()
                 thread = self._spawn(functools.partial(self._do, action))
                 self.last += [thread] if action.do is Do.DISCARD else []
 
@@ -122,5 +124,7 @@ class Driver:
             kinds = {Do.CONFIRM: Kind.CONFIRM_FAILED, Do.RETURN: Kind.RETURN_FAILED}
             kind = kinds.get(action.do, Kind.GATE_FAILED if action.do is Do.GATE else Kind.ACTIVATION_FAILED)
             event = Event(kind, action.host, _defect(error))
-        if action.do is not Do.DISCARD:
+        # A return closes the line that a gate measures over; what became of the host, the return says.
+        stale = event.kind is Kind.LOST and action.do is not Do.RETURN and action.host in self.returning
+        if action.do is not Do.DISCARD and not stale:
             self.events.put(event)
