@@ -69,7 +69,7 @@ def test_what_slows_a_host_is_found_beside_its_sibling(pair: Sandbox, strixfleet
     slow = [row["reason"] for row in hosts["siblings-2"]["verdicts"] if row["grade"] == "slow"]
     assert slow, hosts["siblings-2"]["verdicts"]
     assert all("beside siblings-1" in reason and "ubatch-size" in reason for reason in slow), slow
-    named = [row["reason"] for row in hosts["siblings-2"]["reasons"]]
+    named = [row["cause"] for row in hosts["siblings-2"]["reasons"]]
     assert named[0] == "llama_server:ubatch-size", named
 
 
