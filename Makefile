@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml scripts/setup
 setup: $(STAMP)
 
 machine:
-	@GOAL='$(firstword $(filter demo test soak,$(MAKECMDGOALS)))' scripts/need os root network
+	@GOAL='$(firstword $(filter demo test soak,$(MAKECMDGOALS)))' scripts/need os root network $(if $(filter test,$(MAKECMDGOALS)),browser)
 
 demo: machine $(STAMP)
 	@$(VENV)/bin/strixfleet demo

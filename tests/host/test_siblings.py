@@ -3,19 +3,18 @@
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from strixfleet.adapters import sandbox
 from strixfleet.core.sandbox import Sandbox, SandboxRequest
 from tests.conftest import Run
+from tests.host.measuring import measured
 from tests.host.small import furnish
 
 
 pytestmark = [pytest.mark.host, pytest.mark.build, pytest.mark.soak]
 MODEL_BYTES = 400_000_000  # above the last-level cache
-TRIES = 4
 SMOKE = {"prompt_tokens": 128, "generate_tokens": 32, "repetitions": 3}
 SLOWED = {"ubatch-size": "1"}  # prefill a token at a time
 DRAFTED = {"name": "drafted", "model": "tiny", "port": 8081, "context_size": 1024, "draft_model": "tiny"}
@@ -44,27 +43,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory, strixfleet: Run) -> Iterator[
         sandbox.destroy("siblings")
 
 
-def measured(made: Sandbox, strixfleet: Run, *more: str) -> dict[str, Any]:
-    """Measure until every verdict counts; give the hosts' rows."""
-    hosts: dict[str, Any] = {}
-    for _ in range(TRIES):
-        done = strixfleet("bench", "-i", str(made.inventory), "--json", *more)
-        assert done.returncode in {0, 1}, done.stderr
-        hosts = json.loads(done.stdout)["hosts"]
-        grades = {row["grade"] for host in hosts.values() for row in host["verdicts"]}
-        print({name: host["verdicts"] for name, host in hosts.items()}, file=sys.__stderr__, flush=True)
-        if not {"invalid", "unstable"} & grades:
-            break
-    return hosts
-
-
 def test_what_slows_a_host_is_found_beside_its_sibling(pair: Sandbox, strixfleet: Run) -> None:
-    before = measured(pair, strixfleet)
+    before = measured(str(pair.inventory), strixfleet)
     assert {row["grade"] for host in before.values() for row in host["verdicts"]} == {"ok"}
 
     variables(pair, "siblings-2", instances(SLOWED))
     assert strixfleet("provision", "-i", str(pair.inventory), "--yes").returncode in {0, 1}
-    hosts = measured(pair, strixfleet)
+    hosts = measured(str(pair.inventory), strixfleet)
     assert {row["grade"] for row in hosts["siblings-1"]["verdicts"]} == {"ok"}
     slow = [row["reason"] for row in hosts["siblings-2"]["verdicts"] if row["grade"] == "slow"]
     assert slow, hosts["siblings-2"]["verdicts"]
@@ -77,7 +62,7 @@ def test_a_draft_model_is_measured_with_and_without(pair: Sandbox, strixfleet: R
     variables(pair, "siblings-1", instances({}, DRAFTED | {"arguments": {"spec-type": "draft-simple"}}))
     only = ["-l", "siblings-1"]
     assert strixfleet("provision", "-i", str(pair.inventory), "--yes", *only).returncode in {0, 1}
-    host = measured(pair, strixfleet, "--all", *only)["siblings-1"]
+    host = measured(str(pair.inventory), strixfleet, "--all", *only)["siblings-1"]
     draft = next(row["draft"] for row in host["served"] if row["instance"] == "drafted")
     print(draft, file=sys.__stderr__, flush=True)
     assert draft["tps_with"] > 0

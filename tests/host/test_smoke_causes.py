@@ -16,6 +16,7 @@ import yaml
 
 from tests.conftest import ROOT, Run
 from tests.host.conftest import Demo
+from tests.host.measuring import measured
 from tests.host.outside import root
 from tests.host.patched import with_wrong_tokens
 
@@ -24,22 +25,12 @@ pytestmark = [pytest.mark.host, pytest.mark.build, pytest.mark.quiet]
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 UNIT = "llama-server@demo"
 LIMIT = f"/etc/systemd/system/{UNIT}.service.d/90-limit.conf"
-TRIES = 4  # the machine that the host lives on may be busy with other work
 CLEAN_RUNS = 20
 
 
 def verdicts(demo: Demo, strixfleet: Run, *more: str) -> list[dict[str, Any]]:
-    """Measure until nothing is invalid or unstable, or one test is slow; give what was judged."""
-    rows: list[dict[str, Any]] = []
-    for number in range(TRIES):
-        if number:
-            print(f"does not count: {rows}", file=sys.__stderr__, flush=True)
-        done = strixfleet("bench", "-i", demo.inventory, "--json", *more)
-        assert done.returncode in {0, 1}, done.stderr
-        rows = json.loads(done.stdout)["hosts"][demo.host]["verdicts"]
-        grades = {row["grade"] for row in rows}
-        if "slow" in grades or not {"invalid", "unstable"} & grades:
-            break
+    """Give what is said of the demo's host."""
+    rows: list[dict[str, Any]] = measured(demo.inventory, strixfleet, *more)[demo.host]["verdicts"]
     return rows
 
 

@@ -1,8 +1,10 @@
 """Hosts that another rollout has its hand on: nothing calls them done, and nobody changes them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar, cast
 
 import pytest
 
@@ -11,9 +13,10 @@ from strixfleet.adapters.host_program import HostAnswer
 from strixfleet.commands import upgrade as upgrade_verb
 from strixfleet.commands.busy import on_trial, refuse_busy, refuse_locked
 from strixfleet.commands.options import Options
-from strixfleet.commands.rollout_scene import Wish
+from strixfleet.commands.rollout_scene import Scene, Wish
 from strixfleet.core.questions import Json
-from strixfleet.errors import LockHeld
+from strixfleet.core.rollout_state import new_rollout
+from strixfleet.errors import FleetError, LockHeld, Unreachable
 
 
 def answer(*, lock: str = "", left_s: float | None = None) -> HostAnswer:
@@ -71,3 +74,44 @@ def test_a_trial_of_a_living_operator_is_refused(surveys: Callable[..., list[flo
     surveys(answer(left_s=40.0, lock="ann@elsewhere (0a1b2c3d) pid 1"))
     with pytest.raises(LockHeld):
         upgrade_verb.survey_in_peace(Options(), Wish())
+
+
+def test_a_host_that_could_not_be_locked_is_not_switched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would renew its lease, so a good build would go back and be remembered as bad."""
+    deaf = Unreachable("timed out", where="h2")
+    staged: list[Mapping[str, object]] = []
+
+    class Lock:
+        tokens: ClassVar[dict[str, int]] = {"h1": 1}
+
+        def __init__(self, *_given: object) -> None: ...
+
+        def take(self, _hosts: object) -> dict[str, FleetError]:
+            return {"h2": deaf}
+
+        def start(self) -> None: ...
+
+        def release(self) -> None: ...
+
+    def stage(_fleet: object, seen: Mapping[str, object], *_given: object) -> None:
+        staged.append(seen)
+
+    for name, stand_in in {
+        "FleetLock": Lock,
+        "Stage": stage,
+        "Driver": lambda *_given: SimpleNamespace(run=lambda state, _sights: state),
+        "HostWork": lambda *_given: SimpleNamespace(close=lambda: None),
+        "wanted_build": lambda _seen: SimpleNamespace(id="b2"),
+        "agreed": lambda *_given: 60,
+    }.items():
+        monkeypatch.setattr(upgrade_verb, name, stand_in)
+    monkeypatch.setattr(journal, "find_unfinished", lambda _about: None)
+    monkeypatch.setattr(journal, "begin", lambda _about: SimpleNamespace(note=None, path=Path("x")))
+    hosts = [SimpleNamespace(name=name) for name in ("h1", "h2")]
+    fleet = SimpleNamespace(hosts=hosts, known_hosts="k", host=lambda _name: None)
+    seen = {"h1": "seen", "h2": "seen"}
+    scene = SimpleNamespace(
+        fleet=fleet, seen=seen, good=seen, about={}, options=Options(), programs={}, wants={}
+    )
+    upgrade_verb.drive(cast("Scene", scene), Wish(), new_rollout([["h1"], ["h2"]]))
+    assert staged == [{"h1": "seen", "h2": deaf}]

@@ -187,9 +187,7 @@ class Kernel:
         yield Observed("kernel:hardware_profile", "recognised" if self.profile else "unknown")
         drop_in = self.drop_in.observe(self.name, answers)
         yield drop_in
-        known = drop_in.have == self.drop_in.item(self.name).want  # else that is the difference
-        older = known and _outdated(answers)
-        yield Observed(f"kernel:{GRUB_CFG}", "older than it" if older else "made from the drop-in")
+        yield self._observe_grub_cfg(answers, known=drop_in.have == self.drop_in.item(self.name).want)
         yield from self._observe_arguments(answers)
         if self.gtt_bytes is not None:
             yield self._observe_gtt(answers)
@@ -198,6 +196,14 @@ class Kernel:
             yield Observed("kernel:carve_out", int(text))
         else:
             yield Observed("kernel:carve_out", error="no AMD GPU shows its memory in sysfs")
+
+    def _observe_grub_cfg(self, answers: Answers, *, known: bool) -> Observed:
+        """Compare its age with the drop-in's, unless that is not as wanted: then that is the difference."""
+        for path in (GRUB_CFG, GRUB_DROP_IN) if known else ():
+            if error := answers[Question(Verb.STAT, path)].error:
+                return Observed(f"kernel:{GRUB_CFG}", error=error)
+        older = known and _outdated(answers)
+        return Observed(f"kernel:{GRUB_CFG}", "older than it" if older else "made from the drop-in")
 
     def _lines(self, answers: Answers) -> tuple[str | None, str]:
         configured = configured_command_line(answers.text(Verb.READ, GRUB_CFG))

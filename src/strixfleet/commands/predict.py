@@ -127,10 +127,11 @@ def _setting(
     left = memory - known.reserve_gib
     gtt = given.gtt_gib if given.gtt_gib is not None else known.gtt_gib or max(memory - 8, memory / 2)
     reachable = min(gtt + given.carve_out_gib, left)
+    on_cpu = max(0.0, left - given.carve_out_gib)
     return Setting(
         machine=Machine(bandwidth, measured=profile == "sandbox", halo=halo),
         backend=backend,
-        available_bytes=round((left - given.carve_out_gib if backend == "cpu" else reachable) * GIB),
+        available_bytes=round((on_cpu if backend == "cpu" else reachable) * GIB),
         system_bytes=round(left * GIB),
         context=tokens[0],
         depth=tokens[1],

@@ -5,6 +5,7 @@ import click
 from strixfleet.adapters.fanout import fan_out
 from strixfleet.adapters.host_program import HostAnswer, HostProgram
 from strixfleet.adapters.ssh import remote_for
+from strixfleet.commands.busy import statuses
 from strixfleet.commands.options import Options, fleet_options
 from strixfleet.commands.session import finish, load_fleet, now, said_yes
 from strixfleet.core.fleet import Host
@@ -14,11 +15,10 @@ from strixfleet.report.output import show
 from strixfleet.report.progress import say
 
 
-def _call(host: Host, known_hosts: str, *words: str) -> HostAnswer:
+def _free(host: Host, known_hosts: str) -> HostAnswer:
     remote = remote_for(host, known_hosts)
     try:
-        program = HostProgram(host.name, remote)
-        return program.must(*words) if words[0] == "unlock" else program.call(*words)
+        return HostProgram(host.name, remote).must("unlock", "--force")
     finally:
         remote.close()
 
@@ -52,7 +52,7 @@ def unlock(options: Options, *, yes: bool) -> ExitCode:
     """
     started = now()
     fleet = load_fleet(options)
-    found = fan_out(fleet.hosts, lambda host: _call(host, fleet.known_hosts, "status"), forks=options.forks)
+    found = statuses(fleet.hosts, fleet.known_hosts, options.forks)
     held = {name for name, one in found.items() if isinstance(one, HostAnswer) and one.lock}
     for name in sorted(held):
         one = found[name]
@@ -60,7 +60,7 @@ def unlock(options: Options, *, yes: bool) -> ExitCode:
     freed: set[str] = set()
     if held and (yes or said_yes("Take the lock away?")):
         hosts = [host for host in fleet.hosts if host.name in held]
-        done = fan_out(hosts, lambda host: _call(host, fleet.known_hosts, "unlock", "--force"))
+        done = fan_out(hosts, lambda host: _free(host, fleet.known_hosts))
         freed = {name for name, one in done.items() if isinstance(one, HostAnswer)}
         found |= {name: one for name, one in done.items() if isinstance(one, FleetError)}
     rows = (_row(host.name, found[host.name], freed=host.name in freed) for host in fleet.hosts)
