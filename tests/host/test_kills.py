@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -78,6 +79,7 @@ def _try(made: Sandbox, unbroken: tuple[dict[str, object], int], strixfleet: Run
         assert changed(want, picture(made, "kills-1", moments=False)) == [], killed
         assert strixfleet("audit", "-i", str(made.inventory)).returncode == 0, killed
         assert root(made, "kills-1", "systemctl is-active llama-server@chat").strip() == "active", killed
+        print(f"as unbroken: {killed} of {lines}", file=sys.__stderr__, flush=True)
 
 
 def test_one_more_run_converges(
