@@ -132,6 +132,31 @@ def test_a_program_that_fails(place: Path, program: str, says: str) -> None:
     assert says in done.stdout
 
 
+def test_a_slip_that_a_program_hands_over_names_its_file(place: Path) -> None:
+    program = place / "inventory" / "cloud"
+    program.write_text("""#!/bin/sh\necho '{"g": {"hosts": ["h2"], "vars": {"llama_cpp_reff": 1}}}'\n""")
+    program.chmod(0o755)
+    said = run(place, *VALIDATE).stdout
+    assert "inventory/cloud: h2: llama_cpp_reff: is not known; hint: write llama_cpp_ref\n" in said
+
+
+def test_a_slip_in_toml_names_its_file_or_none(place: Path) -> None:
+    """ansible-core says of values from TOML that the first file of the inventory holds them."""
+    slip = "h2: llama_cpp_reff: is not known; hint: write llama_cpp_ref\n"
+    text = '[all.hosts.h2]\nllama_cpp_ref = "b10991"\nllama_cpp_reff = "b10991"\n'
+    (place / "inventory" / "more.toml").write_text(text)
+    assert run(place, *VALIDATE).stdout == f"{slip}2 hosts, 1 mistake\n"
+    (place / "inventory" / "hosts.yml").unlink()
+    assert run(place, *VALIDATE).stdout == f"inventory/more.toml: {slip}1 host, 1 mistake\n"
+
+
+def test_what_only_ansible_notices_in_ini_is_not_said_of_yaml(place: Path) -> None:
+    (place / "inventory" / "more").write_text("[nobody:vars]\nx=1\n")
+    done = run(place, *VALIDATE)
+    assert done.returncode == 2
+    assert "inventory/more: cannot be read as an inventory: Section [nobody:vars] not valid" in done.stdout
+
+
 def test_a_plugin_that_is_not_there(place: Path) -> None:
     (place / "inventory" / "cloud.yml").write_text("plugin: nobody.nothing.cloud\n")
     done = run(place, *VALIDATE)

@@ -9,9 +9,11 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from strixfleet.adapters.ansible_config import ansible_constants
+from strixfleet.adapters.ini_scan import has_sections
 from strixfleet.adapters.inventory_values import SECRET_HINT, HostVariables, Place, place_of, reason
 from strixfleet.adapters.inventory_vault import give_vault_secrets
 from strixfleet.core.definitions import Scope
@@ -210,18 +212,19 @@ def _failures(error: Any, warnings: Sequence[Any], sources: tuple[str, ...]) -> 
     if place is None or not place.file.startswith("/"):
         place = Place(named[1] if named else sources[0] if sources else "", 0)
     if "failed to parse inventory source" in message:
-        message = f"cannot be read as an inventory: {_cause(warnings)}"
+        message = f"cannot be read as an inventory: {_cause(warnings, ini=has_sections(Path(place.file)))}"
     secret = "vault" in message.lower() or "decrypt" in message.lower()
     hint = SECRET_HINT if secret else "see what `ansible-inventory --list` says"
     return (Mistake(message, place.file, place.line, hint=hint),)
 
 
-def _cause(warnings: Sequence[Any]) -> str:
+def _cause(warnings: Sequence[Any], *, ini: bool) -> str:
     """Choose among what the plugins say the one that most likely was meant to read the file."""
     causes = {}
     for summary in warnings:
         match = re.match(r"Failed to parse inventory with '(.+?)' plugin(?:: (.*))?", _sentence(summary))
         if match:
             causes[match[1]] = match[2] or "no reason given"
-    order = [name for name in ("script", "yaml", "ini") if name in causes]
+    likely = ("script", "ini") if ini else ("script", "yaml", "ini")
+    order = [name for name in likely if name in causes]
     return causes[order[0]] if order else next(iter(causes.values()), "no plugin wants it")

@@ -24,6 +24,7 @@ VARS_SUFFIXES = ("", ".yml", ".yaml", ".json")
 IGNORED_NAME = re.compile(
     r"\.|.*(~|\.(orig|cfg|retry|pyc|pyo|swp|bak|rpm|md|txt|rst))\Z"
 )  # ansible's REJECT_EXTS
+BEGINS_AS_YAML = re.compile(rb"(?:[ \t\r]*(?:#[^\n]*)?\n)*(?:---|[\w.-]+:[ \t]*(?:#[^\n]*)?\r?\n)")
 FILES_MAX = 10_000
 NODES_MAX_IN_ALL = 300_000
 
@@ -121,7 +122,7 @@ def _scan_one(path: Path, kind: str, found: Survey) -> None:
     scanned = scan_bytes(str(path), data)
     if scanned.encrypted:
         found.encrypted.append((path, kind))
-    if kind == "inventory" and _is_ini(path, scanned):
+    if kind == "inventory" and _is_ini(path, scanned, data):
         scanned, definitions = scan_ini(str(path), data)
     elif path.suffix == ".toml" and kind == "inventory":
         return  # tomllib refuses doubles by itself
@@ -149,10 +150,12 @@ def _is_program(path: Path, data: bytes) -> bool:
     )
 
 
-def _is_ini(path: Path, scanned: Scanned) -> bool:
+def _is_ini(path: Path, scanned: Scanned, data: bytes) -> bool:
     if path.suffix in {".yml", ".yaml", ".json", ".toml"} or scanned.encrypted:
         return False
-    return scanned.syntax_error or scanned.root is None or scanned.root.entries is None
+    if scanned.syntax_error:
+        return not BEGINS_AS_YAML.match(data)
+    return scanned.root is None or scanned.root.entries is None
 
 
 def _definitions(file: str, kind: str, root: Node | None) -> Iterator[Definition]:

@@ -145,11 +145,12 @@ class _HostReader:
 
     def _report_unseen_names(self) -> None:
         """Find slips among names that no file of ours shows: dynamic inventories, `-e`, ranges."""
-        for name, place in self.variables.names():
+        for name, key_place in self.variables.names():
             if name in FIELDS or name in self.whole.by_name or name.startswith("ansible_"):
                 continue
             problem = unknown_name(name)
             if problem:
+                place = key_place or self.variables.place(name)
                 file, line = (place.file, place.line) if place else ("", 0)
                 self.mistakes.append(
                     Mistake(

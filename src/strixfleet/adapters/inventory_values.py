@@ -12,6 +12,8 @@ PLAIN_ITEMS_MAX = 200_000
 
 
 SECRET_HINT = "give --ask-vault-pass or --vault-password-file FILE"  # noqa: S105 - a hint, no secret
+SOURCE = re.compile(r"<inventory (?:plugin|script) .*'(/.+)'>\Z")  # a program's output, TOML
+TAGS_ITSELF = re.compile(r"<inventory plugin '(?:yaml|ini)' ")
 FACTS_HINT = "facts of hosts are not known when the inventory is read; define the name in the inventory"
 
 
@@ -79,14 +81,16 @@ class HostVariables:
 
 
 def place_of(value: object) -> Place | None:
-    """Read Ansible's origin tag."""
+    """Read Ansible's origin tag; ansible-core 2.19 lays values of other plugins to the first one's file."""
     from ansible._internal._datatag._tags import Origin
 
     tag = Origin.get_tag(value)
     if tag is None or not (tag.path or tag.description):
         return None
-    file = real_path(str(tag.path)) if tag.path else str(tag.description)
-    return Place(file, int(tag.line_num or 0))
+    if not tag.path and TAGS_ITSELF.match(str(tag.description)):
+        return None
+    source = tag.path or ((named := SOURCE.search(str(tag.description))) and named[1])
+    return Place(real_path(str(source)) if source else str(tag.description), int(tag.line_num or 0))
 
 
 @lru_cache(maxsize=4096)
