@@ -143,7 +143,7 @@ def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
         code, message = UsageError.exit_code, error.format_message()
     except (click.Abort, KeyboardInterrupt) as error:
         code, message = _stopped(error)
-        print(f"strixfleet: {message}", file=sys.stderr)
+        print(f"\nstrixfleet: {message}", file=sys.stderr)  # the cursor stands behind the question or a ^C
     except OSError as error:
         if error.errno not in _NO_ROOM:
             code, message = _defect(error), f"a defect in strixfleet itself: {type(error).__name__}: {error}"
