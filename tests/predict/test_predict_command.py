@@ -135,6 +135,9 @@ def test_results_go_to_a_file(header_of: HeaderOf, typed: Typed, tmp_path: Path)
     code, out, _ = typed(header_of("llama-2-7b", "Q4_0"), *HALO, "--output", target)
     assert (code, out) == (0, "")
     assert json.loads(target.read_text())["model"]["layers"] == 32
+    page = tmp_path / "answer.html"
+    code, _, err = typed(header_of("llama-2-7b", "Q4_0"), *HALO, "--output", page)
+    assert (code, "writes text or JSON" in err, page.exists()) == (2, True, False)
 
 
 @pytest.mark.parametrize(("claim", "grade"), [(20, "impossible"), (3.0, "ok"), (2.0, "slow")])

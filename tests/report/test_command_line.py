@@ -86,6 +86,9 @@ def test_output_is_a_file_for_every_verb(run: Run, tmp_path: Path) -> None:
         run(verb, "--output", str(document))
         assert json.loads(document.read_text())["schema"] == f"strixfleet/{verb}/1"
         assert not text.read_text().startswith("{")
+    page = tmp_path / "report.json"
+    done = run("report", "--output", str(page))
+    assert (done.returncode, "is an HTML page" in done.stderr, page.exists()) == (2, True, False)
     done = run("validate", "--output", "/nonexistent/x")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 

@@ -87,6 +87,8 @@ def predict(
     from strixfleet.core import prediction
     from strixfleet.core.model_shape import shape_of
 
+    if output and output.suffix in {".html", ".htm"}:
+        raise UsageError("predict writes text or JSON", where=str(output), hint="name it .txt or .json")
     given = _Memory(memory["bandwidth"], memory["memory"], memory["gtt"], memory["carve_out"] or 0.0)
     setting, assumed = _setting(profile, backend, given, (context, depth))
     header = read_header(model)

@@ -63,6 +63,9 @@ def report(options: Options) -> ExitCode:
 
     No host is asked. Prints the page's path; --output names another.
     """
+    if options.output and options.output.suffix == ".json":
+        hint = "let its name end in .html; `strixfleet history --json` gives the runs as JSON"
+        raise UsageError("the report is an HTML page", where=str(options.output), hint=hint)
     hosts = tuple(host.name for host in load_fleet(options).hosts) if options.limit else ()
     path = write_page(options.output, hosts)
     if options.as_json:
