@@ -67,8 +67,16 @@ esac
 
 
 def observe(tmp_path: Path, firewall: str = "", path: str = "") -> dict[str, list[object]]:
-    """Set a sandbox's network up and down in a new network namespace, with a /run of its own."""
-    steps = ("mount -t tmpfs tmpfs /run", "ip link set lo up", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+    """Set a sandbox's network up and down in a new network namespace, with a /run and a /sys of its own.
+
+    The machine's /sys would show the machine's links, also those that other tests make and remove meanwhile.
+    """
+    steps = (
+        "mount -t tmpfs tmpfs /run",
+        "mount -t sysfs sysfs /sys",
+        "ip link set lo up",
+        "echo 0 >/proc/sys/net/ipv4/ip_forward",
+    )
     prepare = " && ".join([*steps, "printf '%s' \"$1\" | nft -f -", "shift", 'exec "$@"'])
     argv = ["unshare", "--net", "--mount", "sh", "-c", prepare, "prepare", firewall]
     argv += [sys.executable, "-c", SCRIPT, str(tmp_path / "rules")]
@@ -84,6 +92,7 @@ def test_forwarding_tables_and_links_are_as_before(tmp_path: Path) -> None:
     assert seen["before"][0] == "0\n"
     assert seen["during"][0] == "1\n"
     assert "masquerade" in str(seen["during"][1])
+    assert seen["during"][2] == ["lo", "sf-a", "sf-a-b"]
     assert seen["between"][0] == "1\n", "the other sandbox still forwards"
     assert "strixfleet_a_b" in str(seen["between"][1])
     assert seen["after"] == seen["before"]
