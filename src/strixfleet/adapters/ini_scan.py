@@ -13,7 +13,7 @@ from strixfleet.errors import Mistake
 
 
 SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?\Z")  # as Ansible's ini plugin has it
-HOST_RANGE = re.compile(r"\[[^\]\s]+\][^\s;#]")  # [01:09].lan
+HOST = re.compile(r"\[[^\]\s]*:[^\]\s]*\](?!\s*(?:[;#]|\Z))")  # [01:09].lan, [01:09] name=value, [::1]:22
 KINDS = ("hosts", "children", "vars")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 DOUBLE = "keep one of them: Ansible silently takes the last"
@@ -49,7 +49,7 @@ def _lines(file: str, data: bytes, scanned: Scanned) -> Iterator[tuple[int, str,
         if not text or text[0] in "#;":
             continue
         scanned.nodes += 1
-        is_head = text.startswith("[") and not HOST_RANGE.match(text)
+        is_head = text.startswith("[") and not HOST.match(text)
         if is_head:
             section, kind, wrong = _section(text)
         else:
