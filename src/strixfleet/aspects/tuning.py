@@ -19,7 +19,7 @@ ACTIVE = "/etc/tuned/active_profile"
 UNIT = "tuned.service"
 RIVALS = ("power-profiles-daemon.service", "tlp.service", "auto-cpufreq.service", "cpupower.service")
 FAST = ("accelerator-performance", "throughput-performance", "latency-performance", "hpc-compute")
-OWN_PROFILE = "strixfleet"
+OWN_PREFIX = "strixfleet-"  # then the profile that it wraps: another choice is another active profile
 PACKAGE = PackageWish("tuned")
 PLATFORM = "/sys/firmware/acpi/platform_profile"
 CHOICES = "/sys/firmware/acpi/platform_profile_choices"
@@ -61,7 +61,7 @@ class Tuning:
         for pattern in (GOVERNORS, PREFERENCES, GPU_LEVEL):
             yield Question(Verb.GLOB, pattern)
         for folder in ("/etc/tuned", "/etc/tuned/profiles"):
-            yield Question(Verb.DIGEST, _own_path(folder))
+            yield Question(Verb.DIGEST, _own_path(folder, host.settings.tuning_profile))
 
     @classmethod
     def compile(cls, situation: Situation) -> Self:
@@ -72,9 +72,9 @@ class Tuning:
         file = None
         if wrap and known is not None:
             content = assets.render("host/etc/tuned/strixfleet.conf.j2", profile=chosen)
-            file = ManagedFile(_own_path(known.tuned.profiles), content)
+            file = ManagedFile(_own_path(known.tuned.profiles, chosen), content)
         effects = _effects(answers) if chosen in FAST else {}
-        wanted = OWN_PROFILE if wrap else chosen
+        wanted = f"{OWN_PREFIX}{chosen}" if wrap else chosen
         active = answers.text(Verb.READ, ACTIVE) == wanted
         return cls(
             settings.tuning_enabled,
@@ -134,8 +134,8 @@ class Tuning:
         }
 
 
-def _own_path(profiles: str) -> str:
-    return f"{profiles}/{OWN_PROFILE}/tuned.conf"
+def _own_path(profiles: str, chosen: str) -> str:
+    return f"{profiles}/{OWN_PREFIX}{chosen}/tuned.conf"
 
 
 def _state(answers: Answers, unit: str) -> Json:
