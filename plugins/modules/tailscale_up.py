@@ -66,6 +66,8 @@ def status(module: AnsibleModule) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(out) if rc == 0 and out.startswith("{") else {}
         if found.get("BackendState", "NoState") not in PASSING:
             return found
+        if module.check_mode and not found:
+            return {}  # a real run would have started it
         if time.monotonic() > deadline:
             reason = " ".join(err.split())[-200:] or f"its state stays {found.get('BackendState')}"
             module.fail_json(msg=f"tailscaled does not answer: {reason}")
@@ -131,7 +133,7 @@ def main() -> None:
             module.exit_json(changed=True, state="NoState")
         module.fail_json(msg="the program tailscale is not installed")
     found = status(module)
-    before = found["BackendState"]
+    before = found.get("BackendState", "NoState")
     joins = before != "Running"
     due = [] if joins and before != "Stopped" else settings_due(module, found)
     if module.check_mode or not (joins or due):

@@ -16,7 +16,9 @@ folder = os.path.dirname(os.path.abspath(__file__))
 state = json.load(open(folder + "/state.json"))
 state["calls"].append(sys.argv[1:])
 verb, flags = sys.argv[1], dict(a.lstrip("-").split("=", 1) for a in sys.argv[2:] if "=" in a)
-if verb == "status":
+if verb == "status" and state["state"] == "no daemon":
+    sys.exit("failed to connect to local tailscaled")
+elif verb == "status":
     print(json.dumps({"BackendState": state["state"], "Self": {"HostName": state["hostname"]}}))
 elif verb == "up":
     if "auth-key" in flags:
@@ -128,6 +130,16 @@ def test_check_mode_changes_nothing(run_module: RunModule, fake: MakeFake) -> No
     answer = run_module("tailscale_up", check=True, auth_key=KEY)
 
     assert answer["changed"] is True
+    assert host.changes == []
+
+
+def test_check_mode_on_a_host_whose_daemon_is_stopped(run_module: RunModule, fake: MakeFake) -> None:
+    """The task before it would have started the daemon."""
+    host = fake(state="no daemon")
+
+    answer = run_module("tailscale_up", check=True, auth_key=KEY)
+
+    assert (answer["changed"], answer["state"], answer["rc"]) == (True, "NoState", 0)
     assert host.changes == []
 
 
