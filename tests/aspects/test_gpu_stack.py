@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strixfleet.core.apt_sources import Missing, mirror_of, missing_of, parse_sources
+from strixfleet import assets
+from strixfleet.core.apt_sources import Missing, added, mirror_of, missing_of, parse_sources
 from strixfleet.core.distributions import distribution
 from strixfleet.core.gpu_parts import package_wishes, wanted_suites
 from strixfleet.core.kernel_release import at_least, flavour_floor, is_known_bad, newest
@@ -115,6 +116,34 @@ def test_what_is_missing_comes_from_the_machine_s_own_mirror() -> None:
         "/usr/share/keyrings/own.gpg",
     )
     assert missing == (Missing("trixie", ("non-free-firmware",)), Missing("trixie-backports", ("main",)))
+
+
+def test_what_a_suite_lacks_is_signed_as_the_suite_is_there() -> None:
+    """apt refuses all its sources where two stanzas of one URI and suite are signed otherwise."""
+    own = "deb http://mirror.example/debian/ trixie-backports main\n"
+    sources = parse_sources({"backports.list": own, "debian.sources": DEB822})
+    mirror = mirror_of(sources, "trixie", "debian")
+    assert mirror
+    lacking = (Missing("trixie-backports", ("non-free-firmware",)), Missing("trixie-x", ("main",)))
+    more, other = added(lacking, sources, mirror)
+    assert (more.uris, more.signed_by) == (("http://mirror.example/debian/",), "")
+    assert (other.uris, other.signed_by) == (mirror.uris, mirror.signed_by)
+
+
+def test_a_vendor_s_suite_is_no_mirror() -> None:
+    vendor = "deb [signed-by=/v.gpg] https://apt.vendor.example/stable trixie main\n"
+    mirror = mirror_of(parse_sources({"a-vendor.list": vendor, "debian.sources": DEB822}), "trixie", "debian")
+    assert mirror
+    assert mirror.uris != ("https://apt.vendor.example/stable",)
+
+
+def test_a_key_within_a_source_is_kept() -> None:
+    key = " -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQINBF\n -----END PGP PUBLIC KEY BLOCK-----\n"
+    uris = "URIs: https://deb.debian.org/debian\nSuites: trixie\nComponents: main\n"
+    (source,) = parse_sources({"x.sources": f"Types: deb\n{uris}Signed-By:\n{key}"})
+    text = assets.render("host/etc/apt/sources.list.d/strixfleet.sources.j2", added=[source])
+    assert parse_sources({"y.sources": text}) == (source,)
+    assert key.rstrip("\n") in text
 
 
 def test_no_mirror_is_no_mirror() -> None:

@@ -1,5 +1,6 @@
 """Units: what a word becomes, what a unit may do, and when a server is started anew."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,14 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strixfleet.aspects.llama_server import LlamaServer, template_file
+from strixfleet.aspects.llama_server import LlamaServer
+from strixfleet.aspects.server_files import template_file
 from strixfleet.core import server_command, server_unit, unit_files
 from strixfleet.core.aspect import Situation
 from strixfleet.core.facts import Facts
 from strixfleet.core.fleet import Connection, Host
+from strixfleet.core.items import Cure, diff
 from strixfleet.core.questions import Answer, Answers, Question, Verb
 from strixfleet.core.settings import HostSettings
 from strixfleet.core.settings_parts import Instance
+from strixfleet.host.renames import ONE_HOST
 
 
 DIGEST = "a" * 64
@@ -266,9 +270,45 @@ def test_a_tailnet_server_listens_there_once_the_host_has_an_address() -> None:
     alone = compiled({"host": "tailnet"})
 
     assert joined.units[0].listeners == ("127.0.0.1:8080", "100.101.102.103:8080")
-    assert '"--host" "127.0.0.1,100.101.102.103"' in joined.units[0].drop_in.content
+    assert '"--host" \\\n  $STRIXFLEET_OPTION_HOST' in joined.units[0].drop_in.content
+    assert '"STRIXFLEET_OPTION_HOST=127.0.0.1,100.101.102.103"' in joined.units[0].drop_in.content
+    assert joined.units[0].renamed
+    assert "STRIXFLEET_OPTION_HOST" not in alone.units[0].drop_in.content
     assert alone.units[0].listeners == ("127.0.0.1:8080",)
     assert alone.without_tailnet == ("chat",)
+
+
+def current(backend: str, options: str = "") -> Answers:
+    text = {"id": "b", "ref": "b", "commit": "c", "backend": backend, "build_number": 1}
+    whole = json.dumps({**text, "definitions": {}, "files": {"bin/llama-server": "0"}})
+    return Answers(
+        {
+            Question(Verb.RUN, "tailscale"): Answer(TAILSCALE),
+            Question(Verb.READ, server_unit.MANIFEST): Answer(whole),
+            Question(Verb.READ, server_unit.OPTIONS_FILE): Answer(options),
+        }
+    )
+
+
+@pytest.mark.parametrize(("options", "serves"), [(ONE_HOST, False), ("", True)])
+def test_a_build_that_takes_one_address_serves_loopback_and_that_is_said(options: str, serves: bool) -> None:
+    answers = current("cpu", options)
+    found = compiled({"host": "tailnet"}, answers=answers)
+    rows = {row.id: row for row in diff(found.items(), found.observe(answers))}
+
+    assert ("100.101.102.103:8080" in found.units[0].listeners) is serves
+    assert ("llama_server:chat:tailnet" in rows) is not serves
+    assert serves or rows["llama_server:chat:tailnet"].cure is Cure.MANUAL
+
+
+def test_units_are_for_the_build_that_is_current_until_another_is() -> None:
+    """`provision` keeps a build of another backend: a unit for the wished one would not start."""
+    kept = compiled({}, answers=current("cpu"), llama_cpp_backend="vulkan")
+    bare = compiled({}, llama_cpp_backend="vulkan")
+
+    assert "Vulkan0" not in kept.units[0].drop_in.content
+    assert "PrivateDevices=yes" in kept.template.content
+    assert "Vulkan0" in bare.units[0].drop_in.content
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,11 @@ def test_public_listeners(host: str) -> None:
 
 
 def test_tailnet_needs_tailscale() -> None:
-    assert chat(host="tailnet") == ["(llama_server_instances[0].host)"]
-    assert problems(tailscale_enabled=True, llama_server_instances=[{**CHAT, "host": "tailnet"}]) == []
+    assert chat(host="tailnet")[0] == "(llama_server_instances[0].host)"
+    served = {"tailscale_enabled": True, "llama_server_instances": [{**CHAT, "host": "tailnet"}]}
+    assert problems(**served, llama_cpp_ref="b11104") == []
+    assert problems(**served, llama_cpp_ref="v0.1.1") == []
+    assert problems(**served, llama_cpp_ref="b11103") == ["(llama_server_instances[0].host)"]
 
 
 @pytest.mark.parametrize("url", ["http://h/a.gguf", "HTTP://h/a.gguf"])

@@ -27,6 +27,7 @@ from strixfleet.host.renames import (
     known_options,
     options_text,
     respelled,
+    takes_several,
     variable,
 )
 
@@ -92,6 +93,24 @@ def test_the_file_has_a_line_for_each_and_foreign_ones_are_found() -> None:
         f"{NO_MMAP}=--tools all",
     ]
     assert len({variable(words) for words in SPELLINGS}) == len(SPELLINGS)
+
+
+def test_a_build_that_takes_one_address_is_told_loopback() -> None:
+    assert not takes_several(OLD)
+    assert not takes_several("")
+    assert takes_several(
+        "--host HOST    IP addresses to listen on,\n               comma-separated (env: X)\n"
+    )
+    assert not takes_several("--host H   an address\n--api-key K   keys, comma-separated\n")
+    assert options_text({}) == ""
+    assert options_text({}, several=False) == "STRIXFLEET_OPTION_HOST=127.0.0.1\n"
+    assert foreign_lines(options_text({}, several=False)) == []
+    assert foreign_lines("STRIXFLEET_OPTION_HOST=0.0.0.0\n") == ["STRIXFLEET_OPTION_HOST=0.0.0.0"]
+    words, variables = unit_words({"host": "127.0.0.1,100.64.0.1", "port": "1"})
+    assert words == ["--host", Variable("STRIXFLEET_OPTION_HOST"), "--port", "1"]
+    assert variables == {"STRIXFLEET_OPTION_HOST": "127.0.0.1,100.64.0.1"}
+    assert check_options([], variables, NEW).addresses
+    assert not check_options([], [NO_MMAP], NEW).addresses
 
 
 def test_only_what_releases_spell_differently_becomes_a_variable() -> None:
@@ -259,7 +278,13 @@ class World:
         monkeypatch.setattr(rollout_stage, "Watch", Watch)
         monkeypatch.setattr(rollout_stage, "HostProgram", HostProgram)
         monkeypatch.setattr(rollout_stage, "current_build", lambda _seen: "b1")
-        monkeypatch.setattr(rollout_stage, "wanted_build", lambda _seen: SimpleNamespace(id="b2"))
+        monkeypatch.setattr(
+            rollout_stage, "wanted_build", lambda _seen: SimpleNamespace(id="b2", backend="cpu")
+        )
+        self.runs = "cpu"
+        monkeypatch.setattr(
+            rollout_stage, "current_manifest", lambda _seen: SimpleNamespace(backend=self.runs)
+        )
         line = SimpleNamespace(close=lambda: None)
         monkeypatch.setattr(rollout_stage, "remote_for", lambda _host, _known: line)
         monkeypatch.setattr(Stage, "_play", outcomes)
@@ -309,6 +334,22 @@ def test_nobody_is_asked_for_a_host_that_nothing_helps(world: World) -> None:
     assert events["h1"].reason.endswith("`--load-mode none`; chat: --gone")
     assert world.asked == [["h2: chat: --no-mmap → --load-mode none"]]
     assert [row[0] for row in world.spelled] == ["h2"]
+
+
+def test_nobody_is_asked_on_how_many_addresses_the_staged_build_listens(world: World) -> None:
+    world.help = dict.fromkeys(world.help, OLD)
+    world.variables["h2"] = ["STRIXFLEET_OPTION_HOST"]
+    assert kinds(world.stage()) == {"h1": Kind.STAGED, "h2": Kind.STAGED}
+    assert (world.asked, world.spelled, world.notes) == ([], [("h2", "spell", "b2", "7")], {})
+
+
+def test_a_build_for_another_backend_is_no_upgrade(world: World) -> None:
+    """Its servers would be started with the device of the old one, and its ref be remembered as bad."""
+    world.runs = "vulkan"
+    events = world.stage()
+    assert kinds(events) == {"h1": Kind.STAGE_FAILED, "h2": Kind.STAGE_FAILED}
+    assert "is for vulkan, the inventory wants cpu" in events["h1"].reason
+    assert "then `strixfleet provision`" in events["h1"].reason
 
 
 def test_nobody_is_asked_where_the_new_build_understands_all(world: World) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from strixfleet import assets
-from strixfleet.core.apt_sources import Missing, Source, mirror_of, missing_of, parse_sources
+from strixfleet.core.apt_sources import LIST, PARTS, Source, added, mirror_of, missing_of, sources_of
 from strixfleet.core.aspect import Situation
 from strixfleet.core.distributions import Distribution, distribution, every_package, known_distributions
 from strixfleet.core.files import ManagedFile
@@ -23,7 +23,6 @@ GROUPS = ("render", "video")  # render opens /dev/kfd and /dev/dri/renderD*, vid
 HOME = "/var/lib/strixfleet"
 NO_SHELL = "/usr/sbin/nologin"
 SOURCES_FILE = "/etc/apt/sources.list.d/strixfleet.sources"
-SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*.list", "/etc/apt/sources.list.d/*.sources")
 AMDVLK = (
     "/etc/vulkan/icd.d/amd_icd*.json",
     "/usr/share/vulkan/icd.d/amd_icd*.json",
@@ -38,19 +37,6 @@ VENDOR_ROCM = "/opt/rocm"
 BAD_MES = "0x83"  # ROCm #5724
 
 
-def _source_questions() -> tuple[Question, ...]:
-    first, *patterns = SOURCES
-    return (Question(Verb.READ, first), *(Question(Verb.GLOB, pattern) for pattern in patterns))
-
-
-def _apt_sources(answers: Answers) -> tuple[Source, ...]:
-    texts = {SOURCES[0]: answers.text(Verb.READ, SOURCES[0]) or ""}
-    for pattern in SOURCES[1:]:
-        texts |= answers.texts(pattern)
-    texts.pop(SOURCES_FILE, None)
-    return parse_sources(texts)
-
-
 @dataclass(frozen=True, slots=True)
 class GpuStack:
     """The GPU stack of one host; no distribution means that nothing can be done there."""
@@ -58,8 +44,7 @@ class GpuStack:
     problems: tuple[str, ...]
     kernel: KernelWish | None
     packages: tuple[PackageWish, ...]
-    missing: tuple[Missing, ...]
-    mirror: Source | None
+    added: tuple[Source, ...]
     hold: bool
     managed: tuple[str, ...]
     icds: tuple[str, ...]
@@ -73,7 +58,7 @@ class GpuStack:
     def questions(cls, host: Host) -> Iterator[Question]:
         """Ask for sources, packages, account, and leftovers."""
         del host
-        yield from _source_questions()
+        yield from (LIST, *PARTS)
         for pattern in (*AMDVLK, CWSR_PROPERTIES, FIRMWARE_INFO):
             yield Question(Verb.GLOB, pattern)
         for package in (*every_package(), *FOREIGN):
@@ -91,7 +76,7 @@ class GpuStack:
         settings, answers = situation.host.settings, situation.answers
         known = distribution(situation.facts.os_id, situation.facts.os_version)
         graphics = settings.llama_cpp_backend != "cpu"
-        sources = _apt_sources(answers)
+        sources = sources_of(answers, SOURCES_FILE)
         packages = package_wishes(settings, known) if known else ()
         kernel = KernelWish.settle(settings, known, situation) if known and graphics else None
         missing = missing_of(sources, wanted_suites(settings, known).items()) if known else ()
@@ -104,8 +89,7 @@ class GpuStack:
             _problems(situation, known, mirror if missing else Source((), (), ())),
             kernel,
             packages,
-            missing if mirror else (),
-            mirror,
+            added(missing, sources, mirror) if mirror else (),
             settings.gpu_stack_hold_packages,
             tuple(sorted(managed)),
             tuple(sorted(path for pattern in AMDVLK for path in answers.texts(pattern))),
@@ -117,15 +101,9 @@ class GpuStack:
     @property
     def sources_file(self) -> ManagedFile | None:
         """The apt source of ours, where the machine's own lack something."""
-        if not self.missing or self.mirror is None:
+        if not self.added:
             return None
-        content = assets.render(
-            f"host{SOURCES_FILE}.j2",
-            uris=self.mirror.uris,
-            signed_by=self.mirror.signed_by,
-            missing=self.missing,
-        )
-        return ManagedFile(SOURCES_FILE, content)
+        return ManagedFile(SOURCES_FILE, assets.render(f"host{SOURCES_FILE}.j2", added=self.added))
 
     def items(self) -> Iterator[Item]:
         """Floors, sources, holds, the account; and what must not be there."""
@@ -162,7 +140,7 @@ class GpuStack:
 
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Read packages, sources, account and leftovers."""
-        read = (Question(Verb.READ, "/etc/os-release"), *_source_questions())
+        read = (Question(Verb.READ, "/etc/os-release"), LIST, *PARTS)
         error = next((answers[one].error for one in read if answers[one].error), None)
         yield Observed("gpu_stack:distribution", list(self.problems), error)
         yield _observe_account(answers)

@@ -12,12 +12,14 @@ from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
 from strixfleet.core.hardware import Profile
 from strixfleet.core.items import Cost, Cure, Item, Observed, Rule, version_key
-from strixfleet.core.kernel_release import newest
+from strixfleet.core.kernel_line import configured_command_line, left_running, occurrences, plain_name
+from strixfleet.core.kernel_release import installed, newest
 from strixfleet.core.questions import Answers, Json, Question, Verb
 
 
 GRUB_DROP_IN = "/etc/default/grub.d/zz-strixfleet.cfg"
 GRUB_CFG = "/boot/grub/grub.cfg"
+CMDLINE = "/proc/cmdline"
 PAGES_PER_GIB = 262_144  # ttm.pages_limit counts 4 KiB pages: noamsto/nix-amd-ai#42, antirez/ds4#871
 MIB_PER_GIB = 1_024  # amdgpu.gttsize counts MiB: the kernel's own parameter description
 GTTSIZE_DEPRECATED = (6, 16)  # "Configuring gttsize via module parameter is deprecated": ROCm #5562
@@ -25,6 +27,8 @@ CARVE_OUT_LIMIT_BYTES = (
     4 << 30
 )  # AMD advises 0.5 GiB; boxes' smallest settings read up to 4 GiB (rdna3-5 page)
 GTT_TOLERANCE = 0.01
+GTT_NAMES = frozenset({"ttm.pages_limit", "amdgpu.gttsize"})
+BOOLEAN = {"Y": "1", "N": "0"}  # how sysfs shows a parameter of type bool
 
 
 def gtt_arguments(gtt_gib: int, choice: str, kernel_release: str) -> dict[str, str]:
@@ -56,27 +60,7 @@ def default_gtt_gib(profile: Profile | None, facts: Facts) -> int | None:
 def booting_release(answers: Answers) -> str | None:
     """Give the kernel that the next boot takes: the newest one installed, which may not run yet."""
     names = answers[Question(Verb.NAMES, "/boot")].value
-    found = names if isinstance(names, list) else []
-    prefix = "vmlinuz-"
-    return newest(n.removeprefix(prefix) for n in found if isinstance(n, str) and n.startswith(prefix))
-
-
-def occurrences(command_line: str, name: str) -> Json:
-    """Give the value of an argument: None absent, "" a bare flag, a list where it stands more than once."""
-    values: list[Json] = []
-    for word in command_line.split():
-        key, equals, value = word.partition("=")
-        if key.replace("-", "_") == name.replace("-", "_"):
-            values.append(value.strip('"') if equals else "")
-    if len(values) > 1:
-        return values
-    return values[0] if values else None
-
-
-def configured_command_line(grub_cfg: str | None) -> str | None:
-    """Give the command line of the first entry of grub.cfg, which is what boots by default."""
-    found = re.search(r"^\s*linux(?:efi|16)?\s+\S+[ \t]*(.*)$", grub_cfg or "", re.MULTILINE)
-    return found[1] if found else None
+    return newest(installed(names if isinstance(names, list) else ()))
 
 
 def _stale(arguments: Mapping[str, str | None], answers: Answers) -> bool:
@@ -119,7 +103,7 @@ class Kernel:
         yield Question(Verb.STAT, GRUB_CFG)
         yield Question(Verb.NAMES, "/boot")
         yield Question(Verb.READ, GRUB_CFG)
-        yield Question(Verb.READ, "/proc/cmdline")
+        yield Question(Verb.READ, CMDLINE)
         yield Question(Verb.GLOB, f"{DRM}/mem_info_gtt_total")
         for name in ("ttm.pages_limit", "amdgpu.gttsize", *host.settings.kernel_arguments):
             if path := _effect_path(name):
@@ -166,6 +150,9 @@ class Kernel:
             if value and value.isdigit() and _effect_path(name):
                 want["effect"] = value
             yield Item(f"kernel:{name}", want, cost=Cost.REBOOT, live=("running", "effect"))
+        want_left: dict[str, Json] = {"left": []}
+        message = "the running kernel was booted with what is configured no more"
+        yield Item("kernel:removed_arguments", want_left, cost=Cost.REBOOT, live=("left",), message=message)
         if self.gtt_bytes is not None:
             yield Item(
                 "kernel:gtt_total",
@@ -189,6 +176,7 @@ class Kernel:
         yield drop_in
         yield self._observe_grub_cfg(answers, known=drop_in.have == self.drop_in.item(self.name).want)
         yield from self._observe_arguments(answers)
+        yield self._observe_removed(answers)
         if self.gtt_bytes is not None:
             yield self._observe_gtt(answers)
         text = answers.texts(f"{DRM}/mem_info_vram_total").get(f"{self.card}/mem_info_vram_total", "")
@@ -207,7 +195,7 @@ class Kernel:
 
     def _lines(self, answers: Answers) -> tuple[str | None, str]:
         configured = configured_command_line(answers.text(Verb.READ, GRUB_CFG))
-        return configured, answers.text(Verb.READ, "/proc/cmdline") or ""
+        return configured, answers.text(Verb.READ, CMDLINE) or ""
 
     def _observe_arguments(self, answers: Answers) -> Iterator[Observed]:
         configured, running = self._lines(answers)
@@ -218,7 +206,10 @@ class Kernel:
             }
             path = _effect_path(name)
             if value and value.isdigit() and path:
-                have["effect"] = answers.text(Verb.READ, path)
+                shown = answers.text(Verb.READ, path)
+                if shown is None and name not in GTT_NAMES:
+                    shown = value  # not every parameter is in sysfs, and its module need not be loaded
+                have["effect"] = BOOLEAN.get(shown or "", shown)
             message = ""
             if have["running"] == value and have.get("effect", value) != value:
                 message = "on the running command line, but the kernel did not take it"
@@ -226,9 +217,18 @@ class Kernel:
                 message = f"no entry found in {GRUB_CFG}: does this host boot by GRUB?"
             yield Observed(f"kernel:{name}", have, message=message)
 
+    def _observe_removed(self, answers: Answers) -> Observed:
+        """Look for arguments that are the inventory's no more; those that it has are items of their own."""
+        error = next(
+            (e for path in (GRUB_CFG, CMDLINE) if (e := answers[Question(Verb.READ, path)].error)), None
+        )
+        own = {plain_name(name) for name in self.arguments}
+        left = [word for word in left_running(*self._lines(answers)) if plain_name(str(word)) not in own]
+        return Observed("kernel:removed_arguments", {"left": left}, error)
+
     def _observe_gtt(self, answers: Answers) -> Observed:
         configured, running = self._lines(answers)
-        names = [name for name in self.arguments if name in {"ttm.pages_limit", "amdgpu.gttsize"}]
+        names = [name for name in self.arguments if name in GTT_NAMES]
         text = answers.texts(f"{DRM}/mem_info_gtt_total").get(f"{self.card}/mem_info_gtt_total", "")
         if not text.isdigit():
             return Observed("kernel:gtt_total", error="no AMD GPU shows its memory in sysfs")

@@ -14,6 +14,7 @@ from strixfleet.core.build import (
     Build,
     Manifest,
     file_differences,
+    other_backend,
     parse_manifest,
     plan_build,
 )
@@ -194,14 +195,14 @@ class LlamaCpp:
     def _why(self, answers: Answers) -> str:
         """Say how the current build differs from the wanted one."""
         current = _current(answers)
-        if self.build is None or current == self.build.id:
-            return ""
-        if current is None:
-            return "no build is current"
+        if self.build is None or current in {None, self.build.id}:
+            return "no build is current" if self.build and current is None else ""
         manifest = parse_manifest(answers.text(*_pair(MANIFEST)))
         if manifest is None:
             return f"{current} is current and has no readable manifest; `strixfleet upgrade` moves the host"
-        pairs = [("pin", manifest.ref, self.build.ref), ("backend", manifest.backend, self.build.backend)]
+        if other := other_backend(manifest, self.build):
+            return other
+        pairs = [("pin", manifest.ref, self.build.ref)]
         names = sorted(manifest.definitions.keys() | self.build.definitions.keys())
         pairs += [
             (name, manifest.definitions.get(name, "unset"), self.build.definitions.get(name, "unset"))

@@ -1,27 +1,23 @@
 """Servers: one hardened unit per instance, running the current build as it was compiled to be."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from strixfleet import assets
-from strixfleet.core import server_command, server_options, server_unit, unit_files
+from strixfleet.aspects.server_files import TEMPLATE, backend_of, takes_several, template_file, unit_of
+from strixfleet.core import server_command, server_unit
 from strixfleet.core.aspect import Situation
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
 from strixfleet.core.items import Cost, Cure, Item, Observed
-from strixfleet.core.model_store import StoredFile, catalogue
 from strixfleet.core.questions import Answers, Json, Question, Verb
 from strixfleet.core.server_unit import CURRENT, KEYS, MANIFEST, UNITS, Unit
-from strixfleet.core.settings_parts import Instance
-from strixfleet.host.renames import PREFIX
+from strixfleet.host.renames import SEVERAL_HOSTS
 
 
-TEMPLATE = f"{UNITS}/llama-server@.service"
 DROP_INS = f"{UNITS}/llama-server@*.service.d/{server_unit.DROP_IN}"
 MARKER = "# Managed by strixfleet"
-DEVICES = {"vulkan": ("char-drm",), "rocm": ("char-drm", "char-kfd"), "cpu": ()}
 KEY_FILE: dict[str, Json] = {
     "content": "as in the inventory",
     "mode": "0600",
@@ -29,72 +25,7 @@ KEY_FILE: dict[str, Json] = {
     "group": "root",
 }
 OVERRIDES = "unit files that are not ours change this server; remove them, or move them into the inventory"
-PROBES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "health", "reranking": "health"}
-
-
-def template_file(backend: str, *, simulated: bool) -> ManagedFile:
-    """Give the unit that all instances share."""
-    devices = DEVICES[backend]
-    content = assets.render(
-        f"host{TEMPLATE}.j2",
-        devices=devices,
-        groups=("render", "video") if devices else (),
-        write_and_execute=server_command.may_write_and_execute(backend, simulated=simulated),
-    )
-    return ManagedFile(TEMPLATE, content, cost=Cost.RESTART)
-
-
-def _drop_in(situation: Situation, instance: Instance, where: server_command.Listening, config: str) -> str:
-    """Render the drop-in of one instance."""
-    settings, facts = situation.host.settings, situation.facts
-    models = catalogue(settings.llama_models)
-    words = [server_command.SERVER, "--model", models[instance.model][0].path]
-    if instance.draft_model:
-        words += ["--model-draft", models[instance.draft_model][0].path]
-    options = server_command.command(instance, settings.llama_cpp_backend, facts, where)
-    more, variables = server_options.unit_words(options)
-    files = _files(instance, models)
-    return assets.render(
-        f"host{UNITS}/llama-server@.service.d/{server_unit.DROP_IN}.j2",
-        command=unit_files.command_line([*words, *more]),
-        variables=unit_files.environment_lines(variables),
-        options_file=server_unit.OPTIONS_FILE,
-        environment=unit_files.environment_lines(
-            server_command.environment(instance, settings.llama_cpp_backend, facts)
-        ),
-        key_file=f"{KEYS}/{instance.name}" if instance.api_key else "",
-        credential=server_command.CREDENTIAL,
-        binds=[unit_files.bind_path(f.path) for f in files if f.path.startswith(server_unit.HIDDEN)],
-        config=config,
-    )
-
-
-def _files(instance: Instance, models: Mapping[str, tuple[StoredFile, ...]]) -> tuple[StoredFile, ...]:
-    names = [instance.model, *([instance.draft_model] if instance.draft_model else [])]
-    return tuple(file for name in names for file in models[name])
-
-
-def _unit(situation: Situation, instance: Instance, template: ManagedFile, address: str | None) -> Unit:
-    """Settle one instance."""
-    where = server_command.listening(instance, address)
-    files = _files(instance, catalogue(situation.host.settings.llama_models))
-    secret = instance.api_key
-    key = server_unit.key_file(instance.name, secret.get_secret_value()) if secret else None
-    config = server_unit.config_digest(
-        template.content,
-        _drop_in(situation, instance, where, ""),
-        server_unit.key_fingerprint(instance.name, key.content) if key else "",
-        [file.sha256 for file in files],
-    )
-    drop_in = ManagedFile(
-        server_unit.drop_in_path(instance.name),
-        _drop_in(situation, instance, where, config),
-        cost=Cost.RESTART,
-    )
-    probe = next((PROBES[name] for name in instance.arguments if name in PROBES), "completion")
-    paths = tuple(file.path for file in files)
-    renamed = PREFIX in drop_in.content
-    return Unit(instance.name, drop_in, key, config, where.url, where.bound, paths, probe, renamed)
+LOOPBACK_ALONE = f"the current build takes one address: `strixfleet upgrade` to b{SEVERAL_HOSTS} or newer"
 
 
 def tailnet_address(answers: Answers) -> str | None:
@@ -132,6 +63,7 @@ class LlamaServer:
     stale: tuple[str, ...]
     stale_keys: tuple[str, ...]
     without_tailnet: tuple[str, ...]
+    loopback_alone: tuple[str, ...]
 
     name: ClassVar[str] = "llama_server"
 
@@ -143,6 +75,7 @@ class LlamaServer:
         yield Question(Verb.NAMES, KEYS)
         yield Question(Verb.LINK, CURRENT)
         yield Question(Verb.READ, MANIFEST)
+        yield Question(Verb.READ, server_unit.OPTIONS_FILE)
         yield Question(Verb.RUN, "listeners")
         if any(instance.host == "tailnet" for instance in host.settings.llama_server_instances):
             yield Question(Verb.RUN, "tailscale")
@@ -159,15 +92,20 @@ class LlamaServer:
         """Settle units from inventory, backend, cores and tailnet address."""
         settings, answers = situation.host.settings, situation.answers
         address = tailnet_address(answers)
-        template = template_file(settings.llama_cpp_backend, simulated=situation.facts.simulated is not None)
+        template = template_file(backend_of(situation), simulated=situation.facts.simulated is not None)
         instances = settings.llama_server_instances
-        units = tuple(_unit(situation, instance, template, address) for instance in instances)
+        units = tuple(unit_of(situation, instance, template, address) for instance in instances)
         return cls(
             template,
             units,
             _stale(answers, {unit.instance for unit in units}),
             _stale_keys(answers, {unit.instance for unit in units if unit.key}),
             tuple(one.name for one in instances if one.host == "tailnet" and not address),
+            tuple(
+                one.name
+                for one in instances
+                if one.host == "tailnet" and address and not takes_several(answers)
+            ),
         )
 
     def items(self) -> Iterator[Item]:
@@ -180,6 +118,8 @@ class LlamaServer:
                 yield Item(f"{self.name}:{unit.key.path}", dict(KEY_FILE), cost=Cost.RESTART)
             yield Item(f"{self.name}:{unit.instance}", unit.want(), cost=Cost.RESTART)
             yield Item(f"{self.name}:{unit.instance}:overrides", [], Cure.MANUAL, message=OVERRIDES)
+        for instance in self.loopback_alone:
+            yield Item(f"{self.name}:{instance}:tailnet", "served", Cure.MANUAL, message=LOOPBACK_ALONE)
         yield Item(f"{self.name}:stale", [], message="instances and keys that left the inventory")
         yield Item(f"{self.name}:listeners", [], Cure.MANUAL, message="llama.cpp listens where it should not")
 
@@ -192,6 +132,8 @@ class LlamaServer:
             if unit.key:
                 yield _observe_key(unit.key, answers)
             yield from self._observe_unit(unit, answers)
+        for instance in self.loopback_alone:
+            yield Observed(f"{self.name}:{instance}:tailnet", "loopback alone")
         stale: list[Json] = [*self.stale, *(f"key {name}" for name in self.stale_keys)]
         error = answers[Question(Verb.GLOB, DROP_INS)].error or answers[Question(Verb.NAMES, KEYS)].error
         yield Observed(f"{self.name}:stale", stale, error)

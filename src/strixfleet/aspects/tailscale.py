@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from strixfleet import assets
+from strixfleet.core.apt_sources import LIST, PARTS, offers, sources_of
 from strixfleet.core.aspect import Situation
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
@@ -40,7 +41,12 @@ VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Tailscale:
-    """The tailnet membership of one host: `state` as its daemon said, `bare` where it has not joined yet."""
+    """
+    The tailnet membership of one host: `state` as its daemon said, `bare` where it has not joined yet.
+
+    No `files` where a source of the host's own has the repository already: apt refuses all its sources when
+    two of one repository name different keys.
+    """
 
     settings: HostSettings
     files: tuple[ManagedFile, ...]
@@ -60,6 +66,7 @@ class Tailscale:
         for name in ("tailscale", "tailscale_prefs", "clock"):
             yield Question(Verb.RUN, name)
         yield Question(Verb.READ, KEY)
+        yield from (LIST, *PARTS)
         for path in (KEY, SOURCES, PIN):
             yield Question(Verb.DIGEST, path)
 
@@ -68,8 +75,9 @@ class Tailscale:
         """Settle the repository by the distribution, and read whether the host has joined."""
         settings, facts = situation.host.settings, situation.facts
         files: tuple[ManagedFile, ...] = ()
-        if settings.tailscale_enabled and settings.tailscale_repository_key:
-            uri = settings.tailscale_repository or f"{VENDOR}/{facts.os_id}"
+        uri = settings.tailscale_repository or f"{VENDOR}/{facts.os_id}"
+        offered = offers(sources_of(situation.answers, SOURCES), uri, facts.os_codename)
+        if settings.tailscale_enabled and settings.tailscale_repository_key and not offered:
             origin = urlsplit(uri).hostname or ""
             source = assets.render(f"host{SOURCES}.j2", uri=uri, suite=facts.os_codename, key=KEY)
             pin = assets.render(f"host{PIN}.j2", origin=origin)
@@ -136,7 +144,9 @@ class Tailscale:
         problem = "this host has not joined a tailnet; hint: give tailscale_auth_key (from vault)"
         return {
             "tailscale_problems": [problem] if key is None and self.bare else [],
-            "tailscale_keys": [{"src": source, "dest": KEY, "fingerprint": wanted}] if source else [],
+            "tailscale_keys": [{"src": source, "dest": KEY, "fingerprint": wanted}]
+            if source and self.files
+            else [],
             "tailscale_files": [file.role_var() for file in self.files],
             "tailscale_packages": [PACKAGE.role_var()],
             "tailscale_units": [UNIT],

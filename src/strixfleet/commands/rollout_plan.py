@@ -2,9 +2,9 @@
 
 import posixpath
 
-from strixfleet.aspects.llama_cpp import CURRENT, LlamaCpp
+from strixfleet.aspects.llama_cpp import CURRENT, MANIFEST, LlamaCpp
 from strixfleet.commands.session import Seen
-from strixfleet.core.build import Build
+from strixfleet.core.build import Build, Manifest, parse_manifest
 from strixfleet.core.fleet import Host
 from strixfleet.errors import UsageError
 
@@ -13,6 +13,11 @@ def current_build(seen: Seen) -> str | None:
     """Give the id of the build that is current on a host."""
     target = seen.answers[CURRENT].value
     return posixpath.basename(target) if isinstance(target, str) else None
+
+
+def current_manifest(seen: Seen) -> Manifest | None:
+    """Give what the current build says of itself."""
+    return parse_manifest(seen.answers.text(MANIFEST.verb, MANIFEST.subject)) if current_build(seen) else None
 
 
 def wanted_build(seen: Seen) -> Build:

@@ -13,9 +13,10 @@ from strixfleet.adapters.ssh import remote_for
 from strixfleet.adapters.watch import Watch
 from strixfleet.commands.build_watch import BuildWatch
 from strixfleet.commands.options import Options
-from strixfleet.commands.rollout_plan import current_build, wanted_build
+from strixfleet.commands.rollout_plan import current_build, current_manifest, wanted_build
 from strixfleet.commands.session import Seen
 from strixfleet.core.bench_state import map_at
+from strixfleet.core.build import other_backend
 from strixfleet.core.fleet import Fleet, Host
 from strixfleet.core.questions import Json
 from strixfleet.core.rollout_state import Event, Kind
@@ -57,6 +58,8 @@ class Stage:
                 events[name] = Event(Kind.LOST, name, one.message)
             elif current_build(one) == wanted_build(one).id:
                 events[name] = Event(Kind.UNCHANGED, name)
+            elif other := other_backend(current_manifest(one), wanted_build(one)):
+                events[name] = Event(Kind.STAGE_FAILED, name, other)
             else:
                 chosen[name] = one
         if not chosen:
@@ -105,6 +108,7 @@ class Stage:
         """Stop hosts whose servers would not start; ask once whether the others may be told otherwise."""
         events: Events = {}
         due: dict[str, Checks] = {}
+        told: dict[str, Checks] = {}
         for name, found in checks.items():
             if isinstance(found, FleetError):
                 events[name] = _failed(name, found)
@@ -112,12 +116,14 @@ class Stage:
                 events[name] = _refused(name, found)
             elif any(one.renames for one in found.values()):
                 due[name] = found
-        if not due:
-            return events
-        if not self.agree([row for name, found in due.items() for row in _proposal(name, found)]):
-            return events | {name: _refused(name, found) for name, found in due.items()}
-        hosts = [self.fleet.host(name) for name in due]
-        spelled = fan_out(hosts, lambda host: self._spell(host, chosen[host.name], due[host.name]))
+            elif any(one.addresses for one in found.values()):
+                told[name] = found
+        if due and not self.agree([row for name, found in due.items() for row in _proposal(name, found)]):
+            events |= {name: _refused(name, found) for name, found in due.items()}
+        else:
+            told |= due
+        hosts = [self.fleet.host(name) for name in told]
+        spelled = fan_out(hosts, lambda host: self._spell(host, chosen[host.name], told[host.name]))
         return events | {
             name: _failed(name, one) for name, one in spelled.items() if isinstance(one, FleetError)
         }
@@ -133,7 +139,8 @@ class Stage:
         rows: list[Json] = [
             [name, old, new] for name, one in checks.items() for old, new in one.renames.items()
         ]
-        self.note(host.name, renamed=rows)
+        if rows:
+            self.note(host.name, renamed=rows)
 
 
 def consent(*, yes: bool) -> Callable[[Sequence[str]], bool]:

@@ -4,7 +4,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from strixfleet.core.questions import Answers, Question, Verb
 
+
+LIST = Question(Verb.READ, "/etc/apt/sources.list")
+PARTS = tuple(Question(Verb.GLOB, f"/etc/apt/sources.list.d/*.{kind}") for kind in ("list", "sources"))
 KEYRINGS = {
     "debian": "/usr/share/keyrings/debian-archive-keyring.gpg",
     "ubuntu": "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
@@ -13,7 +17,12 @@ KEYRINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One stanza, or one line of the old form; only those with binary packages are kept."""
+    """
+    One stanza, or one line of the old form; only those with binary packages are kept.
+
+    `signed_by` is a path, fingerprints or a whole key. apt refuses all its sources where two of one URI and
+    suite say it otherwise.
+    """
 
     uris: tuple[str, ...]
     suites: tuple[str, ...]
@@ -54,13 +63,12 @@ def parse_deb822(text: str) -> tuple[Source, ...]:
             "off",
         }:
             continue
-        signed_by = fields.get("signed-by", "")
         found.append(
             Source(
                 tuple(fields.get("uris", "").split()),
                 tuple(fields.get("suites", "").split()),
                 tuple(fields.get("components", "").split()),
-                signed_by if signed_by.startswith("/") else "",
+                fields.get("signed-by", ""),
             )
         )
     return tuple(found)
@@ -86,13 +94,46 @@ def parse_sources(texts: Mapping[str, str]) -> tuple[Source, ...]:
     return tuple(found)
 
 
+def sources_of(answers: Answers, ours: str) -> tuple[Source, ...]:
+    """Read all sources of a host but one file of ours."""
+    texts = {LIST.subject: answers.text(LIST.verb, LIST.subject) or ""}
+    for question in PARTS:
+        texts |= answers.texts(question.subject)
+    texts.pop(ours, None)
+    return parse_sources(texts)
+
+
+def _plain(uris: Iterable[str]) -> set[str]:
+    return {uri.rstrip("/") for uri in uris}
+
+
 def mirror_of(sources: Iterable[Source], suite: str, os_id: str) -> Source | None:
-    """Give the machine's own mirror: the source that offers `main` of a suite, with its keyring."""
-    for source in sources:
-        if suite in source.suites and "main" in source.components and source.uris:
-            signed_by = source.signed_by or KEYRINGS.get(os_id, "")
-            return Source(source.uris, (suite,), ("main",), signed_by)
-    return None
+    """
+    Give the machine's own mirror: the source that offers `main` of a suite, with its keyring.
+
+    Vendors name their suites like the distribution's; a mirror's address ends in the distribution's name.
+    """
+    found = [one for one in sources if suite in one.suites and "main" in one.components and one.uris]
+    own = (one for one in found if any(uri.rpartition("/")[2].startswith(os_id) for uri in _plain(one.uris)))
+    source = next(own, found[0] if found else None)
+    if source is None:
+        return None
+    return Source(source.uris, (suite,), ("main",), source.signed_by or KEYRINGS.get(os_id, ""))
+
+
+def offers(sources: Iterable[Source], uri: str, suite: str) -> bool:
+    """Tell whether a source is there already, whatever key it names."""
+    return any(suite in one.suites and _plain([uri]) & _plain(one.uris) for one in sources)
+
+
+def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source) -> tuple[Source, ...]:
+    """Give what to add for what is missing; where the mirror offers that suite already, signed like there."""
+    known = [one for one in sources if _plain(one.uris) & _plain(mirror.uris)]
+    found = []
+    for one in missing:
+        source = next((other for other in known if one.suite in other.suites), mirror)
+        found.append(Source(source.uris, (one.suite,), one.components, source.signed_by))
+    return tuple(found)
 
 
 def missing_of(sources: Iterable[Source], wanted: Iterable[tuple[str, Iterable[str]]]) -> tuple[Missing, ...]:

@@ -139,6 +139,17 @@ def _text_map(value: Json) -> dict[str, str] | None:
     return found if len(found) == len(value) else None
 
 
+def other_backend(manifest: "Manifest | None", build: Build) -> str:
+    """Say why a build is no upgrade of the current one: units, devices and packages go by the backend."""
+    if manifest is None or manifest.backend == build.backend:
+        return ""
+    return (
+        f"the current build is for {manifest.backend}, the inventory wants {build.backend}, and an upgrade "
+        "keeps the backend; hint: `rm /opt/strixfleet/llama.cpp/current` on the host, then "
+        "`strixfleet provision`: what runs goes on serving until the new build is made"
+    )
+
+
 def parse_manifest(text: str | None) -> Manifest | None:
     """Read a manifest; None where there is none or it is damaged."""
     try:

@@ -27,6 +27,17 @@ def newest(releases: Iterable[str]) -> str | None:
     return max(releases, key=release_key, default=None)
 
 
+def installed(names: Iterable[object]) -> tuple[str, ...]:
+    """
+    Give the releases that could boot, of the names in /boot.
+
+    dpkg unpacks a kernel before its scripts make the initrd; cut in between, GRUB lists what cannot boot.
+    """
+    there = {name for name in names if isinstance(name, str)}
+    found = (name.removeprefix("vmlinuz-") for name in there if name.startswith("vmlinuz-"))
+    return tuple(sorted(release for release in found if f"initrd.img-{release}" in there))
+
+
 def flavour_floor(floors: Mapping[str, str], release: str) -> str:
     """Give the floor of a release by its flavour, the word after its last dash."""
     return floors.get(release.rpartition("-")[2], floors["default"])

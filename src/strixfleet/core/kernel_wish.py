@@ -8,7 +8,14 @@ from typing import Self
 from strixfleet.core.aspect import Situation
 from strixfleet.core.distributions import Distribution
 from strixfleet.core.items import Cost, Item, Observed
-from strixfleet.core.kernel_release import at_least, flavour_floor, is_known_bad, newest, release_key
+from strixfleet.core.kernel_release import (
+    at_least,
+    flavour_floor,
+    installed,
+    is_known_bad,
+    newest,
+    release_key,
+)
 from strixfleet.core.packages import PackageWish
 from strixfleet.core.questions import Json, Question, Verb
 from strixfleet.core.settings import HostSettings
@@ -39,11 +46,7 @@ class KernelWish:
         """Settle the floor from inventory and distribution, and read which kernels are there."""
         answers, running = situation.answers, situation.facts.kernel_release
         names = answers[Question(Verb.NAMES, "/boot")].value
-        found = (
-            [str(name).removeprefix("vmlinuz-") for name in names or () if str(name).startswith("vmlinuz-")]
-            if isinstance(names, list)
-            else []
-        )
+        found = installed(names if isinstance(names, list) else ())
         source = (
             known.kernel.auto if settings.gpu_stack_kernel_from == "auto" else settings.gpu_stack_kernel_from
         )

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 
 from strixfleet.core.hyperparameters import printable
 from strixfleet.core.unit_files import Variable
-from strixfleet.host.renames import SPELLINGS, help_options, option, respelled, variable
+from strixfleet.host.renames import HOST, SPELLINGS, help_options, option, respelled, variable
 
 
 @dataclass(frozen=True, slots=True)
 class OptionCheck:
-    """What another build does not understand: what it calls otherwise, {old: new}, and what nothing helps."""
+    """
+    What another build does not understand: what it calls otherwise, {old: new}, and what nothing helps.
+
+    `addresses` where the unit leaves it to the build on how many of them it listens.
+    """
 
     renames: Mapping[str, str]
     problems: tuple[str, ...]
+    addresses: bool = False
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -26,13 +31,18 @@ def unit_words(options: Mapping[str, str | None]) -> tuple[list[str | Variable],
     """
     Give the words of a unit's command, and the variables for what releases spell differently, by name.
 
-    Those come last, in the order of the table, so that the strongest load mode wins.
+    Those come last, in the order of the table, so that the strongest load mode wins. Several addresses are
+    a variable, too: an older build, which takes one, listens on loopback alone.
     """
     words: list[str | Variable] = []
+    addresses: dict[str, str] = {}
     renamed: dict[str, list[str | Variable]] = {}
     for name, value in options.items():
         one = [f"--{name}"] if value is None else [f"--{name}", value]
-        if (whole := " ".join(one)) in SPELLINGS:
+        if name == "host" and value and "," in value:
+            words += ["--host", Variable(HOST)]
+            addresses = {HOST: value}
+        elif (whole := " ".join(one)) in SPELLINGS:
             renamed[whole] = [Variable(variable(whole))]
         elif value is not None and " " not in SPELLINGS.get(one[0], " "):
             renamed[one[0]] = [Variable(variable(one[0])), value]
@@ -40,7 +50,7 @@ def unit_words(options: Mapping[str, str | None]) -> tuple[list[str | Variable],
             words += one
     order = [spelling for spelling in SPELLINGS if spelling in renamed]
     words += [word for spelling in order for word in renamed[spelling]]
-    return words, {variable(spelling): spelling for spelling in order}
+    return words, addresses | {variable(spelling): spelling for spelling in order}
 
 
 def inventory_line(spelling: str) -> str:
@@ -84,7 +94,8 @@ def check_options(argv: Sequence[str], variables: Iterable[str], help_text: str)
     are written out in it. Without any help nothing is judged.
     """
     names = {variable(spelling): spelling for spelling in SPELLINGS}
-    movable = [names[one] for one in variables if one in names]
+    given = set(variables)
+    movable = [spelling for name, spelling in names.items() if name in given]
     words = _as_in_unit(argv, movable)
     listed, anew = help_options(help_text), respelled(help_text)
     renames: dict[str, str] = {}
@@ -100,4 +111,4 @@ def check_options(argv: Sequence[str], variables: Iterable[str], help_text: str)
             problems.append(f"{spelling}, which is now `{anew[spelling]}` ({how})")
         else:
             problems.append(f"{name} (its help: {printable(listed[name])})" if name in listed else name)
-    return OptionCheck(renames, tuple(problems))
+    return OptionCheck(renames, tuple(problems), HOST in given)

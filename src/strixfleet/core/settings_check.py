@@ -5,6 +5,7 @@ What concerns a single value is in the types. Here is what concerns several of t
 passes over what has the wrong shape, so that its findings stand beside those of the types.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 
@@ -16,6 +17,7 @@ from strixfleet.core.settings import HostSettings
 from strixfleet.core.settings_addresses import is_private_listener
 from strixfleet.core.settings_types import quoted
 from strixfleet.core.spelling import nearest
+from strixfleet.host.renames import SEVERAL_HOSTS
 
 
 Values = Mapping[str, object]
@@ -165,6 +167,14 @@ def _listeners(values: Values) -> Iterator[Problem]:
                 path,
                 "listens on the tailnet, which this host does not join",
                 "set tailscale_enabled: true",
+                warning=True,
+            )
+        pin = re.fullmatch(r"b(\d+)", str(values.get("llama_cpp_ref")))
+        if host == "tailnet" and pin and int(pin[1]) < SEVERAL_HOSTS:
+            yield Problem(
+                path,
+                f"{pin[0]} listens on one address, and that stays loopback",
+                f"pin b{SEVERAL_HOSTS} or newer, which takes the tailnet's as well",
                 warning=True,
             )
 

@@ -9,7 +9,7 @@ import subprocess
 from typing import List, Optional
 
 from strixfleet.host.records import Record, Refused, Row, sync_folder, today
-from strixfleet.host.renames import OPTIONS, known_options, options_text, respelled
+from strixfleet.host.renames import OPTIONS, known_options, options_text, respelled, takes_several
 
 
 BUILDS = "opt/strixfleet/llama.cpp"
@@ -118,7 +118,7 @@ class Builds:
         text = help_of(os.path.join(self.folder, build, "bin", "llama-server"))
         if not known_options(text):
             raise Refused("llama-server of %s does not say what its options are" % build)
-        return options_text(respelled(text))
+        return options_text(respelled(text), takes_several(text))
 
     def spell(self, build: str, spelling: str) -> bool:
         """Write the file OPTIONS of a build; tell if that is new."""

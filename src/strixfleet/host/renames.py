@@ -12,6 +12,11 @@ from typing import Dict, FrozenSet, List, Tuple
 
 OPTIONS = "options"
 PREFIX = "STRIXFLEET_OPTION_"
+SEVERAL_HOSTS = (
+    11104  # the release from which --host takes a list; before, it ended the server (llama.cpp#28690)
+)
+HOST = PREFIX + "HOST"
+ONE_HOST = "%s=127.0.0.1\n" % HOST
 # Old and new; where the new spelling has a value, the old one is a flag. Of several load modes the last one
 # wins, so the strongest is last. llama.cpp's common/arg.cpp of autumn 2026 has the new ones alone.
 PAIRS = (
@@ -35,12 +40,8 @@ def option(words: str) -> str:
     return words.split(maxsplit=1)[0]
 
 
-def help_options(help_text: str) -> Dict[str, str]:
-    """
-    Give the options that a `--help` lists: "" for one that works, else what the help says to use instead.
-
-    A removed option is still listed, and ends the server with an error.
-    """
+def _blocks(help_text: str) -> List[Tuple[List[str], str]]:
+    """Part a help into options, each with its names and what is said of it in one line."""
     blocks: List[Tuple[List[str], List[str]]] = []
     for line in help_text.splitlines():
         head = _HEAD.match(line)
@@ -48,9 +49,18 @@ def help_options(help_text: str) -> Dict[str, str]:
             blocks.append((head[1].replace(" ", "").split(","), [line[head.end() :]]))
         elif blocks and line.startswith(" "):
             blocks[-1][1].append(line)
+    return [(names, " ".join(" ".join(text).split())) for names, text in blocks]
+
+
+def help_options(help_text: str) -> Dict[str, str]:
+    """
+    Give the options that a `--help` lists: "" for one that works, else what the help says to use instead.
+
+    A removed option is still listed, and ends the server with an error.
+    """
     found: Dict[str, str] = {}
-    for names, text in blocks:
-        removed = _REMOVED.search(" ".join(" ".join(text).split()))
+    for names, text in _blocks(help_text):
+        removed = _REMOVED.search(text)
         for name in names:
             if not removed or name not in found:
                 found[name] = (removed[1] or "removed") if removed else ""
@@ -77,12 +87,18 @@ def variable(words: str) -> str:
     return PREFIX + re.sub("[^A-Z0-9]+", "_", words.upper()).strip("_")
 
 
-def options_text(spelling: Dict[str, str]) -> str:
-    """Write the file OPTIONS, in the form of EnvironmentFile=."""
-    return "".join("%s=%s\n" % (variable(words), other) for words, other in spelling.items())
+def takes_several(help_text: str) -> bool:
+    """Tell whether --host takes a list of addresses; a help that does not say so means one."""
+    return any("--host" in names and "comma-separated" in text for names, text in _blocks(help_text))
+
+
+def options_text(spelling: Dict[str, str], several: bool = True) -> str:
+    """Write the file OPTIONS, in the form of EnvironmentFile=; what takes one address gets loopback."""
+    lines = "".join("%s=%s\n" % (variable(words), other) for words, other in spelling.items())
+    return lines if several else lines + ONE_HOST
 
 
 def foreign_lines(text: str) -> List[str]:
     """Give the lines of a file OPTIONS that are none of ours."""
-    ours = options_text(SPELLINGS).splitlines()
+    ours = options_text(SPELLINGS, False).splitlines()
     return [line for line in text.splitlines() if line not in ours]
