@@ -17,7 +17,7 @@ OTHER_LINES = {
     "host_value_is_text",  # the host's own line
     "value_from_a_template",  # where the template's value stands
 }
-MISTAKE = re.compile(r"(warning: )?(hosts|[\w./]+\.(yml|ini)):[0-9]+: .+; hint: .+")
+MISTAKE = re.compile(r"(warning: )?(hosts|[\w./]+\.(yml|yaml|ini)):[0-9]+: .+; hint: .+")
 
 
 def lines_of(folder: Path) -> list[str]:

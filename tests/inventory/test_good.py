@@ -9,6 +9,7 @@ import pytest
 
 from strixfleet.adapters import inventory as inventory_module
 from strixfleet.adapters.inventory import InventoryRequest, examine, load
+from strixfleet.adapters.inventory_values import WRONG_SECRET_HINT
 from strixfleet.core.fleet import Fleet
 from strixfleet.errors import UsageError
 
@@ -199,6 +200,19 @@ def test_mistakes_inside_a_vault_have_their_line(tmp_path: Path) -> None:
     assert (mistake.line, "stands twice" in mistake.message) == (3, True)
 
 
+def test_a_password_that_does_not_open_a_vault_is_said_to_be_wrong(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("pw\n")
+    folder = tmp_path / "fleet"
+    inline = vault(tmp_path, "encrypt_string", "geheim", "--name", "llama_models_token")
+    write(folder, hosts_yml=HOSTS, group_vars__all__main_yml=PIN + inline + "\n")
+    write(folder, group_vars__all__vault_yml="other: 1\n")
+    (tmp_path / "other").write_text("no\n")
+    request = InventoryRequest((str(folder),), vault_password_files=(str(tmp_path / "other"),))
+    assert {mistake.hint for mistake in examine(request).mistakes} == {WRONG_SECRET_HINT}
+    vault(tmp_path, "encrypt", str(folder / "group_vars/all/vault.yml"))
+    assert {mistake.hint for mistake in examine(request).mistakes} == {WRONG_SECRET_HINT}
+
+
 SCRIPT = """#!{python}
 import json
 print(json.dumps({{"halo": {{"hosts": ["d1", "d2"], "vars": {{"kernel_gtt_gib": 64, "lama_cpp_ref": "b1"}}}},
@@ -294,6 +308,22 @@ def test_foreign_names_warn(tmp_path: Path) -> None:
         ("kernel_cmdline", "all.yml", 3),
     ]
     assert "ours is tailscale_auth_key" in warnings[1].hint
+
+
+def test_slips_of_connection_variables_warn(tmp_path: Path) -> None:
+    names = ("ansible_hots", "ansible_usr", "ansible_scp_extra_args", "ansible_user_id", "ansible_shell_type")
+    write(tmp_path, hosts_yml=HOSTS, group_vars__all_yml=PIN + "".join(f"{name}: x\n" for name in names))
+    warnings = fleet(tmp_path).warnings
+    assert [(item.field, item.line, item.hint) for item in warnings] == [
+        ("ansible_hots", 2, "write ansible_host"),
+        ("ansible_usr", 3, "write ansible_user"),
+    ]
+
+
+def test_a_vars_file_that_is_linked_into_its_folder_is_read(tmp_path: Path) -> None:
+    write(tmp_path, hosts_yml=HOSTS, group_vars__all__main_yml=PIN)
+    (tmp_path / "group_vars" / "all.yml").symlink_to("all/main.yml")
+    assert fleet(tmp_path).warnings == ()
 
 
 def test_aliases_and_merge_keys_within_reason(tmp_path: Path) -> None:

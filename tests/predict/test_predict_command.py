@@ -96,6 +96,24 @@ def test_what_is_assumed_is_said(header_of: HeaderOf, typed: Typed) -> None:
     assert (code, "40 GB/s and 16 GiB are assumed" in " ".join(out.split())) == (0, True)
 
 
+def test_sizes_that_cannot_be_are_said(header_of: HeaderOf, typed: Typed) -> None:
+    path = header_of("llama-2-7b", "Q4_0")
+    code, _, err = typed(path, *HALO, "--memory", 32, "--carve-out", 32)
+    assert (code, "a carve-out of 32 GiB leaves nothing of 32 GiB" in err) == (2, True)
+    assert "--gtt 500 is more than" in " ".join(typed(path, *HALO, "--gtt", 500)[1].split())
+    deep = typed(path, *HALO, "--depth", 100_000)[1]
+    assert "sized for 4096 tokens, less than the depth" in " ".join(deep.split())
+    code, _, err = typed("https://models.example/m.gguf", *HALO)
+    assert (code, "reads a file, no address" in err) == (2, True)
+
+
+def test_words_follow_a_narrow_terminal(
+    header_of: HeaderOf, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    assert max(map(len, typed(header_of("llama-2-7b", "Q4_0"), *HALO)[1].splitlines())) <= 50
+
+
 def test_sixteen_bit_experts_are_named(header_of: HeaderOf, typed: Typed) -> None:
     document = json.loads(typed(header_of("qwen3-235b-a22b", "BF16"), *HALO, "--json")[1])
     assert "three times slower on Vulkan" in document["reason"]
@@ -120,6 +138,8 @@ def test_a_hostile_name_is_inert(tmp_path: Path, typed: Typed) -> None:
 
 def test_mistakes_are_one_sentence_and_code_2(tmp_path: Path, typed: Typed) -> None:
     bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"no")
+    assert "is not a GGUF file" in typed(bad, *HALO)[2]
     bad.write_bytes(b"not a model")
     for path in (bad, tmp_path / "absent.gguf", tmp_path):
         code, out, err = typed(path, *HALO)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from strixfleet.core.history import RunRow
+from strixfleet.core.questions import Json
 from strixfleet.core.results import HostReport, Report
 from strixfleet.errors import UsageError
 from strixfleet.report import terminal
@@ -29,6 +31,25 @@ def test_nothing_steers_the_terminal_and_markup_is_text(report: Report) -> None:
     text = text_of(report, everything=True)
     assert "\x1b" not in text
     assert "[bold]" in text
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_history_is_whole_on_a_narrow_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    error = "halo-1: unreachable: Connection timed out during banner exchange"
+    measured: dict[str, Json] = {"test": "tg128", "measured_tps": 51.25, "grade": "ok"}
+    hosts: dict[str, Json] = {
+        "halo-1": {"reachable": False, "error": error},
+        "halo-2": {"build": "b10991-vulkan-0123456789ab", "verdicts": [measured]},
+    }
+    stream = StringIO()
+    run = RunRow(17, "provision", "2026-11-26T13:15:00+00:00", 3, {"hosts": hosts})
+    terminal.show_history([run], stream)
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= columns
+    assert [text.count(word) for word in ("halo-1", "halo-2", "13:15", "provision")] == [1, 1, 2, 2]
+    if columns > 40:
+        assert all(word in text for word in ("Connection", "51.2", "tg128"))
 
 
 def test_what_is_simulated_is_marked(report: Report) -> None:

@@ -81,7 +81,7 @@ class Walk:
         raise GgufError(f"{what} (byte {self._position} of the header)", where=str(self._path))
 
     def _preamble(self) -> tuple[int, int]:
-        if self._bytes(4) != b"GGUF":
+        if self._size_bytes < 4 or self._bytes(4) != b"GGUF":  # noqa: PLR2004 - the bytes themselves
             raise GgufError("is not a GGUF file", where=str(self._path), hint="expected the bytes GGUF first")
         version = self._number("I")
         if version & 0xFFFF == 0:  # written on a machine of the other byte order
@@ -118,7 +118,7 @@ class Walk:
             self._at += count
             return
         if count - inside > self._left:
-            self._fail(f"something of {count} bytes does not fit into the file")
+            self._fail("the header ends early; the file is cut off or damaged")
         self._file.seek(count - inside, 1)
         self._left -= count - inside
         self._start, self._window, self._at = self._position + count, b"", 0

@@ -22,15 +22,14 @@ DOUBLE = "keep one of them: Ansible silently takes the last"
 def scan_ini(file: str, data: bytes) -> tuple[Scanned, list[Definition]]:
     """Scan an INI inventory; what it means is left to Ansible."""
     scanned, definitions = Scanned(), list[Definition]()
-    seen: dict[tuple[str, str, str], int] = {}
+    seen: dict[tuple[str, str, str], tuple[int, str]] = {}
     for line, text, section, kind in _lines(file, data, scanned):
         scope, pairs = _line(text, section, kind)
         for name, value in pairs:
             scanned.nodes += 1
-            first = seen.setdefault(
-                (scope.level, f"{scope.name}:{line if scope.level == 'host' else ''}", name), line
-            )
-            if (scope.level == "group" and first != line) or _twice(pairs, name):
+            first, before = seen.setdefault((scope.level, scope.name, name), (line, value))
+            doubled = first != line and (scope.level == "group" or before != value)
+            if doubled or _twice(pairs, name):
                 message = f"{name[:60]} is given twice for {scope.name[:60]}"
                 if first != line:
                     message += f", first in line {first}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from strixfleet.adapters.ansible_config import ansible_constants
 from strixfleet.adapters.ini_scan import has_sections
-from strixfleet.adapters.inventory_values import SECRET_HINT, HostVariables, Place, place_of, reason
+from strixfleet.adapters.inventory_values import HostVariables, Place, place_of, reason, secret_hint
 from strixfleet.adapters.inventory_vault import give_vault_secrets
 from strixfleet.core.definitions import Scope
 from strixfleet.errors import InventoryError, Mistake, UsageError
@@ -104,7 +104,7 @@ class AnsibleInventory:
             text: str = self._loader.get_text_file_contents(path)
         except AnsibleError as error:
             message = f"cannot be decrypted: {reason(error)}"
-            raise InventoryError((Mistake(message, path, 1, hint=SECRET_HINT),)) from None
+            raise InventoryError((Mistake(message, path, 1, hint=secret_hint(message)),)) from None
         return text.encode()
 
 
@@ -214,7 +214,7 @@ def _failures(error: Any, warnings: Sequence[Any], sources: tuple[str, ...]) -> 
     if "failed to parse inventory source" in message:
         message = f"cannot be read as an inventory: {_cause(warnings, ini=has_sections(Path(place.file)))}"
     secret = "vault" in message.lower() or "decrypt" in message.lower()
-    hint = SECRET_HINT if secret else "see what `ansible-inventory --list` says"
+    hint = secret_hint(message) if secret else "see what `ansible-inventory --list` says"
     return (Mistake(message, place.file, place.line, hint=hint),)
 
 

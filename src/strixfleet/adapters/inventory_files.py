@@ -20,7 +20,8 @@ from strixfleet.errors import Mistake
 
 
 VARS_FOLDERS = {"group_vars": "group", "host_vars": "host"}
-VARS_SUFFIXES = ("", ".yml", ".yaml", ".json")
+VARS_SUFFIXES = ("", ".yml", ".yaml", ".json")  # of one name Ansible reads the first that is there
+UNREAD = "unread:"
 IGNORED_NAME = re.compile(
     r"\.|.*(~|\.(orig|cfg|retry|pyc|pyo|swp|bak|rpm|md|txt|rst))\Z"
 )  # ansible's REJECT_EXTS
@@ -56,6 +57,9 @@ def survey(sources: tuple[str, ...], extra_vars: tuple[str, ...] = ()) -> Survey
         path = Path(os.path.realpath(named))  # as Ansible's tags have it
         if path in done:
             continue
+        if kind.startswith(UNREAD):
+            found.mistakes.append(_unread(path, Path(kind.removeprefix(UNREAD))))
+            continue
         done.add(path)
         found.files += 1
         _scan_one(path, kind, found)
@@ -67,7 +71,11 @@ def survey(sources: tuple[str, ...], extra_vars: tuple[str, ...] = ()) -> Survey
 
 
 def _files(sources: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
-    """List files with their kind: `inventory`, or the scope `group:x` or `host:x` of a vars file."""
+    """
+    List files with their kind: `inventory`, or the scope `group:x` or `host:x` of a vars file.
+
+    A vars file that Ansible passes over has the kind `unread:` and the path that it reads instead.
+    """
     for source in sources:
         path = Path(source)
         if "," in source and not path.exists():
@@ -109,7 +117,20 @@ def _vars_folder(folder: Path, scope: str) -> Iterator[tuple[Path, str]]:
                     yield inner, f"{scope}:{path.name}"
         elif path.suffix in VARS_SUFFIXES or not IGNORED_NAME.match(path.name):
             name = path.stem if path.suffix in VARS_SUFFIXES else path.name
-            yield path, f"{scope}:{name}"
+            candidates = (path.with_name(name + suffix) for suffix in VARS_SUFFIXES)
+            read = next((one for one in candidates if one.exists()), path)
+            yield path, f"{scope}:{name}" if read == path else f"{UNREAD}{read}"
+
+
+def _unread(path: Path, instead: Path) -> Mistake:
+    folder = f"{instead.parent.name}/{instead.name}"
+    if instead.is_dir():
+        names = (f"{name}{path.suffix or '.yml'}" for name in ("main", instead.name, "more"))
+        free = next((name for name in names if not (instead / name).exists()), "")
+        message = f"Ansible does not read this file: the folder {folder}/ stands beside it"
+        return Mistake(message, str(path), 1, hint=f"move it to {folder}/{free}")
+    message = f"Ansible does not read this file: it reads {folder} instead"
+    return Mistake(message, str(path), 1, hint="put all into one of them")
 
 
 def _scan_one(path: Path, kind: str, found: Survey) -> None:

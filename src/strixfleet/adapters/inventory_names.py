@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from strixfleet.adapters.connection_reader import ALL_NAMES
 from strixfleet.adapters.inventory_ansible import AnsibleInventory
 from strixfleet.core.definitions import Definition
 from strixfleet.core.fleet import Host, Origin
 from strixfleet.core.problems import Problem
 from strixfleet.core.settings import FIELDS
 from strixfleet.core.settings_types import quoted
-from strixfleet.core.spelling import Kinship, kinship, nearest
+from strixfleet.core.spelling import SLIPS_MAX, Kinship, distance, kinship, nearest
 from strixfleet.errors import Mistake
 
 
@@ -27,6 +28,8 @@ PREFIXES = (
     "tailscale_",
     "tuning_",
 )
+# Ansible's own, near to names that are read here.
+OTHER_CONNECTION_NAMES = frozenset({"ansible_scp_extra_args", "ansible_sftp_extra_args"})
 FOREIGN_HINT = "strixfleet does not read it"
 
 
@@ -34,9 +37,9 @@ def names_in_files(inventory: AnsibleInventory, by_name: ByName) -> Iterator[Mis
     """Find slips and strangers among all names that files define, used by a host or not."""
     groups, hosts = inventory.all_groups(), inventory.all_names()
     for name, definitions in by_name.items():
-        if name in FIELDS or name.startswith("ansible_"):
+        if name in FIELDS:
             continue
-        problem = unknown_name(name)
+        problem = connection_slip(name) if name.startswith("ansible_") else unknown_name(name)
         if problem is None:
             continue
         for place in definitions:
@@ -73,6 +76,16 @@ def unknown_name(name: str) -> Problem | None:
         hint = f"{FOREIGN_HINT}; ours is {close}" if close else FOREIGN_HINT
         return Problem((name,), "is none of strixfleet's variables", hint, warning=True)
     return None
+
+
+def connection_slip(name: str) -> Problem | None:
+    """Judge one of Ansible's names: near to a variable of the connection, it is likely meant for that."""
+    if name in ALL_NAMES | OTHER_CONNECTION_NAMES:
+        return None
+    close = min(ALL_NAMES, key=lambda known: distance(name, known, SLIPS_MAX))
+    if distance(name, close, SLIPS_MAX) > SLIPS_MAX:
+        return None
+    return Problem((name,), "is no variable of Ansible's connections", f"write {close}", warning=True)
 
 
 def twins(hosts: Iterable[Host]) -> Iterator[Mistake]:

@@ -12,6 +12,8 @@ PLAIN_ITEMS_MAX = 200_000
 
 
 SECRET_HINT = "give --ask-vault-pass or --vault-password-file FILE"  # noqa: S105 - a hint, no secret
+WRONG_SECRET = "no vault secrets were found that could decrypt"  # noqa: S105 - Ansible's words
+WRONG_SECRET_HINT = "check the vault password: the one that was given does not open this"  # noqa: S105 - a hint
 SOURCE = re.compile(r"<inventory (?:plugin|script) .*'(/.+)'>\Z")  # a program's output, TOML
 TAGS_ITSELF = re.compile(r"<inventory plugin '(?:yaml|ini)' ")
 FACTS_HINT = "facts of hosts are not known when the inventory is read; define the name in the inventory"
@@ -35,13 +37,20 @@ class Value:
     templated: bool = False
 
 
+def secret_hint(message: str) -> str:
+    """Say what helps against a value that stays encrypted."""
+    return WRONG_SECRET_HINT if WRONG_SECRET in message else SECRET_HINT
+
+
 class TemplateFailed(Exception):
     """A template could not be resolved, or a value not be decrypted."""
 
     def __init__(self, message: str, place: Place | None) -> None:
         _prefix, locked, why = message.partition("Attempt to use undecryptable variable: ")
         self.message, self.place = f"cannot be decrypted: {why.rstrip('.')}" if locked else message, place
-        self.hint = SECRET_HINT if locked else FACTS_HINT if "undefined" in message else "check the template"
+        self.hint = (
+            secret_hint(message) if locked else FACTS_HINT if "undefined" in message else "check the template"
+        )
         super().__init__(message)
 
 
@@ -134,4 +143,5 @@ def reason(error: BaseException) -> str:
     line = re.sub(r"\s+", " ", text).strip()
     if "Recursive loop" in line:
         return "refers to itself"
+    line = line.rstrip(".")
     return line if len(line) <= 300 else f"{line[:300]}…"  # noqa: PLR2004

@@ -155,7 +155,9 @@ class _Scanner:
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self.node(event, depth + 1)
             value = self.node(self._next(), depth + 1)
-            if key.text is None:
+            if key.entries is not None:  # {{ name }}
+                self._mistake("has a template without quotes", key.line, 'write NAME: "{{ … }}"')
+            elif key.text is None:
                 self._mistake("has a key that is no plain word", key.line, "write `name: value`")
             elif key.text == "<<" and key.plain:
                 node.merged.extend(value.items if value.items is not None else [value])

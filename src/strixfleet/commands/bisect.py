@@ -114,9 +114,7 @@ def repository_of(address: str) -> Path:
 def _commits(scene: Scene, good: str, bad: str) -> tuple[tuple[str, str], ...]:
     """List the commits to search, and make sure that the host runs the good one, which is the yardstick."""
     (host,) = scene.fleet.hosts
-    seen = scene.seen[host.name]
-    if isinstance(seen, FleetError):
-        raise seen
+    seen = scene.good[host.name]
     repository = repository_of(host.settings.llama_cpp_repository)
     first, last = git.resolve(repository, good).commit, git.resolve(repository, bad).commit
     manifest = parse_manifest(seen.answers.text(MANIFEST.verb, MANIFEST.subject))
@@ -156,6 +154,20 @@ def _row(name: str, found: Search, subjects: Mapping[str, str]) -> HostReport:
     return HostReport(name, reachable=True, extra={"suspects": suspects, "tried": tried, "notes": notes})
 
 
+def _bisect(scene: Scene, trials: Trials, lock: FleetLock, ends: tuple[str, str]) -> HostReport:
+    """Search under the host's lock."""
+    (host,) = scene.fleet.hosts
+    commits = _commits(scene, *ends)
+    try:
+        deaf = lock.take(scene.fleet.hosts)
+        if host.name in deaf:
+            return HostReport.of_error(host.name, deaf[host.name])
+        lock.start()
+        return _row(host.name, search(commits, trials), dict(commits))
+    finally:
+        lock.release()
+
+
 @click.command()
 @fleet_options
 @click.argument("good")
@@ -173,15 +185,13 @@ def bisect(options: Options, *, good: str, bad: str, soak_s: float) -> ExitCode:
     scene = trials.scene(good)
     if len(scene.fleet.hosts) != 1:
         raise UsageError("bisect works on one host", hint="name it with --limit")
-    commits = _commits(scene, good, bad)
-    try:
-        for deaf in lock.take(scene.fleet.hosts).values():
-            raise deaf
-        lock.start()
-        found = search(commits, trials)
-    finally:
-        lock.release()
-    row = _row(scene.fleet.hosts[0].name, found, dict(commits))
+    (host,) = scene.fleet.hosts
+    seen = scene.seen[host.name]
+    row = (
+        HostReport.of_error(host.name, seen)
+        if isinstance(seen, FleetError)
+        else _bisect(scene, trials, lock, (good, bad))
+    )
     report = finish("bisect", started, [row])
     show(report, as_json=options.as_json, output=options.output)
     return report.exit_code

@@ -1,6 +1,8 @@
 """`strixfleet predict`: from a GGUF header alone, does it fit and how fast will it be."""
 
 import json
+import re
+import sys
 import textwrap
 from dataclasses import dataclass
 from math import isinf
@@ -20,7 +22,6 @@ _TYPICAL = {
     "strix-point": (89.6, 64),  # GB/s, GiB: two DDR5-5600 SO-DIMMs
     "sandbox": (40.0, 16),  # a small virtual machine
 }
-_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,10 @@ def predict(
 
     if output and output.suffix in {".html", ".htm"}:
         raise UsageError("predict writes text or JSON", where=str(output), hint="name it .txt or .json")
+    if re.match(r"https?:/", str(model)):
+        raise UsageError(
+            "predict reads a file, no address", where=str(model), hint="download the model first"
+        )
     given = _Memory(memory["bandwidth"], memory["memory"], memory["gtt"], memory["carve_out"] or 0.0)
     setting, assumed = _setting(profile, backend, given, (context, depth))
     header = read_header(model)
@@ -128,6 +133,16 @@ def _setting(
     halo = known.bandwidth_gb_s == HALO_GB_S
     left = memory - known.reserve_gib
     gtt = given.gtt_gib if given.gtt_gib is not None else known.gtt_gib or max(memory - 8, memory / 2)
+    if given.carve_out_gib >= memory:
+        message = f"a carve-out of {given.carve_out_gib:g} GiB leaves nothing of {memory:g} GiB"
+        raise UsageError(message, hint="--memory is what is installed, --carve-out the GPU's part of it")
+    if given.gtt_gib is not None and given.gtt_gib > left:
+        assumed.append(
+            f"--gtt {given.gtt_gib:g} is more than {left:g} GiB, which is what the system leaves free"
+        )
+    context, depth = tokens
+    if depth > context:
+        assumed.append(f"the cache is sized for {context} tokens, less than the depth: give --context, too")
     reachable = min(gtt + given.carve_out_gib, left)
     on_cpu = max(0.0, left - given.carve_out_gib)
     return Setting(
@@ -135,8 +150,8 @@ def _setting(
         backend=backend,
         available_bytes=round((on_cpu if backend == "cpu" else reachable) * GIB),
         system_bytes=round(left * GIB),
-        context=tokens[0],
-        depth=tokens[1],
+        context=context,
+        depth=depth,
     ), assumed
 
 
@@ -191,6 +206,8 @@ def _document(answer: _Answer) -> dict[str, Any]:
 
 
 def _in_words(answer: _Answer) -> str:
+    from strixfleet.report.terminal import WIDTH, console_for
+
     shape, decode, setting = answer.found.shape, answer.found.decode, answer.setting
     experts = f", {shape.experts_used} of {shape.experts} experts" if shape.experts else ""
     lines = [
@@ -207,12 +224,13 @@ def _in_words(answer: _Answer) -> str:
     if answer.claim:
         lines.append(("claim", f"{answer.claim.grade}: {answer.claim.reason}"))
     lines += [("note", warning) for warning in answer.warnings]
-    return "\n".join(_row(label, text) for label, text in lines)
+    width = min(WIDTH, console_for(sys.stdout).width)
+    return "\n".join(_row(label, text, width) for label, text in lines)
 
 
-def _row(label: str, text: str) -> str:
+def _row(label: str, text: str, width: int) -> str:
     indent = " " * 9
-    return textwrap.fill(text, _WIDTH, initial_indent=f"{label:<9}", subsequent_indent=indent)
+    return textwrap.fill(text, width, initial_indent=f"{label:<9}", subsequent_indent=indent)
 
 
 def _write(path: Path, text: str) -> None:

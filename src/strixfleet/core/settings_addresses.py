@@ -15,6 +15,9 @@ TAILNET = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115
 
 def web_address(text: str) -> str:
     """Accept an http(s) address with a host and no password in it; https itself is checked with the host."""
+    if placeholder := re.search(r"<[^<>]*>?", text):
+        message = f"still has the placeholder {quoted(placeholder[0])}"
+        raise refusal("url", message, "write what it stands for")
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port

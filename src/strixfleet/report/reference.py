@@ -66,7 +66,8 @@ Host keys are kept beside it, in `.strixfleet/known_hosts`.
 
 A name close to one of these is a mistake; another name under one of these prefixes is a warning. Files
 are scanned before Ansible reads them: at most 4 MiB and 100,000 values (aliases expanded) each, and no
-duplicate keys.
+duplicate keys. Of `x`, `x.yml`, `x.yaml` and `x.json` in group_vars/ and host_vars/ Ansible reads the
+first: the others are mistakes.
 """
 
 

@@ -21,8 +21,8 @@ from strixfleet.errors import ExitCode
 from strixfleet.report import words
 
 
-_WIDTH = 80
-_NARROW = frozenset({"status", "grade", "cost", "cure", "when", "run", "verb", "exit"})
+WIDTH = 80
+_NARROW = frozenset({"status", "grade", "cost", "cure", "run", "verb", "exit"})
 _WIDEST = 120
 _STYLES = {
     Status.OK: "green",
@@ -45,10 +45,9 @@ _ENDINGS = {
 def console_for(stream: TextIO) -> Console:
     """Give a console: coloured only on a terminal and not under NO_COLOR, never wider than reads well."""
     colour = stream.isatty() and not os.environ.get("NO_COLOR")
-    width = min(_WIDEST, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else _WIDTH
     return Console(
         file=stream,
-        width=max(40, width),
+        width=max(40, min(_WIDEST, _columns(stream))),
         force_terminal=colour,
         no_color=not colour,
         color_system="auto" if colour else None,
@@ -57,6 +56,14 @@ def console_for(stream: TextIO) -> Console:
         emoji=False,
         soft_wrap=False,
     )
+
+
+def _columns(stream: TextIO) -> int:
+    """Give a stream's width: as COLUMNS says, else the terminal's, else what reads well anywhere."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    return (os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0) or WIDTH
 
 
 def show(report: Report, *, stream: TextIO | None = None, everything: bool = False) -> None:
@@ -177,7 +184,7 @@ def _texts(value: Json) -> list[str]:
 
 def show_history(runs: Iterable[RunRow], stream: TextIO | None = None) -> None:
     """List recorded runs, newest first, with the speeds that were measured."""
-    table = _table("run", "when", "verb", "exit", "host", "build", "measured")
+    table = _table("run", "when", "verb", "exit", "host")
     found = False
     for run in runs:
         for name, row in run.hosts.items():
@@ -187,9 +194,13 @@ def show_history(runs: Iterable[RunRow], stream: TextIO | None = None) -> None:
                 for one in _maps(row.get("verdicts"))
                 if isinstance(tps := one.get("measured_tps"), int | float)
             ]
-            text = "; ".join(speeds) or str(row.get("error") or "")
+            error = str(row.get("error") or "").removeprefix(f"{name}: ")
+            what = Text(words.inert(" ".join(filter(None, (name, str(row.get("build") or ""))))))
+            what.append(
+                "".join(f"\n  {words.inert(line)}" for line in speeds or [error] if line), style="dim"
+            )
             when = run.started_at[:16].replace("T", " ")
-            cells = (when, run.verb, str(run.exit_code), name, str(row.get("build") or ""), text)
-            table.add_row(str(run.number), *(Text(words.inert(cell)) for cell in cells))
+            cells = (str(run.number), when, run.verb, str(run.exit_code))
+            table.add_row(*(Text(words.inert(cell)) for cell in cells), what)
     console = console_for(stream or sys.stdout)
     console.print(table if found else Text("no runs recorded yet"))
