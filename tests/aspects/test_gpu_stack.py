@@ -1,14 +1,32 @@
 """The pure parts: kernel releases, apt sources, and which packages a choice leads to."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from strixfleet import assets
-from strixfleet.core.apt_sources import Missing, added, mirror_of, missing_of, parse_sources
+from strixfleet.adapters.probe_script import globbed
+from strixfleet.aspects.gpu_stack import GpuStack
+from strixfleet.core.apt_sources import (
+    OUR_TAILSCALE,
+    PARTS,
+    Missing,
+    added,
+    contradicting,
+    mirror_of,
+    missing_of,
+    parse_sources,
+    sources_of,
+)
+from strixfleet.core.aspect import Situation
 from strixfleet.core.distributions import distribution
+from strixfleet.core.facts import Facts
+from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.gpu_parts import package_wishes, wanted_suites
 from strixfleet.core.kernel_release import at_least, flavour_floor, is_known_bad, newest
+from strixfleet.core.questions import Answer, Answers, Json
 from strixfleet.core.settings import HostSettings
 
 
@@ -137,6 +155,61 @@ def test_a_vendor_s_suite_is_no_mirror() -> None:
     assert mirror.uris != ("https://apt.vendor.example/stable",)
 
 
+UBUNTU = (
+    "Types: deb\nURIs: http://archive.ubuntu.com/ubuntu/\nSuites: noble noble-updates\nComponents: main\n"
+)
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://repo.radeon.com/amdgpu/7.2/ubuntu", "https://pkgs.vendor.example/stable/ubuntu"]
+)
+def test_a_vendor_whose_address_ends_like_a_mirror_s_is_none(uri: str) -> None:
+    vendor = f"deb [signed-by=/v.gpg] {uri} noble main\n"
+    mirror = mirror_of(parse_sources({"amdgpu.list": vendor, "ubuntu.sources": UBUNTU}), "noble", "ubuntu")
+    assert mirror
+    assert mirror.uris == ("http://archive.ubuntu.com/ubuntu/",)
+
+
+@pytest.mark.parametrize(
+    "options", [{"trusted": "yes"}, {"check-valid-until": "no", "snapshot": "20261101T000000Z"}]
+)
+def test_what_apt_compares_is_said_as_the_host_says_it(options: dict[str, str]) -> None:
+    words = " ".join(f"{name}={value}" for name, value in options.items())
+    sources = parse_sources({"x.list": f"deb [ arch=amd64 {words} ] http://mirror.lan/debian trixie main\n"})
+    mirror = mirror_of(sources, "trixie", "debian")
+    assert mirror
+    assert (mirror.signed_by == "") is ("trusted" in options)
+    rows = added((Missing("trixie", ("contrib",)), Missing("trixie-backports", ("main",))), sources, mirror)
+    text = assets.render("host/etc/apt/sources.list.d/strixfleet.sources.j2", added=rows)
+    again = parse_sources({"y.sources": text})
+    assert again == rows
+    assert all(dict(one.options) == options for one in again)
+
+
+def test_a_source_that_cannot_be_copied_is_no_mirror() -> None:
+    line = "deb [allow-insecure=yes] http://mirror.lan/debian trixie main\n"
+    assert mirror_of(parse_sources({"x.list": line}), "trixie", "debian") is None
+
+
+def test_our_sources_are_no_mirror_and_give_way_to_the_host_s() -> None:
+    uris = "URIs: https://pkgs.tailscale.com/stable/debian\nSuites: trixie\nComponents: main\n"
+    own = "deb [signed-by=/t.gpg] https://pkgs.tailscale.com/stable/debian/ trixie main\n"
+
+    def answers(lists: dict[str, Json]) -> Answers:
+        parts: dict[str, Json] = {OUR_TAILSCALE: f"Types: deb\n{uris}"}
+        return Answers({PARTS[0]: Answer(lists), PARTS[1]: Answer(parts)})
+
+    assert sources_of(answers({})) == ()
+    assert not contradicting(answers({}))
+    assert contradicting(answers({"/etc/apt/sources.list.d/tailscale.list": own}))
+    host = Host("h", Connection("127.0.0.1"), HostSettings())
+    found = GpuStack.compile(
+        Situation(host, Facts(), None, "", answers({"/etc/apt/sources.list.d/tailscale.list": own}))
+    )
+    assert OUR_TAILSCALE in str(found.role_vars()["gpu_stack_absent"])
+    assert f"gpu_stack:{OUR_TAILSCALE}" in {item.id for item in found.items()}
+
+
 def test_a_key_within_a_source_is_kept() -> None:
     key = " -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQINBF\n -----END PGP PUBLIC KEY BLOCK-----\n"
     uris = "URIs: https://deb.debian.org/debian\nSuites: trixie\nComponents: main\n"
@@ -144,6 +217,16 @@ def test_a_key_within_a_source_is_kept() -> None:
     text = assets.render("host/etc/apt/sources.list.d/strixfleet.sources.j2", added=[source])
     assert parse_sources({"y.sources": text}) == (source,)
     assert key.rstrip("\n") in text
+
+
+def test_a_long_key_does_not_hide_what_stands_below(tmp_path: Path) -> None:
+    """The archive keys of Debian are 12 kB, armoured."""
+    key = "Signed-By:\n" + " mQINBF\n" * 2000
+    (tmp_path / "x.sources").write_text(
+        f"{DEB822.split('Signed-By', maxsplit=1)[0]}{key}\n{DEB822.split('own.gpg')[1]}"
+    )
+    found = parse_sources(globbed(f"{tmp_path}/*.sources", ""))  # type: ignore[no-untyped-call]
+    assert found[-1].suites == ("trixie-security",)
 
 
 def test_no_mirror_is_no_mirror() -> None:

@@ -12,9 +12,10 @@ from strixfleet.commands.smoke import beside_siblings
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.questions import Answer, Answers, Json, Question, Verb
 from strixfleet.core.results import HostReport
+from strixfleet.core.server_unit import MANIFEST
 from strixfleet.core.settings import HostSettings
 from strixfleet.core.siblings import Sibling, beside, explained_beside
-from strixfleet.core.traits import traits_of
+from strixfleet.core.traits import options_of, traits_of
 from strixfleet.core.verdict import Grade, Verdict
 
 
@@ -153,6 +154,18 @@ def test_traits_are_what_the_probe_read() -> None:
     words.pop("kernel:gtt_total", None)
     words.pop("kernel:carve_out", None)
     assert words == {"kernel:amd_iommu": "off", "kernel:nosmt": "set"}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "vulkan"])
+def test_options_are_those_of_the_build_that_runs(backend: str) -> None:
+    """The inventory may wish another backend already; servers follow the current build."""
+    rest = {"id": "b1-x-00000000", "ref": "b1", "commit": "c", "definitions": {}, "files": {"a": "b"}}
+    text = json.dumps(rest | {"backend": backend, "build_number": 1})
+    one = seen("h")
+    answers = Answers({Question(Verb.READ, MANIFEST): Answer(text)})
+    (instance,) = one.state.host.settings.llama_server_instances
+    options = options_of(one.state, answers, instance)
+    assert ("llama_server:n-gpu-layers" in options or "llama_server:device" in options) is (backend != "cpu")
 
 
 def test_hosts_of_one_run_are_held_against_each_other() -> None:

@@ -173,6 +173,15 @@ def test_rollback_and_back_again(serving: Machine) -> None:
     assert "no previous" in Machine(serving.root / "bare").call("rollback")["error"]
 
 
+def test_no_rollback_leads_over_a_change_of_backend(serving: Machine) -> None:
+    for build, backend in ((OLD, "rocm"), (OLDER, "vulkan")):
+        path = serving.builds / build / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"backend": backend}))
+    before = serving.links()
+    assert "is for vulkan, the current one for rocm" in serving.call("rollback")["error"]
+    assert serving.links() == before == (OLD, OLDER)
+
+
 def test_a_damaged_build_is_refused(serving: Machine) -> None:
     (serving.builds / NEW / "bin" / "llama-server").write_text("altered")
     assert "is not what was built" in serving.call("activate", NEW)["error"]

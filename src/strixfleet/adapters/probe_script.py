@@ -57,7 +57,7 @@ def globbed(pattern, root):
         name = path[len(root) :] if root and path.startswith(root) else path
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
-                found[name] = file.read(4096)
+                found[name] = file.read(READ_LIMIT)
         except OSError as error:
             found[name] = None if isinstance(error, FileNotFoundError) else ""
     return found

@@ -6,7 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from strixfleet import assets
-from strixfleet.core.apt_sources import LIST, PARTS, Source, added, mirror_of, missing_of, sources_of
+from strixfleet.core.apt_sources import (
+    LIST,
+    OUR_TAILSCALE,
+    PARTS,
+    Source,
+    added,
+    contradicting,
+    mirror_of,
+    missing_of,
+    sources_of,
+)
+from strixfleet.core.apt_sources import (
+    OURS as SOURCES_FILE,
+)
 from strixfleet.core.aspect import Situation
 from strixfleet.core.distributions import Distribution, distribution, every_package, known_distributions
 from strixfleet.core.files import ManagedFile
@@ -22,7 +35,6 @@ ACCOUNT = "strixfleet"
 GROUPS = ("render", "video")  # render opens /dev/kfd and /dev/dri/renderD*, video /dev/dri/card*
 HOME = "/var/lib/strixfleet"
 NO_SHELL = "/usr/sbin/nologin"
-SOURCES_FILE = "/etc/apt/sources.list.d/strixfleet.sources"
 AMDVLK = (
     "/etc/vulkan/icd.d/amd_icd*.json",
     "/usr/share/vulkan/icd.d/amd_icd*.json",
@@ -49,6 +61,7 @@ class GpuStack:
     managed: tuple[str, ...]
     icds: tuple[str, ...]
     stray_sources: bool
+    second_tailscale: bool
     graphics: bool
     shows_firmware: bool
 
@@ -76,7 +89,7 @@ class GpuStack:
         settings, answers = situation.host.settings, situation.answers
         known = distribution(situation.facts.os_id, situation.facts.os_version)
         graphics = settings.llama_cpp_backend != "cpu"
-        sources = sources_of(answers, SOURCES_FILE)
+        sources = sources_of(answers)
         packages = package_wishes(settings, known) if known else ()
         kernel = KernelWish.settle(settings, known, situation) if known and graphics else None
         missing = missing_of(sources, wanted_suites(settings, known).items()) if known else ()
@@ -94,6 +107,7 @@ class GpuStack:
             tuple(sorted(managed)),
             tuple(sorted(path for pattern in AMDVLK for path in answers.texts(pattern))),
             stray,
+            contradicting(answers),
             graphics,
             any(answers.texts(FIRMWARE_INFO).values()),
         )
@@ -115,6 +129,9 @@ class GpuStack:
             yield self.sources_file.item(self.name)
         elif self.stray_sources:
             yield Item(f"gpu_stack:{SOURCES_FILE}", None, message="the machine's own sources have it all")
+        if self.second_tailscale:
+            message = "the host has a source of its own for it, and apt refuses both"
+            yield Item(f"gpu_stack:{OUR_TAILSCALE}", None, message=message)
         if self.kernel:
             yield self.kernel.item()
         for wish in self.packages:
@@ -163,6 +180,13 @@ class GpuStack:
         yield Observed("gpu_stack:foreign_packages", found, error)
         yield Observed("gpu_stack:mes_firmware", _mes_version(answers))
 
+    def _stray_files(self) -> Iterator[str]:
+        """Name the files of ours that only are in apt's way."""
+        if self.stray_sources:
+            yield SOURCES_FILE
+        if self.second_tailscale:
+            yield OUR_TAILSCALE
+
     def role_vars(self) -> dict[str, Json]:
         """Give the role its packages, files and account."""
         absent = [path for path in self.icds if path.startswith("/etc/")] if self.graphics else []
@@ -170,7 +194,7 @@ class GpuStack:
         return {
             "gpu_stack_problems": list(self.problems),
             "gpu_stack_files": [self.sources_file.role_var()] if self.sources_file else [],
-            "gpu_stack_absent": [*absent, *([SOURCES_FILE] if self.stray_sources else [])],
+            "gpu_stack_absent": [*absent, *self._stray_files()],
             "gpu_stack_packages": [wish.role_var() for wish in wishes],
             "gpu_stack_held": list(self.managed) if self.hold else [],
             "gpu_stack_released": [] if self.hold else list(self.managed),
@@ -193,7 +217,10 @@ def _problems(situation: Situation, known: Distribution | None, mirror: Source |
     if settings.llama_cpp_backend == "rocm" and known.rocm.missing and not vendors:
         found.append(known.rocm.missing)
     if mirror is None:
-        found.append(f"no apt source of this host offers {known.base_suite} main; hint: restore its mirror")
+        found.append(
+            f"no apt source of this host that can be copied offers {known.base_suite} main (one with "
+            "allow-insecure or the like cannot); hint: restore its mirror, or let it offer what is missing"
+        )
     return tuple(found)
 
 

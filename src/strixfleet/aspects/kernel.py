@@ -219,11 +219,11 @@ class Kernel:
 
     def _observe_removed(self, answers: Answers) -> Observed:
         """Look for arguments that are the inventory's no more; those that it has are items of their own."""
-        error = next(
-            (e for path in (GRUB_CFG, CMDLINE) if (e := answers[Question(Verb.READ, path)].error)), None
-        )
-        own = {plain_name(name) for name in self.arguments}
-        left = [word for word in left_running(*self._lines(answers)) if plain_name(str(word)) not in own]
+        asked = [answers[Question(Verb.READ, path)] for path in (GRUB_CFG, CMDLINE)]
+        error = next((one.error for one in asked if one.error), None)
+        own = set(map(plain_name, self.arguments))
+        grub_cfg, running = (answers.text(Verb.READ, path) for path in (GRUB_CFG, CMDLINE))
+        left = [word for word in left_running(grub_cfg, running or "") if plain_name(str(word)) not in own]
         return Observed("kernel:removed_arguments", {"left": left}, error)
 
     def _observe_gtt(self, answers: Answers) -> Observed:

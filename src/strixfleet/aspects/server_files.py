@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from strixfleet import assets
 from strixfleet.core import server_command, server_options, server_unit, unit_files
 from strixfleet.core.aspect import Situation
-from strixfleet.core.build import parse_manifest
+from strixfleet.core.build import backend_in_use, parse_manifest
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.items import Cost
 from strixfleet.core.model_store import StoredFile, catalogue
@@ -23,7 +23,7 @@ PROBES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "health
 def backend_of(situation: Situation) -> str:
     """Give the current build's backend, which `provision` keeps; the wished one where no build is current."""
     manifest = parse_manifest(situation.answers.text(Verb.READ, MANIFEST))
-    return manifest.backend if manifest else situation.host.settings.llama_cpp_backend
+    return backend_in_use(manifest, situation.host.settings.llama_cpp_backend)
 
 
 def template_file(backend: str, *, simulated: bool) -> ManagedFile:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from strixfleet import assets
 from strixfleet.core.apt_sources import LIST, PARTS, offers, sources_of
+from strixfleet.core.apt_sources import OUR_TAILSCALE as SOURCES
 from strixfleet.core.aspect import Situation
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
@@ -22,7 +23,6 @@ from strixfleet.core.settings import HostSettings
 PACKAGE = PackageWish("tailscale")
 UNIT = "tailscaled.service"
 KEY = "/etc/apt/keyrings/strixfleet-tailscale.asc"
-SOURCES = "/etc/apt/sources.list.d/strixfleet-tailscale.sources"
 PIN = "/etc/apt/preferences.d/strixfleet-tailscale"
 VENDOR = "https://pkgs.tailscale.com/stable"
 CONTROL = "https://controlplane.tailscale.com"
@@ -76,7 +76,7 @@ class Tailscale:
         settings, facts = situation.host.settings, situation.facts
         files: tuple[ManagedFile, ...] = ()
         uri = settings.tailscale_repository or f"{VENDOR}/{facts.os_id}"
-        offered = offers(sources_of(situation.answers, SOURCES), uri, facts.os_codename)
+        offered = offers(sources_of(situation.answers), uri, facts.os_codename)
         if settings.tailscale_enabled and settings.tailscale_repository_key and not offered:
             origin = urlsplit(uri).hostname or ""
             source = assets.render(f"host{SOURCES}.j2", uri=uri, suite=facts.os_codename, key=KEY)

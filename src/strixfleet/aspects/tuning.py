@@ -18,6 +18,7 @@ from strixfleet.core.questions import Answers, Json, Question, Verb
 ACTIVE = "/etc/tuned/active_profile"
 UNIT = "tuned.service"
 RIVALS = ("power-profiles-daemon.service", "tlp.service", "auto-cpufreq.service", "cpupower.service")
+OWN_UNITS = "/etc/systemd/system/"  # of the machine's administrator: a file there is in a mask's way
 FAST = ("accelerator-performance", "throughput-performance", "latency-performance", "hpc-compute")
 OWN_PREFIX = "strixfleet-"  # then the profile that it wraps: another choice is another active profile
 PACKAGE = PackageWish("tuned")
@@ -26,7 +27,14 @@ CHOICES = "/sys/firmware/acpi/platform_profile_choices"
 GOVERNORS = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
 PREFERENCES = "/sys/devices/system/cpu/cpu*/cpufreq/energy_performance_preference"
 GPU_LEVEL = f"{DRM}/power_dpm_force_performance_level"
-VARIABLES = ("tuning_packages", "tuning_files", "tuning_rivals", "tuning_units", "tuning_profiles")
+VARIABLES = (
+    "tuning_packages",
+    "tuning_files",
+    "tuning_rivals",
+    "tuning_masked",
+    "tuning_units",
+    "tuning_profiles",
+)
 SLOW_LEVELS = ("low", "manual", "profile_min_sclk", "profile_min_mclk")  # auto and high both reach full speed
 
 
@@ -44,6 +52,7 @@ class Tuning:
     effects: tuple[str, ...]
     reapply: bool
     rivals: tuple[str, ...]
+    maskable: tuple[str, ...]
 
     name: ClassVar[str] = "tuning"
 
@@ -76,13 +85,15 @@ class Tuning:
         effects = _effects(answers) if chosen in FAST else {}
         wanted = f"{OWN_PREFIX}{chosen}" if wrap else chosen
         active = answers.text(Verb.READ, ACTIVE) == wanted
+        rivals = tuple(unit for unit in RIVALS if _is_rival(answers, unit))
         return cls(
             settings.tuning_enabled,
             wanted,
             file,
             tuple(effects),
             active and any(one.error is None and one.have != "performance" for one in effects.values()),
-            tuple(unit for unit in RIVALS if _is_rival(answers, unit)),
+            rivals,
+            tuple(unit for unit in rivals if not _fragment(answers, unit).startswith(OWN_UNITS)),
         )
 
     def items(self) -> Iterator[Item]:
@@ -129,6 +140,7 @@ class Tuning:
             "tuning_packages": [PACKAGE.role_var()],
             "tuning_files": [self.file.role_var()] if self.file else [],
             "tuning_rivals": list(self.rivals),
+            "tuning_masked": list(self.maskable),
             "tuning_units": [UNIT],
             "tuning_profiles": [{"name": self.profile, "reapply": self.reapply}],
         }
@@ -146,8 +158,16 @@ def _state(answers: Answers, unit: str) -> Json:
 
 
 def _is_rival(answers: Answers, unit: str) -> bool:
-    state = _state(answers, unit)
-    return isinstance(state, dict) and (state["active"] == "active" or state["enabled"] == "enabled")
+    """Tell whether a unit runs, perhaps on although it was masked, or will."""
+    value = answers[Question(Verb.UNIT, unit)].value
+    return isinstance(value, dict) and (
+        value.get("ActiveState") == "active" or value.get("UnitFileState") == "enabled"
+    )
+
+
+def _fragment(answers: Answers, unit: str) -> str:
+    value = answers[Question(Verb.UNIT, unit)].value
+    return str(value.get("FragmentPath") or "") if isinstance(value, dict) else ""
 
 
 def _effects(answers: Answers) -> dict[str, Observed]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from strixfleet.core.questions import Answers, Question, Verb
 
@@ -15,19 +15,37 @@ KEYRINGS = {
 }
 
 
+FOLDER = "/etc/apt/sources.list.d"
+OURS = f"{FOLDER}/strixfleet.sources"
+OUR_TAILSCALE = f"{FOLDER}/strixfleet-tailscale.sources"
+# Where two sources of one URI and suite say these otherwise, apt refuses all (apt-pkg/deb/debmetaindex.cc).
+COMPARED = (
+    "trusted",
+    "check-valid-until",
+    "valid-until-min",
+    "valid-until-max",
+    "check-date",
+    "date-max-future",
+    "snapshot",
+)
+# These, too, but only files of the one-line form can say them (apt 2.6, tried): what has them is not copied.
+UNCOPIED = ("inrelease-path", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """
     One stanza, or one line of the old form; only those with binary packages are kept.
 
-    `signed_by` is a path, fingerprints or a whole key. apt refuses all its sources where two of one URI and
-    suite say it otherwise.
+    `signed_by` is a path, fingerprints or a whole key, `options` are those of COMPARED and UNCOPIED: apt
+    refuses all its sources where two of one URI and suite say them otherwise.
     """
 
     uris: tuple[str, ...]
     suites: tuple[str, ...]
     components: tuple[str, ...]
     signed_by: str = ""
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,10 @@ def _stanza_fields(stanza: str) -> dict[str, str]:
     return fields
 
 
+def _compared(options: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, options[name]) for name in (*COMPARED, *UNCOPIED) if options.get(name))
+
+
 def parse_deb822(text: str) -> tuple[Source, ...]:
     """Read a `.sources` file; stanzas that are switched off offer nothing."""
     found = []
@@ -69,6 +91,7 @@ def parse_deb822(text: str) -> tuple[Source, ...]:
                 tuple(fields.get("suites", "").split()),
                 tuple(fields.get("components", "").split()),
                 fields.get("signed-by", ""),
+                _compared(fields),
             )
         )
     return tuple(found)
@@ -81,8 +104,9 @@ def parse_list(text: str) -> tuple[Source, ...]:
         match = re.match(r"\s*deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s*([^#]*)", line)
         if match:
             options = dict(word.split("=", 1) for word in (match[1] or "").split() if "=" in word)
-            signed_by = options.get("signed-by", "")
-            found.append(Source((match[2],), (match[3],), tuple(match[4].split()), signed_by))
+            options = {name.lower(): value for name, value in options.items()}
+            place = ((match[2],), (match[3],), tuple(match[4].split()))
+            found.append(Source(*place, options.get("signed-by", ""), _compared(options)))
     return tuple(found)
 
 
@@ -94,13 +118,19 @@ def parse_sources(texts: Mapping[str, str]) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def sources_of(answers: Answers, ours: str) -> tuple[Source, ...]:
-    """Read all sources of a host but one file of ours."""
+def sources_of(answers: Answers) -> tuple[Source, ...]:
+    """Read all sources of a host but the files of ours."""
     texts = {LIST.subject: answers.text(LIST.verb, LIST.subject) or ""}
     for question in PARTS:
         texts |= answers.texts(question.subject)
-    texts.pop(ours, None)
-    return parse_sources(texts)
+    return parse_sources({path: text for path, text in texts.items() if path not in {OURS, OUR_TAILSCALE}})
+
+
+def contradicting(answers: Answers) -> bool:
+    """Tell whether our source for Tailscale stands beside one of the host's own: apt refuses both."""
+    others = sources_of(answers)
+    ours = parse_deb822(answers.texts(PARTS[1].subject).get(OUR_TAILSCALE, ""))
+    return any(offers(others, uri, suite) for one in ours for uri in one.uris for suite in one.suites)
 
 
 def _plain(uris: Iterable[str]) -> set[str]:
@@ -111,14 +141,25 @@ def mirror_of(sources: Iterable[Source], suite: str, os_id: str) -> Source | Non
     """
     Give the machine's own mirror: the source that offers `main` of a suite, with its keyring.
 
-    Vendors name their suites like the distribution's; a mirror's address ends in the distribution's name.
+    Vendors name their suites like the distribution's, and may end their address in its name; a mirror has
+    `-updates`, too, or at least an address that ends in the distribution's name. None where there is none, or
+    where its options cannot be copied.
     """
+    sources = tuple(sources)
+
+    def likeness(one: Source) -> tuple[bool, bool]:
+        updates = any(offers(sources, uri, f"{suite}-updates") for uri in one.uris)
+        return updates, any(uri.rpartition("/")[2].startswith(os_id) for uri in _plain(one.uris))
+
     found = [one for one in sources if suite in one.suites and "main" in one.components and one.uris]
-    own = (one for one in found if any(uri.rpartition("/")[2].startswith(os_id) for uri in _plain(one.uris)))
-    source = next(own, found[0] if found else None)
-    if source is None:
+    if not found:
         return None
-    return Source(source.uris, (suite,), ("main",), source.signed_by or KEYRINGS.get(os_id, ""))
+    source = max(found, key=likeness)
+    alike = (one for one in sources if _plain(one.uris) & _plain(source.uris))
+    if any(name in UNCOPIED for one in alike for name, _ in one.options):
+        return None
+    keyring = "" if dict(source.options).get("trusted") else KEYRINGS.get(os_id, "")
+    return Source(source.uris, (suite,), ("main",), source.signed_by or keyring, source.options)
 
 
 def offers(sources: Iterable[Source], uri: str, suite: str) -> bool:
@@ -127,12 +168,12 @@ def offers(sources: Iterable[Source], uri: str, suite: str) -> bool:
 
 
 def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source) -> tuple[Source, ...]:
-    """Give what to add for what is missing; where the mirror offers that suite already, signed like there."""
+    """Give what to add for what is missing; where the mirror offers that suite already, said like there."""
     known = [one for one in sources if _plain(one.uris) & _plain(mirror.uris)]
     found = []
     for one in missing:
         source = next((other for other in known if one.suite in other.suites), mirror)
-        found.append(Source(source.uris, (one.suite,), one.components, source.signed_by))
+        found.append(replace(source, suites=(one.suite,), components=one.components))
     return tuple(found)
 
 

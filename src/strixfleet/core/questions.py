@@ -13,7 +13,7 @@ class Verb(StrEnum):
     """
     The probe's verbs; what is absent answers None, what cannot be read answers an error.
 
-    READ path: text of at most 64 KiB. GLOB pattern: {path: text}. NAMES directory: sorted names.
+    READ path: text of at most 256 KiB. GLOB pattern: {path: text}. NAMES directory: sorted names.
     DIGEST path: {sha256, mode, owner, group}. STAT path: {size_bytes, mtime_ns, inode, mode, owner}.
     TREE directory: {relative path: sha256, or "-> target" for a link}. LINK path: its target.
     UNIT name: systemd properties, and of its main process `exe` and `config` (STRIXFLEET_CONFIG).

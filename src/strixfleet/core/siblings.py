@@ -57,7 +57,7 @@ class Sibling:
             state.host.name,
             state.profile.name if state.profile else None,
             traits_of(state, answers, rows),
-            {one.name: options_of(state, one) for one in settings.llama_server_instances},
+            {one.name: options_of(state, answers, one) for one in settings.llama_server_instances},
             {name: tuple(file.sha256 for file in parts) for name, parts in files},
             frozenset(row.id for row in rows if row.status in {Status.DRIFT, Status.PENDING_REBOOT}),
             report.verdicts,

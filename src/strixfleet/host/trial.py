@@ -147,6 +147,9 @@ class Trial:
         if previous is None or current is None or previous == current:
             raise Refused("there is no previous build to roll back to")
         builds.verify(previous, given.retry)
+        backends = [str(builds.manifest(one).get("backend")) for one in (previous, current)]
+        if backends[0] != backends[1]:
+            raise Refused("the previous build is for %s, the current one for %s" % tuple(backends))
         fate = {"from": previous, "to": current, "previous": current, "token": given.token}
         fate["final"] = False
         self.record.write({**fate, **deadline(given.drain + 1.0)})
