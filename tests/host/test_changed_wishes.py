@@ -105,3 +105,29 @@ def test_another_backend_leaves_the_server_on_the_build_it_has(served: Sandbox, 
     assert healthy(served, "127.0.0.1")
     assert root(served, HOST, current) == before
     assert root(served, HOST, "ls /var/lib/strixfleet").split().count("refused.json") == 0
+
+
+RIVALS = {"power-profiles-daemon": "/usr/lib/systemd/system", "auto-cpufreq": "/etc/systemd/system"}
+RIVAL = """[Unit]
+Conflicts=tuned.service
+[Service]
+ExecStart=/usr/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_rival_power_daemons_end_wherever_their_unit_stands(served: Sandbox, strixfleet: Run) -> None:
+    for name, folder in RIVALS.items():
+        root(served, HOST, f"printf '{RIVAL.replace(chr(10), chr(92) + 'n')}' >{folder}/{name}.service")
+    root(served, HOST, f"systemctl daemon-reload && systemctl enable --now {' '.join(RIVALS)}")
+    before = drifts(served, strixfleet)
+    assert before["tuning:rivals"] == "provision"
+
+    assert strixfleet("provision", "-i", str(served.inventory), "--yes").returncode in {0, 1}
+
+    after = drifts(served, strixfleet)
+    assert not [name for name in after if name.startswith("tuning:")], after
+    look = f"systemctl is-enabled {' '.join(RIVALS)} || true"
+    assert root(served, HOST, look).split() == ["masked", "disabled"]
+    assert root(served, HOST, "systemctl is-active tuned").strip() == "active"
