@@ -59,8 +59,11 @@ def limited_to_one_core(demo: Demo) -> Iterator[None]:
 
 
 def test_a_limit_on_the_unit_makes_it_slow_and_is_named(demo: Demo, strixfleet: Run) -> None:
+    """One of two cores has 50 to 60 % of the speed, where a virtual machine may lack 45 % by itself."""
+    settings = yaml.safe_load(Path(demo.inventory, "group_vars/all.yml").read_text())
+    strict = json.dumps({"smoke_bench": settings["smoke_bench"] | {"tolerance": 0.3}})
     with limited_to_one_core(demo):
-        rows = verdicts(demo, strixfleet)
+        rows = verdicts(demo, strixfleet, "-e", strict)
     slow = [row for row in rows if row["grade"] == "slow"]
     assert slow, rows
     assert all("the unit is limited to some cores" in row["reason"] for row in slow), slow
