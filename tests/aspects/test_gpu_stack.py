@@ -1,5 +1,6 @@
 """The pure parts: kernel releases, apt sources, and which packages a choice leads to."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from strixfleet.core.distributions import distribution
 from strixfleet.core.facts import Facts
 from strixfleet.core.fleet import Connection, Host
 from strixfleet.core.gpu_parts import package_wishes, wanted_suites
+from strixfleet.core.items import Cure, Status, diff
 from strixfleet.core.kernel_release import at_least, flavour_floor, is_known_bad, newest
 from strixfleet.core.questions import Answer, Answers, Json
 from strixfleet.core.settings import HostSettings
@@ -103,8 +105,8 @@ def test_known_bad_means_that_version_and_its_builds(release: str, bad: bool) ->
 
 @given(st.text())
 def test_any_text_is_some_release(text: str) -> None:
-    at_least(text, text)
-    is_known_bad(text, [text])
+    assert at_least(text, text) is bool(re.match(r"\d", text))  # without a number it is older than all
+    assert is_known_bad(text, [text])
 
 
 def test_sources_are_read_in_both_forms() -> None:
@@ -203,11 +205,12 @@ def test_our_sources_are_no_mirror_and_give_way_to_the_host_s() -> None:
     assert not contradicting(answers({}))
     assert contradicting(answers({"/etc/apt/sources.list.d/tailscale.list": own}))
     host = Host("h", Connection("127.0.0.1"), HostSettings())
-    found = GpuStack.compile(
-        Situation(host, Facts(), None, "", answers({"/etc/apt/sources.list.d/tailscale.list": own}))
-    )
+    both = answers({"/etc/apt/sources.list.d/tailscale.list": own})
+    found = GpuStack.compile(Situation(host, Facts(), None, "", both))
     assert OUR_TAILSCALE in str(found.role_vars()["gpu_stack_absent"])
-    assert f"gpu_stack:{OUR_TAILSCALE}" in {item.id for item in found.items()}
+    rows = {row.id: row for row in diff(found.items(), found.observe(both))}
+    row = rows[f"gpu_stack:{OUR_TAILSCALE}"]
+    assert (row.status, row.cure) == (Status.DRIFT, Cure.PROVISION)
 
 
 def test_a_key_within_a_source_is_kept() -> None:
@@ -235,7 +238,9 @@ def test_no_mirror_is_no_mirror() -> None:
 
 @given(st.text())
 def test_any_text_is_some_sources_file(text: str) -> None:
-    parse_sources({"a.sources": text, "a.list": text})
+    found = parse_sources({"a.sources": text, "a.list": text})
+    words = [word for one in found for word in (*one.uris, *one.suites, *one.components)]
+    assert all(word.split() == [word] for word in words)
 
 
 def _settings(**values: object) -> HostSettings:

@@ -10,15 +10,13 @@ from strixfleet.core.apt_sources import (
     LIST,
     OUR_TAILSCALE,
     PARTS,
+    SOURCES_FILE,
     Source,
     added,
     contradicting,
     mirror_of,
     missing_of,
     sources_of,
-)
-from strixfleet.core.apt_sources import (
-    OURS as SOURCES_FILE,
 )
 from strixfleet.core.aspect import Situation
 from strixfleet.core.distributions import Distribution, distribution, every_package, known_distributions
@@ -165,6 +163,8 @@ class GpuStack:
         yield Observed(f"gpu_stack:{HOME}", home.value, home.error)
         answer = answers[Question(Verb.DIGEST, SOURCES_FILE)]
         yield Observed(f"gpu_stack:{SOURCES_FILE}", answer.value, answer.error)
+        if self.second_tailscale:
+            yield Observed(f"gpu_stack:{OUR_TAILSCALE}", "beside the host's own")
         if self.kernel:
             yield self.kernel.observe()
         for wish in self.packages:

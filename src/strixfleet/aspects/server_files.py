@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from strixfleet import assets
 from strixfleet.core import server_command, server_options, server_unit, unit_files
 from strixfleet.core.aspect import Situation
-from strixfleet.core.build import backend_in_use, parse_manifest
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.items import Cost
 from strixfleet.core.model_store import StoredFile, catalogue
 from strixfleet.core.questions import Answers, Verb
-from strixfleet.core.server_unit import KEYS, MANIFEST, UNITS, Unit
+from strixfleet.core.server_unit import KEYS, UNITS, Unit
 from strixfleet.core.settings_parts import Instance
 from strixfleet.host.renames import ONE_HOST, PREFIX
 
@@ -22,8 +21,7 @@ PROBES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "health
 
 def backend_of(situation: Situation) -> str:
     """Give the current build's backend, which `provision` keeps; the wished one where no build is current."""
-    manifest = parse_manifest(situation.answers.text(Verb.READ, MANIFEST))
-    return backend_in_use(manifest, situation.host.settings.llama_cpp_backend)
+    return server_unit.backend_in_use(situation.answers, situation.host.settings.llama_cpp_backend)
 
 
 def template_file(backend: str, *, simulated: bool) -> ManagedFile:

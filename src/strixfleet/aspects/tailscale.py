@@ -8,8 +8,7 @@ from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from strixfleet import assets
-from strixfleet.core.apt_sources import LIST, PARTS, offers, sources_of
-from strixfleet.core.apt_sources import OUR_TAILSCALE as SOURCES
+from strixfleet.core.apt_sources import LIST, OUR_TAILSCALE, PARTS, offers, sources_of
 from strixfleet.core.aspect import Situation
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.fleet import Host
@@ -67,7 +66,7 @@ class Tailscale:
             yield Question(Verb.RUN, name)
         yield Question(Verb.READ, KEY)
         yield from (LIST, *PARTS)
-        for path in (KEY, SOURCES, PIN):
+        for path in (KEY, OUR_TAILSCALE, PIN):
             yield Question(Verb.DIGEST, path)
 
     @classmethod
@@ -79,9 +78,9 @@ class Tailscale:
         offered = offers(sources_of(situation.answers), uri, facts.os_codename)
         if settings.tailscale_enabled and settings.tailscale_repository_key and not offered:
             origin = urlsplit(uri).hostname or ""
-            source = assets.render(f"host{SOURCES}.j2", uri=uri, suite=facts.os_codename, key=KEY)
+            source = assets.render(f"host{OUR_TAILSCALE}.j2", uri=uri, suite=facts.os_codename, key=KEY)
             pin = assets.render(f"host{PIN}.j2", origin=origin)
-            files = (ManagedFile(SOURCES, source), ManagedFile(PIN, pin))
+            files = (ManagedFile(OUR_TAILSCALE, source), ManagedFile(PIN, pin))
         status = _document(situation.answers, "tailscale")
         state = str(status.get("BackendState") or "") or None
         installed = situation.answers[PACKAGE.question()]

@@ -13,7 +13,6 @@ from strixfleet.commands.session import Seen
 from strixfleet.core.bench import fits_twice
 from strixfleet.core.bench_rows import rows_of
 from strixfleet.core.bench_state import HostMeasure, MemoryNow, map_at
-from strixfleet.core.build import backend_in_use, parse_manifest
 from strixfleet.core.expectation import Expectation
 from strixfleet.core.fleet import Host
 from strixfleet.core.last_good import LastGood, Subject
@@ -27,12 +26,12 @@ from strixfleet.core.measured import (
     verdicts_of,
 )
 from strixfleet.core.model_shape import shape_of
-from strixfleet.core.questions import Json, Verb
+from strixfleet.core.questions import Json
 from strixfleet.core.reasons import Circumstances, Reason, explained, reasons
 from strixfleet.core.references import informed
 from strixfleet.core.results import HostReport
 from strixfleet.core.roofline import expect
-from strixfleet.core.server_unit import MANIFEST
+from strixfleet.core.server_unit import backend_in_use
 from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import GgufError
 
@@ -46,8 +45,7 @@ class HostBench:
     def __init__(self, host: Host, seen: Seen, bench: Bench) -> None:
         self.host = host
         self.smoke = host.settings.smoke_bench
-        manifest = parse_manifest(seen.answers.text(Verb.READ, MANIFEST))
-        self.backend = backend_in_use(manifest, host.settings.llama_cpp_backend)
+        self.backend = backend_in_use(seen.answers, host.settings.llama_cpp_backend)
         self.profile = seen.state.profile
         self.seen = seen
         self.simulated = seen.state.facts.simulated

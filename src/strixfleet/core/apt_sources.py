@@ -8,15 +8,13 @@ from strixfleet.core.questions import Answers, Question, Verb
 
 
 LIST = Question(Verb.READ, "/etc/apt/sources.list")
-PARTS = tuple(Question(Verb.GLOB, f"/etc/apt/sources.list.d/*.{kind}") for kind in ("list", "sources"))
+FOLDER = "/etc/apt/sources.list.d"
+PARTS = tuple(Question(Verb.GLOB, f"{FOLDER}/*.{kind}") for kind in ("list", "sources"))
 KEYRINGS = {
     "debian": "/usr/share/keyrings/debian-archive-keyring.gpg",
     "ubuntu": "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
 }
-
-
-FOLDER = "/etc/apt/sources.list.d"
-OURS = f"{FOLDER}/strixfleet.sources"
+SOURCES_FILE = f"{FOLDER}/strixfleet.sources"
 OUR_TAILSCALE = f"{FOLDER}/strixfleet-tailscale.sources"
 # Where two sources of one URI and suite say these otherwise, apt refuses all (apt-pkg/deb/debmetaindex.cc).
 COMPARED = (
@@ -123,7 +121,9 @@ def sources_of(answers: Answers) -> tuple[Source, ...]:
     texts = {LIST.subject: answers.text(LIST.verb, LIST.subject) or ""}
     for question in PARTS:
         texts |= answers.texts(question.subject)
-    return parse_sources({path: text for path, text in texts.items() if path not in {OURS, OUR_TAILSCALE}})
+    return parse_sources(
+        {path: text for path, text in texts.items() if path not in {SOURCES_FILE, OUR_TAILSCALE}}
+    )
 
 
 def contradicting(answers: Answers) -> bool:

@@ -139,11 +139,6 @@ def _text_map(value: Json) -> dict[str, str] | None:
     return found if len(found) == len(value) else None
 
 
-def backend_in_use(manifest: "Manifest | None", wished: str) -> str:
-    """Give the current build's backend, which `provision` keeps; the wished one where no build is current."""
-    return manifest.backend if manifest else wished
-
-
 def other_backend(manifest: "Manifest | None", build: Build) -> str:
     """Say why a build is no upgrade of the current one: units, devices and packages go by the backend."""
     if manifest is None or manifest.backend == build.backend:

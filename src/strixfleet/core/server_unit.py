@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from strixfleet.core.build import parse_manifest
 from strixfleet.core.files import ManagedFile
 from strixfleet.core.items import Cost
 from strixfleet.core.questions import Answers, Json, Question, Verb
@@ -130,6 +131,12 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
     if isinstance(said, str) and not _same_commit(said, answers):
         return f"{exe}, which calls itself {said}"
     return "current"
+
+
+def backend_in_use(answers: Answers, wished: str) -> str:
+    """Give the current build's backend, which `provision` keeps; the wished one where no build is current."""
+    manifest = parse_manifest(answers.text(Verb.READ, MANIFEST))
+    return manifest.backend if manifest else wished
 
 
 def _same_commit(build_info: str, answers: Answers) -> bool:

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from strixfleet.core.aspect import HostState
-from strixfleet.core.build import backend_in_use, parse_manifest
 from strixfleet.core.items import Difference, Status
 from strixfleet.core.questions import Answers, Question, Verb
 from strixfleet.core.server_command import command, environment, listening
-from strixfleet.core.server_unit import MANIFEST
+from strixfleet.core.server_unit import backend_in_use
 from strixfleet.core.settings_parts import Instance
 from strixfleet.host.renames import PAIRS
 
@@ -70,8 +69,7 @@ def _today(name: str, value: str | None) -> tuple[str, str]:
 
 def options_of(state: HostState, answers: Answers, instance: Instance) -> Mapping[str, str]:
     """Give {id: value} of a server's options and variables; where it listens is no matter of speed."""
-    manifest = parse_manifest(answers.text(Verb.READ, MANIFEST))
-    backend = backend_in_use(manifest, state.host.settings.llama_cpp_backend)
+    backend = backend_in_use(answers, state.host.settings.llama_cpp_backend)
     options = command(instance, backend, state.facts, listening(instance))
     words = dict(_today(*one) for one in options.items() if one[0] not in _OWN_OPTIONS)
     words |= {"draft_model": instance.draft_model} if instance.draft_model else {}
