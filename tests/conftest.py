@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from strixfleet.adapters import sandbox, sandbox_state
+from strixfleet.sandbox import lifecycle, sandbox_state
 
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test is timed: machines are shared
@@ -43,7 +43,7 @@ def _end_leftovers() -> None:
             fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.environ["XDG_STATE_HOME"] = str(mark.parent)
             for name in sandbox_state.names():
-                sandbox.destroy(name)
+                lifecycle.destroy(name)
             shutil.rmtree(mark.parent)
 
 

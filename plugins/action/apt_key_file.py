@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from strixfleet.core.openpgp import armor, fingerprints, read_key
+from strixfleet.managed.tailscale.openpgp import armor, fingerprints, read_key
 
 
 KEY_LIMIT_BYTES = 1 << 20

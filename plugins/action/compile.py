@@ -9,12 +9,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from strixfleet.adapters.git import revision_of
-from strixfleet.adapters.inventory_task import host_from_vars, inventory_folder
-from strixfleet.adapters.probe import probe_argv, read_answers
-from strixfleet.aspects import compile_host, questions_for
-from strixfleet.core.items import Excuse, Status, waive
 from strixfleet.errors import FleetError
+from strixfleet.findings.items import Excuse, Status, waive
+from strixfleet.hosts.probe import probe_argv, read_answers
+from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder
+from strixfleet.managed.compiled import compile_host, questions_for
+from strixfleet.tools.git import revision_of
 
 
 KNOWN = frozenset({Status.OK, Status.WAIVED})

@@ -11,8 +11,8 @@ import platformdirs
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from strixfleet.adapters import git
 from strixfleet.errors import FleetError
+from strixfleet.tools import git
 
 
 KEPT_BUNDLES = 4

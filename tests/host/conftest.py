@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.adapters import sandbox
-from strixfleet.core.sandbox import Sandbox
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import Sandbox
 from tests.conftest import Run
 
 
@@ -42,6 +42,6 @@ def demo(strixfleet: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     log = Path(tmp_path_factory.getbasetemp()) / "demo.log"
     log.write_text(done.stdout + done.stderr)
     try:
-        yield Demo(sandbox.named("demo"), done)
+        yield Demo(lifecycle.named("demo"), done)
     finally:
-        sandbox.destroy("demo")
+        lifecycle.destroy("demo")

@@ -6,7 +6,7 @@ import subprocess
 import time
 from typing import Any
 
-from strixfleet.core.sandbox import Sandbox
+from strixfleet.sandbox.boxes import Sandbox
 
 
 # Left out, each with its reason: what programs rewrite on their own, and records of runs.

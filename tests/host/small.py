@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from strixfleet.adapters.gguf_writer import write_random_llama
-from strixfleet.adapters.llama_source import imported_once
-from strixfleet.core.sandbox import Sandbox
+from strixfleet.sandbox.boxes import Sandbox
+from strixfleet.sandbox.gguf_writer import write_random_llama
+from strixfleet.sandbox.llama_source import imported_once
 
 
 MODEL_BYTES = 5_000_000

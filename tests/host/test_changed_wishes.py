@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from strixfleet.adapters import sandbox
-from strixfleet.core.sandbox import HARDWARE_ROOT, Sandbox, SandboxRequest
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import HARDWARE_ROOT, Sandbox, SandboxRequest
 from tests.conftest import Run
 from tests.host.outside import changed, picture, root
 from tests.host.small import furnish
@@ -28,7 +28,7 @@ HEALTH = "import urllib.request as u; print(u.urlopen('http://{}:8080/health', t
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, strixfleet: Run) -> Iterator[Sandbox]:
-    made = sandbox.create(SandboxRequest(name="wishes", hosts=1))
+    made = lifecycle.create(SandboxRequest(name="wishes", hosts=1))
     try:
         furnish(made, tmp_path_factory.mktemp("model"))
         done = strixfleet("provision", "-i", str(made.inventory), "--yes", "--reboot", "auto", timeout_s=3000)
@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, strixfleet: Run) -> Iterato
         assert drifts(made, strixfleet) == {}
         yield made
     finally:
-        sandbox.destroy("wishes")
+        lifecycle.destroy("wishes")
 
 
 def wish(made: Sandbox, **settings: object) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.adapters import sandbox
-from strixfleet.adapters.gguf_writer import write_random_llama
-from strixfleet.adapters.llama_source import imported_once
-from strixfleet.core.sandbox import SandboxRequest
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import SandboxRequest
+from strixfleet.sandbox.gguf_writer import write_random_llama
+from strixfleet.sandbox.llama_source import imported_once
 from tests.conftest import Run
 from tests.host.outside import changed, picture
 
@@ -30,7 +30,7 @@ def test_check_mode_foretells_and_changes_nothing(strixfleet: Run, tmp_path: Pat
     repository, ref = imported_once()
     model = tmp_path / "small.gguf"
     write_random_llama(model, size_bytes_at_least=5_000_000)
-    made = sandbox.create(SandboxRequest(name="check", hosts=1))
+    made = lifecycle.create(SandboxRequest(name="check", hosts=1))
     try:
         settings = {
             "llama_cpp_repository": str(repository),
@@ -49,4 +49,4 @@ def test_check_mode_foretells_and_changes_nothing(strixfleet: Run, tmp_path: Pat
         assert "+GRUB_CMDLINE_LINUX=" in done.stderr
         assert changed(before, picture(made, "check-1")) == []
     finally:
-        sandbox.destroy("check")
+        lifecycle.destroy("check")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from strixfleet.adapters import sandbox
-from strixfleet.core.sandbox import Sandbox, SandboxRequest
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from tests.conftest import STRIXFLEET, Run
 from tests.host.outside import changed, picture, root
 from tests.host.small import furnish
@@ -25,12 +25,12 @@ MEASURED = {0, 1}  # 1: the smoke benchmark was disturbed, another test's matter
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    made = sandbox.create(SandboxRequest(name="kills", hosts=1))
+    made = lifecycle.create(SandboxRequest(name="kills", hosts=1))
     try:
         furnish(made, tmp_path_factory.mktemp("model"))
         yield made
     finally:
-        sandbox.destroy("kills")
+        lifecycle.destroy("kills")
 
 
 def _provision(made: Sandbox) -> list[str]:
@@ -47,7 +47,7 @@ def unbroken(bare: Sandbox) -> tuple[dict[str, object], int]:
 
 def _killed(made: Sandbox, after_lines: int, after_s: float) -> bool:
     """Kill a run on a bare host so long after a line of progress; False where it had ended by then."""
-    sandbox.reset(made)
+    lifecycle.reset(made)
     with subprocess.Popen(
         _provision(made), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

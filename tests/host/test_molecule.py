@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from strixfleet.aspects import ASPECTS
+from strixfleet.managed.compiled import ASPECTS
 from tests.conftest import ROOT
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from strixfleet.adapters import sandbox, sandbox_machine
-from strixfleet.core.sandbox import SandboxRequest
+from strixfleet.sandbox import lifecycle, machine
+from strixfleet.sandbox.boxes import SandboxRequest
 from tests.conftest import Run
 from tests.host.outside import root
 
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.host
 
 
 def test_the_others_finish(strixfleet: Run) -> None:
-    made = sandbox.create(SandboxRequest(name="reach", hosts=3))
+    made = lifecycle.create(SandboxRequest(name="reach", hosts=3))
     try:
-        sandbox_machine.power_off(made.host("reach-2"))
+        machine.power_off(made.host("reach-2"))
 
         done = strixfleet("provision", "-i", str(made.inventory), "--yes", "--reboot", "auto", "--json")
 
@@ -27,11 +27,11 @@ def test_the_others_finish(strixfleet: Run) -> None:
         for name in ("reach-1", "reach-3"):
             assert "ttm.pages_limit=" in root(made, name, "cat /run/strixfleet-sandbox/hardware/proc/cmdline")
     finally:
-        sandbox.destroy("reach")
+        lifecycle.destroy("reach")
 
 
 def test_unknown_and_changed_keys_are_refused_until_trusted(strixfleet: Run) -> None:
-    made = sandbox.create(SandboxRequest(name="keys", hosts=1))
+    made = lifecycle.create(SandboxRequest(name="keys", hosts=1))
     try:
         inventory = str(made.inventory)
         kept = made.known_hosts.read_text()
@@ -53,4 +53,4 @@ def test_unknown_and_changed_keys_are_refused_until_trusted(strixfleet: Run) -> 
         assert refused.returncode == 3
         assert "--replace" in refused.stderr
     finally:
-        sandbox.destroy("keys")
+        lifecycle.destroy("keys")

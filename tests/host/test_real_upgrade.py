@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from strixfleet.adapters.llama_source import import_from_sdist
+from strixfleet.sandbox.llama_source import import_from_sdist
 from tests.conftest import Run
 from tests.host.conftest import Demo
 from tests.host.outside import root

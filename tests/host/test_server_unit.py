@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from strixfleet.adapters import sandbox
-from strixfleet.aspects.llama_server import LlamaServer
-from strixfleet.core.aspect import Situation
-from strixfleet.core.facts import Facts
-from strixfleet.core.files import ManagedFile
-from strixfleet.core.fleet import Connection, Host
-from strixfleet.core.questions import Answers
-from strixfleet.core.sandbox import Sandbox, SandboxRequest
-from strixfleet.core.settings import HostSettings
+from strixfleet.inventory.schema.fleet_model import Connection, Host
+from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.aspect import Situation
+from strixfleet.managed.facts import Facts
+from strixfleet.managed.llama_server.aspect import LlamaServer
+from strixfleet.managed.things.file import ManagedFile
+from strixfleet.on_host.questions import Answers
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from tests.host.outside import root
 
 
@@ -86,7 +86,7 @@ systemctl status --no-pager llama-server@chat; exit 1
 @pytest.fixture(scope="module")
 def taken_over() -> Iterator[dict[str, Any]]:
     """Run the intruder in the unit, and without."""
-    made = sandbox.create(SandboxRequest(name=f"unit{os.getpid()}"), lambda _line: None)
+    made = lifecycle.create(SandboxRequest(name=f"unit{os.getpid()}"), lambda _line: None)
     host = made.hosts[0].name
     try:
         state = compiled()
@@ -104,7 +104,7 @@ def taken_over() -> Iterator[dict[str, Any]]:
         found[CONTROL] = json.loads(root(made, host, "cat /root/result.json"))
         yield found
     finally:
-        sandbox.destroy(made.name)
+        lifecycle.destroy(made.name)
 
 
 def _name_victim(setting: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from strixfleet.adapters import sandbox
-from strixfleet.core.sandbox import Sandbox, SandboxRequest
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from tests.conftest import Run
 from tests.host.measuring import measured
 from tests.host.small import furnish
@@ -33,14 +33,14 @@ def variables(made: Sandbox, host: str, served: list[dict[str, object]]) -> None
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, strixfleet: Run) -> Iterator[Sandbox]:
-    made = sandbox.create(SandboxRequest(name="siblings", hosts=2))
+    made = lifecycle.create(SandboxRequest(name="siblings", hosts=2))
     try:
         furnish(made, tmp_path_factory.mktemp("model"), model_bytes=MODEL_BYTES, smoke_bench=SMOKE)
         done = strixfleet("provision", "-i", str(made.inventory), "--yes", "--reboot", "auto", timeout_s=3000)
         assert done.returncode in {0, 1}, done.stdout + done.stderr
         yield made
     finally:
-        sandbox.destroy("siblings")
+        lifecycle.destroy("siblings")
 
 
 def test_what_slows_a_host_is_found_beside_its_sibling(pair: Sandbox, strixfleet: Run) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from strixfleet.adapters import sandbox
-from strixfleet.core.sandbox import Sandbox, SandboxRequest
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from tests.conftest import Run
 from tests.host.outside import root
 from tests.host.small import furnish
@@ -19,14 +19,14 @@ HOST = "vulkan-1"
 @pytest.fixture(scope="module")
 def vulkan(tmp_path_factory: pytest.TempPathFactory, strixfleet: Run) -> Iterator[Sandbox]:
     """Provision a host for Vulkan; Mesa's llvmpipe stands in for the GPU there, and slowly."""
-    made = sandbox.create(SandboxRequest(name="vulkan", hosts=1))
+    made = lifecycle.create(SandboxRequest(name="vulkan", hosts=1))
     try:
         furnish(made, tmp_path_factory.mktemp("model"), llama_cpp_backend="vulkan")
         done = strixfleet("provision", "-i", str(made.inventory), "--yes", "--reboot", "auto", timeout_s=3000)
         assert done.returncode in {0, 1}, done.stdout + done.stderr
         yield made
     finally:
-        sandbox.destroy("vulkan")
+        lifecycle.destroy("vulkan")
 
 
 def grades(vulkan: Sandbox, strixfleet: Run) -> dict[str, tuple[str, str]]:

@@ -5,9 +5,9 @@ import json
 
 import platformdirs
 
-from strixfleet.adapters import sandbox
-from strixfleet.adapters.gguf_writer import write_random_llama
-from strixfleet.adapters.llama_source import imported_once
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.gguf_writer import write_random_llama
+from strixfleet.sandbox.llama_source import imported_once
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     model.parent.mkdir(parents=True, exist_ok=True)
     write_random_llama(model, size_bytes_at_least=6_000_000, name="small")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    variables = sandbox.named("molecule").inventory / "group_vars" / "strix.yml"
+    variables = lifecycle.named("molecule").inventory / "group_vars" / "strix.yml"
     variables.parent.mkdir(exist_ok=True)
     settings = {
         "llama_cpp_repository": str(repository),

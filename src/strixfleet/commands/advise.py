@@ -2,17 +2,17 @@
 
 import click
 
-from strixfleet.adapters import git
-from strixfleet.adapters.history import History, history_path
 from strixfleet.commands.bisect import repository_of
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import finish, load_fleet, now
-from strixfleet.core.advice import Passed, newest_passed
-from strixfleet.core.fleet import Fleet, Host
-from strixfleet.core.questions import Json
-from strixfleet.core.results import HostReport
 from strixfleet.errors import ExitCode, FleetError
+from strixfleet.findings.results import HostReport
+from strixfleet.findings.run_store import History, history_path
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.session import finish, load_fleet, now
+from strixfleet.inventory.schema.fleet_model import Fleet, Host
+from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
+from strixfleet.rollout.advice import Passed, newest_passed
+from strixfleet.tools import git
 
 
 MOST_RUNS = 1000

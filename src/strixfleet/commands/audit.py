@@ -5,16 +5,16 @@ from pathlib import Path
 
 import click
 
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now
 from strixfleet.errors import ExitCode, FleetError
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now
 from strixfleet.report.output import show
 
 
-def _record(folder: Path, seen: dict[str, Seen | FleetError]) -> None:
+def _record(folder: Path, seen: dict[str, ProbedHost | FleetError]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, one in seen.items():
-        if isinstance(one, Seen):
+        if isinstance(one, ProbedHost):
             text = json.dumps(one.answers.to_json(), indent=1)
             (folder / f"{name}.answers.json").write_text(text + "\n", encoding="utf-8")
 

@@ -2,12 +2,12 @@
 
 import click
 
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now
-from strixfleet.commands.smoke import measure_all
 from strixfleet.errors import ExitCode
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.progress import step
+from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now
 from strixfleet.report.output import show
-from strixfleet.report.progress import step
+from strixfleet.speed.smoke import measure_all
 
 
 @click.command()
@@ -25,7 +25,7 @@ def bench(options: Options, *, everything: bool, against_cpu: bool) -> ExitCode:
     fleet = load_fleet(options)
     step(f"looking at {len(fleet.hosts)} host(s)")
     seen = look_at_all(fleet, fleet.hosts, options.forks)
-    good = sum(isinstance(one, Seen) for one in seen.values())
+    good = sum(isinstance(one, ProbedHost) for one in seen.values())
     if good:
         step(f"measuring {good} host(s); this takes a minute or more")
     measured = measure_all(fleet, seen, forks=options.forks, everything=everything, cpu=against_cpu)

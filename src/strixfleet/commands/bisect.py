@@ -9,30 +9,30 @@ from pathlib import Path
 import click
 from platformdirs import user_cache_path
 
-from strixfleet.adapters import git
-from strixfleet.adapters.fleet_lock import FleetLock
-from strixfleet.adapters.host_program import HostProgram
-from strixfleet.adapters.ssh import remote_for
-from strixfleet.aspects.llama_cpp import MANIFEST
-from strixfleet.commands.options import FiniteRange, Options, fleet_options
-from strixfleet.commands.rollout_host import HostWork, Terms
-from strixfleet.commands.rollout_plan import agreed, wanted_build
-from strixfleet.commands.rollout_scene import CANARY_SOAK_S, Scene, Wish, survey
-from strixfleet.commands.rollout_stage import Stage
-from strixfleet.commands.session import finish, now
-from strixfleet.core.bisect import Found, Search, builds_at_most
-from strixfleet.core.build import parse_manifest
-from strixfleet.core.pin import KEY
-from strixfleet.core.questions import Json
-from strixfleet.core.results import HostReport
-from strixfleet.core.rollout_state import Action, Do, Kind
 from strixfleet.errors import ChangeFailed, ExitCode, FleetError, UsageError
+from strixfleet.findings.results import HostReport
+from strixfleet.fleet.options import FiniteRange, Options, fleet_options
+from strixfleet.fleet.progress import step
+from strixfleet.fleet.session import finish, now
+from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.host_program import HostProgram
+from strixfleet.inventory.schema.pin import KEY
+from strixfleet.managed.llama_cpp.aspect import MANIFEST
+from strixfleet.managed.llama_cpp.build import parse_manifest
+from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
-from strixfleet.report.progress import step
+from strixfleet.rollout.bisection import Found, Search, builds_at_most
+from strixfleet.rollout.fleet_lock import FleetLock
+from strixfleet.rollout.host_work import HostWork, RolloutContext
+from strixfleet.rollout.planned_builds import agreed, wanted_build
+from strixfleet.rollout.rollout_state import Action, ActionKind, EventKind
+from strixfleet.rollout.stage import Stage
+from strixfleet.rollout.survey import CANARY_SOAK_S, RolloutSurvey, UpgradeOptions, survey
+from strixfleet.tools import git
 
 
 GATES_MAX = 3
-VERDICTS = {Kind.GATE_PASSED: Found.GOOD, Kind.GATE_FAILED: Found.BAD}
+VERDICTS = {EventKind.GATE_PASSED: Found.GOOD, EventKind.GATE_FAILED: Found.BAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +43,24 @@ class Trials:
     lock: FleetLock
     soak_s: float
 
-    def scene(self, ref: str) -> Scene:
+    def scene(self, ref: str) -> RolloutSurvey:
         """Look at the host as if it were pinned to a ref."""
         extra = (*self.options.extra_vars, json.dumps({KEY: ref}))
-        return survey(replace(self.options, extra_vars=extra), Wish())
+        return survey(replace(self.options, extra_vars=extra), UpgradeOptions())
 
     def __call__(self, commit: str) -> tuple[Found, str]:
         """Build a commit, switch to it on trial, run the gate, go back."""
         scene = self.scene(commit)
         (host,) = scene.fleet.hosts
         staged = Stage(scene.fleet, scene.seen, scene.options, self.lock.tokens.get)([host.name])[host.name]
-        if staged.kind is Kind.LOST:
+        if staged.kind is EventKind.LOST:
             raise ChangeFailed(staged.reason, where=host.name)
-        if staged.kind is not Kind.STAGED:
+        if staged.kind is not EventKind.STAGED:
             return Found.UNKNOWN, staged.reason
         seen = scene.good[host.name]
         lease_s = float(str(agreed(scene.fleet.hosts, "rollout_revert_after_s")))
         known_hosts = scene.fleet.known_hosts
-        terms = Terms(
+        terms = RolloutContext(
             known_hosts,
             lease_s,
             self.soak_s,
@@ -78,21 +78,21 @@ class Trials:
 
     def _judge(self, work: HostWork) -> tuple[Found, str]:
         name = work.host.name
-        event = work.do(Action(Do.ACTIVATE, name))
+        event = work.do(Action(ActionKind.ACTIVATE, name))
         found = Found.BAD
         for _ in range(GATES_MAX):
-            if event.kind is Kind.ACTIVATION_FAILED:
+            if event.kind is EventKind.ACTIVATION_FAILED:
                 break
-            event = work.do(Action(Do.GATE, name))
+            event = work.do(Action(ActionKind.GATE, name))
             found = VERDICTS.get(event.kind, Found.UNKNOWN)
             if found is not Found.UNKNOWN:
                 break
-        back = work.do(Action(Do.RETURN, name, "bisect"))
-        if back.kind is not Kind.RETURNED:
+        back = work.do(Action(ActionKind.RETURN, name, "bisect"))
+        if back.kind is not EventKind.RETURNED:
             raise ChangeFailed(f"did not go back: {back.reason}", where=name)
         return found, event.reason
 
-    def _discard(self, scene: Scene, build: str) -> None:
+    def _discard(self, scene: RolloutSurvey, build: str) -> None:
         (host,) = scene.fleet.hosts
         remote = remote_for(host, scene.fleet.known_hosts)
         try:
@@ -111,7 +111,7 @@ def repository_of(address: str) -> Path:
     return local
 
 
-def _commits(scene: Scene, good: str, bad: str) -> tuple[tuple[str, str], ...]:
+def _commits(scene: RolloutSurvey, good: str, bad: str) -> tuple[tuple[str, str], ...]:
     """List the commits to search, and make sure that the host runs the good one, which is the yardstick."""
     (host,) = scene.fleet.hosts
     seen = scene.good[host.name]
@@ -154,14 +154,14 @@ def _row(name: str, found: Search, subjects: Mapping[str, str]) -> HostReport:
     return HostReport(name, reachable=True, extra={"suspects": suspects, "tried": tried, "notes": notes})
 
 
-def _bisect(scene: Scene, trials: Trials, lock: FleetLock, ends: tuple[str, str]) -> HostReport:
+def _bisect(scene: RolloutSurvey, trials: Trials, lock: FleetLock, ends: tuple[str, str]) -> HostReport:
     """Search under the host's lock."""
     (host,) = scene.fleet.hosts
     commits = _commits(scene, *ends)
     try:
-        deaf = lock.take(scene.fleet.hosts)
-        if host.name in deaf:
-            return HostReport.of_error(host.name, deaf[host.name])
+        unreachable = lock.take(scene.fleet.hosts)
+        if host.name in unreachable:
+            return HostReport.of_error(host.name, unreachable[host.name])
         lock.start()
         return _row(host.name, search(commits, trials), dict(commits))
     finally:

@@ -9,19 +9,19 @@ from pathlib import Path
 import click
 import platformdirs
 
-from strixfleet.adapters import sandbox
-from strixfleet.adapters.gguf_writer import write_random_llama
-from strixfleet.adapters.git import resolve, upstream_answers
-from strixfleet.adapters.llama_source import imported_once
-from strixfleet.commands.options import Options
 from strixfleet.commands.provision import Consent, run_provision
 from strixfleet.commands.report import write_page
-from strixfleet.core.results import Report
-from strixfleet.core.sandbox import Sandbox, SandboxRequest
-from strixfleet.core.settings import LLAMA_CPP_REPOSITORY
 from strixfleet.errors import ExitCode
+from strixfleet.findings.results import Report
+from strixfleet.fleet.options import Options
+from strixfleet.fleet.progress import step
+from strixfleet.inventory.schema.settings import LLAMA_CPP_REPOSITORY
 from strixfleet.report.output import show
-from strixfleet.report.progress import step
+from strixfleet.sandbox import lifecycle
+from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
+from strixfleet.sandbox.gguf_writer import write_random_llama
+from strixfleet.sandbox.llama_source import imported_once
+from strixfleet.tools.git import resolve, upstream_answers
 
 
 NAME = "demo"
@@ -88,11 +88,11 @@ def demo_settings(source: Source, model: Path, digest: str, address: str) -> dic
 
 
 def _host(source: Source) -> Sandbox:
-    if sandbox.destroy(NAME):
+    if lifecycle.destroy(NAME):
         step("removed the host of an earlier demo")
     model, digest = _model()
     step("making a disposable host: a bare Debian 13 with systemd and sshd")
-    made = sandbox.create(SandboxRequest(name=NAME, hosts=1), step)
+    made = lifecycle.create(SandboxRequest(name=NAME, hosts=1), step)
     settings = demo_settings(source, model, digest, made.hosts[0].address)
     variables = made.inventory / "group_vars" / "all.yml"
     variables.parent.mkdir(exist_ok=True)

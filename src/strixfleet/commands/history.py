@@ -6,12 +6,12 @@ from io import StringIO
 
 import click
 
-from strixfleet.adapters.history import History, history_path
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import load_fleet
-from strixfleet.core.history import RunRow
-from strixfleet.core.questions import Json
 from strixfleet.errors import ExitCode
+from strixfleet.findings.run_store import History, history_path
+from strixfleet.findings.runs import RunRow
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.session import load_fleet
+from strixfleet.on_host.questions import Json
 from strixfleet.report import terminal
 from strixfleet.report.output import write
 

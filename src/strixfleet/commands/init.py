@@ -7,7 +7,7 @@ import click
 
 from strixfleet import assets
 from strixfleet.errors import ExitCode, UsageError
-from strixfleet.report.progress import say
+from strixfleet.fleet.progress import say
 
 
 @click.command()

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import click
 
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
-from strixfleet.core.items import Difference
-from strixfleet.core.questions import Json
-from strixfleet.core.results import Report
 from strixfleet.errors import ExitCode, FleetError
+from strixfleet.findings.items import Difference
+from strixfleet.findings.results import Report
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 
 
@@ -29,7 +29,7 @@ def changes(rows: tuple[Difference, ...]) -> list[Json]:
     ]
 
 
-def plan_report(seen: dict[str, Seen | FleetError], started: datetime) -> Report:
+def plan_report(seen: dict[str, ProbedHost | FleetError], started: datetime) -> Report:
     """Give the plan of all hosts."""
     hosts = []
     for name, one in seen.items():

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from strixfleet.commands.options import FiniteRange
-from strixfleet.core.hardware import GIB, PROFILES
-from strixfleet.core.prediction import Prediction, Setting
-from strixfleet.core.verdict import BenchRun, Verdict, judge
 from strixfleet.errors import ExitCode, UsageError
+from strixfleet.findings.verdict import BenchRun, Verdict, judge
+from strixfleet.fleet.options import FiniteRange
+from strixfleet.inventory.hardware import GIB, PROFILES
+from strixfleet.speed.expect.prediction import Prediction, Setting
 
 
 _TYPICAL = {
@@ -83,10 +83,10 @@ def predict(
     No host is needed and no tensor data is read. The speed is what llama-bench's tg128 would show; floor is
     where `bench` calls a host slow, ceiling what no host can exceed.
     """
-    from strixfleet.adapters.gguf_header import read_header
-    from strixfleet.adapters.reference_data import library
-    from strixfleet.core import prediction
-    from strixfleet.core.model_shape import shape_of
+    from strixfleet.speed.expect import prediction
+    from strixfleet.speed.expect.reference_data import library
+    from strixfleet.speed.model.gguf_header import read_header
+    from strixfleet.speed.model.model_shape import shape_of
 
     if output and output.suffix in {".html", ".htm"}:
         raise UsageError("predict writes text or JSON", where=str(output), hint="name it .txt or .json")
@@ -116,8 +116,8 @@ def _setting(
     profile: str, backend: str, given: _Memory, tokens: tuple[int, int]
 ) -> tuple[Setting, list[str]]:
     """Fill in from the profile what no flag says; list what had to be assumed."""
-    from strixfleet.core.roofline import Machine
-    from strixfleet.core.roofline_costs import HALO_GB_S
+    from strixfleet.speed.expect.roofline import Machine
+    from strixfleet.speed.expect.roofline_costs import HALO_GB_S
 
     known, assumed = PROFILES[profile], []
     bandwidth = given.bandwidth_gb_s or known.bandwidth_gb_s

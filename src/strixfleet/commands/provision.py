@@ -5,22 +5,22 @@ from typing import Any
 
 import click
 
-from strixfleet.adapters.ansible import HostOutcome, PlayRequest, PlayStatus, play
-from strixfleet.commands.build_watch import BuildWatch
-from strixfleet.commands.busy import refuse_busy, statuses
-from strixfleet.commands.options import Options, change_options, fleet_options
 from strixfleet.commands.plan import plan_report
-from strixfleet.commands.rollout_plan import current_build
-from strixfleet.commands.session import Seen, finish, host_report, load_fleet, look_at_all, now, with_extra
-from strixfleet.commands.smoke import smoke_reports
-from strixfleet.core.fleet import Fleet
-from strixfleet.core.items import Cost, Status
-from strixfleet.core.results import HostReport, Report
-from strixfleet.core.status import is_measured
 from strixfleet.errors import ExitCode, FleetError, UsageError
+from strixfleet.findings.items import Cost, Status
+from strixfleet.findings.results import HostReport, Report
+from strixfleet.fleet.build_watch import BuildWatch
+from strixfleet.fleet.host_status import is_measured
+from strixfleet.fleet.options import Options, change_options, fleet_options
+from strixfleet.fleet.play_progress import PlayProgress
+from strixfleet.fleet.progress import say, step
+from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.inventory.schema.fleet_model import Fleet
 from strixfleet.report.output import show
-from strixfleet.report.play_progress import PlayProgress
-from strixfleet.report.progress import say, step
+from strixfleet.rollout.planned_builds import current_build
+from strixfleet.rollout.refuse_busy import refuse_busy, statuses
+from strixfleet.speed.smoke import smoke_reports
+from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Consent:
     reboot: str
 
 
-def _needs_work(seen: Seen) -> bool:
+def _needs_work(seen: ProbedHost) -> bool:
     """Say whether a play or a reboot could change anything on the host."""
     return any(row.calls_for_provision for row in seen.differences)
 
 
-def _reboots(seen: Seen) -> bool:
+def _reboots(seen: ProbedHost) -> bool:
     return any(
         row.cost is Cost.REBOOT and row.status in {Status.DRIFT, Status.PENDING_REBOOT}
         for row in seen.differences
@@ -59,7 +59,7 @@ def _settle_reboot(consent: Consent, due: list[str]) -> str:
 
 
 def _play(
-    fleet: Fleet, chosen: dict[str, Seen], options: Options, consent: Consent
+    fleet: Fleet, chosen: dict[str, ProbedHost], options: Options, consent: Consent
 ) -> dict[str, HostOutcome]:
     become = next((host.connection.become_password for host in fleet.hosts), None)
     secret = become.reveal() if become is not None and options.ask_become_pass else None
@@ -108,7 +108,7 @@ def run_provision(options: Options, consent: Consent) -> Report:
     fleet = load_fleet(options)
     step(f"looking at {len(fleet.hosts)} host(s)")
     before = look_at_all(fleet, fleet.hosts, options.forks)
-    good = {name: one for name, one in before.items() if isinstance(one, Seen)}
+    good = {name: one for name, one in before.items() if isinstance(one, ProbedHost)}
     work = [name for name, one in good.items() if _needs_work(one)]
     if not work:
         step("nothing for provision to do" if good else "no host answered")
@@ -122,11 +122,11 @@ def run_provision(options: Options, consent: Consent) -> Report:
     outcomes = _play(fleet, chosen, options, settled)
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]
-    after: dict[str, Seen | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
+    after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
     return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
 
 
-def _is_proved(fleet: Fleet, seen: Seen | FleetError, outcome: HostOutcome | None) -> bool:
+def _is_proved(fleet: Fleet, seen: ProbedHost | FleetError, outcome: HostOutcome | None) -> bool:
     """Say whether there is no speed to prove: nothing served, or proved and nothing changed since."""
     if isinstance(seen, FleetError):
         return True
@@ -139,7 +139,7 @@ def _is_proved(fleet: Fleet, seen: Seen | FleetError, outcome: HostOutcome | Non
 
 def _reports(
     fleet: Fleet,
-    seen: dict[str, Seen | FleetError],
+    seen: dict[str, ProbedHost | FleetError],
     outcomes: dict[str, HostOutcome],
     options: Options,
     consent: Consent,

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 from platformdirs import user_state_path
 
-from strixfleet.adapters.history import History, history_path
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import load_fleet
-from strixfleet.core.history import measurements
 from strixfleet.errors import ExitCode, UsageError
-from strixfleet.report import html
+from strixfleet.findings.run_store import History, history_path
+from strixfleet.findings.runs import measurements
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.session import load_fleet
+from strixfleet.report import html_page
 from strixfleet.report.output import write
 
 
@@ -28,7 +28,7 @@ def default_path() -> Path:
     return folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
 
 
-def page(hosts: tuple[str, ...] = ()) -> html.Page:
+def page(hosts: tuple[str, ...] = ()) -> html_page.Page:
     """Lay out what was recorded, of these hosts or of all."""
     history = History(history_path())
     runs = history.runs(hosts=hosts, most=_SHOWN_RUNS)
@@ -44,12 +44,12 @@ def page(hosts: tuple[str, ...] = ()) -> html.Page:
             kept = rows if isinstance(rows, dict) else {}
             document["hosts"] = {name: row for name, row in kept.items() if name in hosts}
     drawn = (row for row in measurements(past) if not hosts or row.host in hosts)
-    return html.page_of(documents, tuple(drawn))
+    return html_page.page_of(documents, tuple(drawn))
 
 
 def write_page(output: Path | None = None, hosts: tuple[str, ...] = ()) -> Path:
     """Write the page; give its path."""
-    text = html.render(page(hosts))
+    text = html_page.render(page(hosts))
     path = output or default_path()
     write(path, text)
     return path

@@ -4,17 +4,17 @@ import time
 
 import click
 
-from strixfleet.adapters.fanout import fan_out
-from strixfleet.adapters.fleet_lock import FleetLock
-from strixfleet.adapters.host_program import SWITCH_TIMEOUT_S, HostProgram
-from strixfleet.adapters.ssh import remote_for
-from strixfleet.adapters.watch import Watch
-from strixfleet.commands.options import Options, change_options, fleet_options
-from strixfleet.commands.session import finish, load_fleet, now
-from strixfleet.core.fleet import Fleet, Host
-from strixfleet.core.results import HostReport
 from strixfleet.errors import ChangeFailed, ExitCode, FleetError, HostError, UsageError
+from strixfleet.findings.results import HostReport
+from strixfleet.fleet.options import Options, change_options, fleet_options
+from strixfleet.fleet.session import finish, load_fleet, now
+from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.fan_out import fan_out
+from strixfleet.hosts.host_program import SWITCH_TIMEOUT_S, HostProgram
+from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.report.output import show
+from strixfleet.rollout.fleet_lock import FleetLock
+from strixfleet.rollout.gate_watch import Watch
 
 
 def _nothing(_text: str) -> None:
@@ -74,9 +74,9 @@ def rollback(options: Options, *, yes: bool, check: bool, diff: bool, retry: boo
         raise UsageError("nothing was changed")
     lock = FleetLock(lambda host: remote_for(host, fleet.known_hosts), _nothing, _nothing)
     try:
-        deaf = {} if check else lock.take(fleet.hosts)
+        unreachable = {} if check else lock.take(fleet.hosts)
         lock.start()
-        hosts = [host for host in fleet.hosts if host.name not in deaf]
+        hosts = [host for host in fleet.hosts if host.name not in unreachable]
         found = fan_out(
             hosts,
             lambda host: roll_back(host, fleet, lock.tokens.get(host.name), retry=retry, check=check),
@@ -84,7 +84,7 @@ def rollback(options: Options, *, yes: bool, check: bool, diff: bool, retry: boo
         )
     finally:
         lock.release()
-    rows = {**deaf, **found}
+    rows = {**unreachable, **found}
     reports = (
         HostReport.of_error(host.name, row) if isinstance(row := rows[host.name], FleetError) else row
         for host in fleet.hosts

@@ -5,10 +5,10 @@ from typing import TypedDict
 
 import click
 
-from strixfleet.adapters import sandbox as sandboxes
-from strixfleet.adapters import sandbox_state
-from strixfleet.core.hardware import BOXES
-from strixfleet.core.sandbox import Sandbox, SandboxRequest
+from strixfleet.inventory.hardware import BOXES
+from strixfleet.sandbox import lifecycle as sandboxes
+from strixfleet.sandbox import sandbox_state
+from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 
 
 BOX_NAMES = [box.name for box in BOXES]

@@ -4,14 +4,14 @@ import time
 
 import click
 
-from strixfleet.adapters.fanout import fan_out
-from strixfleet.adapters.ssh import ask, remote_for
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import finish, load_fleet, now
-from strixfleet.core.fleet import Host
-from strixfleet.core.results import HostReport
-from strixfleet.core.status import SIMULATED, needs_attention, questions, status_of
 from strixfleet.errors import ExitCode, FleetError
+from strixfleet.findings.results import HostReport
+from strixfleet.fleet.host_status import SIMULATED, needs_attention, questions, status_of
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.session import finish, load_fleet, now
+from strixfleet.hosts.fabric_remote import ask, remote_for
+from strixfleet.hosts.fan_out import fan_out
+from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.report.output import show
 
 

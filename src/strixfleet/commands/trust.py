@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from strixfleet.adapters.fanout import fan_out
-from strixfleet.adapters.host_keys import HostKey, enrol, enrolled, offered
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import load_fleet, said_yes
-from strixfleet.core.fleet import Fleet
-from strixfleet.core.questions import Json
-from strixfleet.core.results import HostReport
 from strixfleet.errors import ExitCode, FleetError, worst
+from strixfleet.findings.results import HostReport
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.progress import say
+from strixfleet.fleet.session import load_fleet, said_yes
+from strixfleet.hosts.fan_out import fan_out
+from strixfleet.hosts.host_keys import HostKey, enrol, enrolled, offered
+from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.on_host.questions import Json
 from strixfleet.report.output import medium, write
-from strixfleet.report.progress import say
 
 
 @dataclass(frozen=True, slots=True)

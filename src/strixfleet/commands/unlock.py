@@ -2,17 +2,17 @@
 
 import click
 
-from strixfleet.adapters.fanout import fan_out
-from strixfleet.adapters.host_program import HostAnswer, HostProgram
-from strixfleet.adapters.ssh import remote_for
-from strixfleet.commands.busy import statuses
-from strixfleet.commands.options import Options, fleet_options
-from strixfleet.commands.session import finish, load_fleet, now, said_yes
-from strixfleet.core.fleet import Host
-from strixfleet.core.results import HostReport
 from strixfleet.errors import ExitCode, FleetError
+from strixfleet.findings.results import HostReport
+from strixfleet.fleet.options import Options, fleet_options
+from strixfleet.fleet.progress import say
+from strixfleet.fleet.session import finish, load_fleet, now, said_yes
+from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.fan_out import fan_out
+from strixfleet.hosts.host_program import HostAnswer, HostProgram
+from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.report.output import show
-from strixfleet.report.progress import say
+from strixfleet.rollout.refuse_busy import statuses
 
 
 def _free(host: Host, known_hosts: str) -> HostAnswer:

@@ -7,38 +7,38 @@ from typing import Any
 
 import click
 
-from strixfleet.adapters import journal as journals
-from strixfleet.adapters.fleet_lock import FleetLock
-from strixfleet.adapters.ssh import remote_for
-from strixfleet.commands.busy import on_trial, refuse_busy, refuse_locked
-from strixfleet.commands.options import FiniteRange, Options, change_options, fleet_options
-from strixfleet.commands.rollout_drive import Driver
-from strixfleet.commands.rollout_host import HostWork, Terms
-from strixfleet.commands.rollout_plan import agreed, current_build, wanted_build
-from strixfleet.commands.rollout_report import foretold, report_of, show_waves
-from strixfleet.commands.rollout_scene import (
+from strixfleet.errors import ExitCode, UsageError
+from strixfleet.findings.results import Report
+from strixfleet.fleet.options import FiniteRange, Options, change_options, fleet_options
+from strixfleet.fleet.progress import say, step
+from strixfleet.fleet.session import now
+from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.report.output import show
+from strixfleet.rollout import journal as journals
+from strixfleet.rollout.drive import Driver
+from strixfleet.rollout.fleet_lock import FleetLock
+from strixfleet.rollout.host_work import HostWork, RolloutContext
+from strixfleet.rollout.planned_builds import agreed, current_build, wanted_build
+from strixfleet.rollout.refuse_busy import on_trial, refuse_busy, refuse_locked
+from strixfleet.rollout.rollout_report import dry_run_report, report_of, show_waves
+from strixfleet.rollout.rollout_state import Event, EventKind, HostPhase, Rollout, Rules, new_rollout
+from strixfleet.rollout.stage import Stage, consent
+from strixfleet.rollout.survey import (
     CANARY_SOAK_S,
-    Scene,
-    Wish,
+    RolloutSurvey,
+    UpgradeOptions,
     refuse_known_bad,
     sights_of,
     survey,
     write_pin,
 )
-from strixfleet.commands.rollout_stage import Stage, consent
-from strixfleet.commands.session import now
-from strixfleet.core.results import Report
-from strixfleet.core.rollout_state import Event, Kind, Rollout, Rules, Standing, new_rollout
-from strixfleet.core.waves import plan_waves
-from strixfleet.errors import ExitCode, UsageError
-from strixfleet.report.output import show
-from strixfleet.report.progress import say, step
+from strixfleet.rollout.waves import plan_waves
 
 
 TRIAL_WAIT_S, TRIAL_PAUSE_S = 300.0, 6.0  # the host's timer looks every 5 s
 
 
-def _rollout(scene: Scene, wish: Wish) -> Rollout:
+def _rollout(scene: RolloutSurvey, wish: UpgradeOptions) -> Rollout:
     hosts = scene.fleet.hosts
     canary = wish.canary or agreed(hosts, "rollout_canary")
     batch = wish.batch or agreed(hosts, "rollout_batch")
@@ -54,7 +54,7 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def drive(scene: Scene, wish: Wish, state: Rollout) -> tuple[Rollout, journals.Journal]:
+def drive(scene: RolloutSurvey, wish: UpgradeOptions, state: Rollout) -> tuple[Rollout, journals.Journal]:
     """Take the lock and go."""
     about = scene.about
     found = journals.find_unfinished(about)
@@ -64,10 +64,10 @@ def drive(scene: Scene, wish: Wish, state: Rollout) -> tuple[Rollout, journals.J
     holder: list[Driver] = []
     lock = FleetLock(
         lambda host: remote_for(host, scene.fleet.known_hosts),
-        lambda name: holder[0].events.put(Event(Kind.SILENT, name, "not heard of for 30 s")),
-        lambda why: holder[0].events.put(Event(Kind.STOP, reason=f"the fleet lock was lost: {why}")),
+        lambda name: holder[0].events.put(Event(EventKind.SILENT, name, "not heard of for 30 s")),
+        lambda why: holder[0].events.put(Event(EventKind.STOP, reason=f"the fleet lock was lost: {why}")),
     )
-    terms = Terms(
+    terms = RolloutContext(
         scene.fleet.known_hosts,
         lease_s,
         wish.soak_s,
@@ -82,14 +82,14 @@ def drive(scene: Scene, wish: Wish, state: Rollout) -> tuple[Rollout, journals.J
     }
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        deaf = lock.take([host for host in scene.fleet.hosts if host.name in works])
-        seen = {**scene.seen, **deaf}
+        unreachable = lock.take([host for host in scene.fleet.hosts if host.name in works])
+        seen = {**scene.seen, **unreachable}
         stage = Stage(scene.fleet, seen, scene.options, lock.tokens.get, consent(yes=wish.yes), journal.note)
         holder.append(Driver(works, stage, journal))
         lock.start()
         if resumed is not None:
             step(f"going on with the rollout that was cut: {journal.path.with_suffix('.log')}")
-        sights = {**sights_of(scene), **dict.fromkeys(deaf)}
+        sights = {**sights_of(scene), **dict.fromkeys(unreachable)}
         ended = holder[0].run(resumed or state, sights if resumed else None)
     finally:
         for work in works.values():
@@ -98,7 +98,7 @@ def drive(scene: Scene, wish: Wish, state: Rollout) -> tuple[Rollout, journals.J
     return ended, journal
 
 
-def survey_in_peace(options: Options, wish: Wish) -> Scene:
+def survey_in_peace(options: Options, wish: UpgradeOptions) -> RolloutSurvey:
     """
     Survey; wait until hosts on trial have gone back, unless this is the rollout that goes on with them.
 
@@ -118,32 +118,32 @@ def survey_in_peace(options: Options, wish: Wish) -> Scene:
         time.sleep(left_s + TRIAL_PAUSE_S)
 
 
-def run_upgrade(options: Options, wish: Wish) -> Report:
+def run_upgrade(options: Options, wish: UpgradeOptions) -> Report:
     """Survey, ask, drive, and say what came of it."""
     started = now()
     scene = survey_in_peace(options, wish)
     state = _rollout(scene, wish)
-    froms = {name: current_build(one) for name, one in scene.good.items()}
-    same = all(froms.get(host.name) == scene.wants.get(host.name, "") for host in scene.fleet.hosts)
+    current_builds = {name: current_build(one) for name, one in scene.good.items()}
+    same = all(current_builds.get(host.name) == scene.wants.get(host.name, "") for host in scene.fleet.hosts)
     if same and not on_trial(scene.programs):
         step("every host runs the pinned build")
         members = {
-            name: replace(member, standing=Standing.UNCHANGED) for name, member in state.members.items()
+            name: replace(member, standing=HostPhase.UNCHANGED) for name, member in state.members.items()
         }
         if wish.to is not None and not wish.check:
             write_pin(scene.edits)
-        return report_of(replace(state, members=members), scene, froms, None, started)
+        return report_of(replace(state, members=members), scene, current_builds, None, started)
     if not wish.retry and journals.find_unfinished(scene.about) is None:
         refuse_known_bad(scene)
-    show_waves(state, scene, froms)
+    show_waves(state, scene, current_builds)
     if wish.check:
-        return foretold(state, scene, froms, started)
+        return dry_run_report(state, scene, current_builds, started)
     if not wish.yes and scene.good and not click.confirm("Go?", err=True):
         raise UsageError("nothing was changed")
     ended, journal = drive(scene, wish, state)
-    report = report_of(ended, scene, froms, journal, started)
+    report = report_of(ended, scene, current_builds, journal, started)
     if wish.to is not None and scene.edits:
-        if all(one.standing in {Standing.UPGRADED, Standing.UNCHANGED} for one in ended.members.values()):
+        if all(one.standing in {HostPhase.UPGRADED, HostPhase.UNCHANGED} for one in ended.members.values()):
             write_pin(scene.edits)
         else:
             say("the inventory still pins the build before")
@@ -184,7 +184,7 @@ def upgrade(
     gate passes and it is confirmed over a new connection, it goes back by itself. The canary's failure, or
     more failures than allowed, stops the rollout. Run again after an interruption, it goes on.
     """
-    wish = Wish(check=check or dry_run, **wishes)
+    wish = UpgradeOptions(check=check or dry_run, **wishes)
     report = run_upgrade(options, wish)
     show(report, as_json=options.as_json, output=options.output)
     return report.exit_code

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from strixfleet.commands.options import Options, fleet_options
 from strixfleet.errors import ExitCode, Mistake
+from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.report.output import write
 
 
@@ -21,7 +21,7 @@ def validate(options: Options) -> ExitCode:
 
     Contacts no host. Exit code 0 without mistakes (warnings are none), 2 with mistakes.
     """
-    from strixfleet.adapters.inventory import examine
+    from strixfleet.inventory.load import examine
 
     loaded = examine(options.request())
     wrong = any(not mistake.warning for mistake in loaded.mistakes)

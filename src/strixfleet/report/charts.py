@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
-from strixfleet.core.history import Measurement
+from strixfleet.findings.runs import Measurement
 from strixfleet.report import words
 
 

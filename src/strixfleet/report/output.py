@@ -4,9 +4,9 @@ import sys
 from io import StringIO
 from pathlib import Path
 
-from strixfleet.core.results import Report
 from strixfleet.errors import UsageError
-from strixfleet.report import json
+from strixfleet.findings.results import Report
+from strixfleet.report import json_document
 
 
 def show(
@@ -25,7 +25,7 @@ def show(
     if output is not None:
         write(output, rendered(report, medium(output, as_json=as_json), everything=everything))
     elif as_json and not to_stderr:
-        sys.stdout.write(json.render(report))
+        sys.stdout.write(json_document.render(report))
     else:
         from strixfleet.report import terminal
 
@@ -42,11 +42,11 @@ def medium(output: Path, *, as_json: bool) -> str:
 def rendered(report: Report, medium: str, *, everything: bool) -> str:
     """Give a report in one medium."""
     if medium == "json":
-        return json.render(report)
+        return json_document.render(report)
     if medium == "html":
-        from strixfleet.report import html
+        from strixfleet.report import html_page
 
-        return html.render(html.page_of([report.to_json()]))
+        return html_page.render(html_page.page_of([report.to_json()]))
     from strixfleet.report import terminal
 
     text = StringIO()

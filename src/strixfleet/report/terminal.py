@@ -12,12 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from strixfleet.core.history import RunRow
-from strixfleet.core.items import Difference, Status
-from strixfleet.core.questions import Json
-from strixfleet.core.results import HostReport, Report
-from strixfleet.core.verdict import Grade, Verdict
 from strixfleet.errors import ExitCode
+from strixfleet.findings.items import Difference, Status
+from strixfleet.findings.results import HostReport, Report
+from strixfleet.findings.runs import RunRow
+from strixfleet.findings.verdict import Grade, Verdict
+from strixfleet.on_host.questions import Json
 from strixfleet.report import words
 
 

@@ -3,7 +3,7 @@
 import re
 from math import isfinite
 
-from strixfleet.core.questions import Json
+from strixfleet.on_host.questions import Json
 
 
 _LONGEST = 300

@@ -1,1 +1,0 @@
-"""How does it touch the world? One file per outside tool."""

@@ -1,0 +1,1 @@
+"""What was found: differences, verdicts, reports, and the store of runs."""

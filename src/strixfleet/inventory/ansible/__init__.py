@@ -1,0 +1,1 @@
+"""Ansible's own loader, vault and connection variables."""

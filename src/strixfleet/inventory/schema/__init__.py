@@ -1,0 +1,1 @@
+"""The shape of the inventory: fields, types, rules."""

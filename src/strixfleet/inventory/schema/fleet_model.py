@@ -1,0 +1,101 @@
+"""The fleet as the inventory states it: hosts, how to reach them, and where each value stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from strixfleet.errors import Mistake
+from strixfleet.inventory.schema.settings import HostSettings
+
+
+class Password:
+    """A secret that shows nothing of itself; `reveal()` is the only way to it."""
+
+    __slots__ = ("__value",)
+
+    def __init__(self, value: str) -> None:
+        self.__value = value
+
+    def reveal(self) -> str:
+        """Give the secret itself."""
+        return self.__value
+
+    def __repr__(self) -> str:
+        """Hide the secret."""
+        return "Password('**********')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Password) and other.reveal() == self.__value
+
+    def __hash__(self) -> int:
+        return hash(self.__value)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value of the inventory stands; line 0 when only the file is known."""
+
+    file: str
+    line: int = 0
+    templated: bool = False
+
+    def __str__(self) -> str:
+        """Give `file:line`."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """
+    How a host is reached, from Ansible's connection variables and ssh's own configuration.
+
+    `ssh_name` is what ssh is asked for where its configuration says more than address, port and user;
+    `host_key_alias` the name of its key there; `proxied`: not reached directly.
+    """
+
+    address: str
+    port: int = 22
+    user: str | None = None
+    private_key_file: str | None = None
+    ssh_common_args: tuple[str, ...] = ()
+    proxy_jump: str | None = None
+    proxied: bool = False
+    ssh_name: str | None = None
+    host_key_alias: str | None = None
+    become: bool = False
+    become_method: str = "sudo"
+    become_exe: str | None = None
+    become_flags: tuple[str, ...] = ()
+    become_user: str = "root"
+    become_password: Password | None = None
+    password: Password | None = None
+    python: str | None = None
+    local: bool = False
+    timeout_s: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host of the fleet."""
+
+    name: str
+    connection: Connection
+    settings: HostSettings
+    groups: tuple[str, ...] = ()
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The hosts that a verb works on."""
+
+    hosts: tuple[Host, ...]
+    source: tuple[str, ...] = ()
+    known_hosts: str = ""
+    warnings: tuple[Mistake, ...] = ()
+
+    def host(self, name: str) -> Host:
+        """Give the host of that name."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise KeyError(name)

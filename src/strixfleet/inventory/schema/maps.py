@@ -1,0 +1,234 @@
+"""Maps of names and values: kernel arguments, CMake definitions, server arguments, environment."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from pydantic import BeforeValidator, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from strixfleet.inventory.schema.field_types import BOOLEANS, as_map, has_control, quoted, refusal
+
+
+VALUE_MAX_CHARS = 1024
+KERNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+KERNEL_VALUE = re.compile(r"[A-Za-z0-9._,:/=@+%~\[\]-]*\Z")
+CMAKE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
+ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
+
+DEAD_CMAKE = {
+    "LLAMA_HIPBLAS": "GGML_HIP comes with llama_cpp_backend: rocm",
+    "GGML_HIPBLAS": "GGML_HIP comes with llama_cpp_backend: rocm",
+    "LLAMA_HIP_UMA": "drop it; unified memory needs no build flag",
+    "GGML_HIP_UMA": "drop it; unified memory needs no build flag",
+    "GGML_HIP_ROCWMMA_FATTN": "drop it; removed upstream in July 2026 and ignored since",
+    "LLAMA_CURL": "drop it; libcurl was removed in b7736, OpenSSL has taken its place",
+    "LLAMA_CUBLAS": "GGML_CUDA is its name today; these boxes have no CUDA",
+    "LLAMA_CUDA": "GGML_CUDA is its name today; these boxes have no CUDA",
+    "LLAMA_VULKAN": "GGML_VULKAN comes with llama_cpp_backend: vulkan",
+    "LLAMA_NATIVE": "write GGML_NATIVE",
+    "LLAMA_BLAS": "write GGML_BLAS",
+    "LLAMA_RPC": "drop it; the RPC backend is not safe",
+}
+OWNED_CMAKE = {
+    "GGML_VULKAN": "choose llama_cpp_backend",
+    "GGML_HIP": "choose llama_cpp_backend",
+    "GGML_CUDA": "choose llama_cpp_backend; these boxes have no CUDA",
+    "CMAKE_BUILD_TYPE": "drop it; builds are Release",
+    "CMAKE_INSTALL_PREFIX": "drop it; the build's folder is its identity",
+    "GGML_CCACHE": "drop it; ccache is always used",
+}
+OWNED_ARGUMENTS = {
+    "model": "use the field `model`",
+    "port": "use the field `port`",
+    "host": "use the field `host`",
+    "ctx-size": "use the field `context_size`",
+    "model-draft": "use the field `draft_model`",
+    "spec-draft-model": "use the field `draft_model`",
+    "api-key": "use the field `api_key`",
+    "api-key-file": "use the field `api_key`",
+    "alias": "drop it; the model's name in the catalogue is its alias",
+    "log-file": "drop it; the journal has the log",
+}
+RISKY_ARGUMENTS = {
+    "tools": "it lets every caller run commands on the host",
+    "tools-runtime": "it lets every caller run commands on the host",
+    "mcp-servers-config": "it lets callers reach other services through the host",
+    "mcp-servers-json": "it lets callers reach other services through the host",
+    "agent": "it lets every caller run commands on the host",
+    "rpc": "the RPC backend is open to remote code execution",
+    "ui-mcp-proxy": "it lets callers reach other services through the host",
+    "webui-mcp-proxy": "it lets callers reach other services through the host",
+    "hf-repo-draft": "a model must come from llama_models, with its digest",
+    "hf-repo-v": "a model must come from llama_models, with its digest",
+    "hf-file-v": "a model must come from llama_models, with its digest",
+    "spec-draft-hf": "a model must come from llama_models, with its digest",
+    "docker-repo": "a model must come from llama_models, with its digest",
+    "mmproj-url": "a file must come from llama_models, with its digest",
+    "path": "it serves files of the host to callers",
+    "models-dir": "router mode is not meant for untrusted networks",
+    "models-preset": "router mode is not meant for untrusted networks",
+    "hf-repo": "a model must come from llama_models, with its digest",
+    "hf-file": "a model must come from llama_models, with its digest",
+    "hf-token": "a secret must not stand on a command line; use llama_models_token",
+    "model-url": "a model must come from llama_models, with its digest",
+    "slot-save-path": "it writes prompts of all callers to disk",
+    "media-path": "it lets callers read files of the host",
+}
+RISKY_ENVIRONMENT = re.compile(
+    r"(LD_.*|PATH|HOME|BASH_ENV|GCONV_PATH|GGML_BACKEND_PATH|HSA_TOOLS_LIB|VK_.*LAYER.*PATH)\Z"
+)
+KERNEL_REMEDIES = {
+    "amdgpu.gtt_size": "the parameter is amdgpu.gttsize, and kernel_gtt_gib writes it",
+    "amdgpu.gttsize": "set kernel_gtt_gib, from which both parameters derive",
+    "ttm.pages_limit": "set kernel_gtt_gib, from which both parameters derive",
+    "ttm.page_limit": "the parameter is ttm.pages_limit, and kernel_gtt_gib writes it",
+    "amdttm.pages_limit": "set kernel_gtt_gib; amdttm.* is only read by the out-of-tree driver",
+    "amdttm.page_pool_size": "write ttm.page_pool_size; amdttm.* is only read by the out-of-tree driver",
+    "root": "strixfleet does not manage the root file system",
+    "init": "strixfleet does not manage the init process",
+}
+IOMMU_VALUES = frozenset(
+    {"off", "on", "fullflush", "force_isolation", "force_enable", "pgtbl_v1", "pgtbl_v2"}
+)
+
+
+def _value(value: object) -> str | None:
+    """Give a value as text, None for none; refuse what YAML turned into a boolean or a structure."""
+    if isinstance(value, bool):
+        word = "on" if value else "off"
+        raise refusal(
+            "boolean",
+            f"is a YAML boolean (an unquoted {BOOLEANS[value]}), text is meant",
+            f'put it in quotes, such as "{word}"; a flag without value is null',
+        )
+    if value is not None and not isinstance(value, str | int | float):
+        raise refusal("value", "is neither text nor a number", "write one value")
+    text = None if value is None else str(value)
+    if text is not None and (has_control(text) or len(text) > VALUE_MAX_CHARS):
+        raise refusal("value", "has a line break, a control character or is too long", "write it on one line")
+    return text
+
+
+def _checked(value: object, check: Callable[[str, str | None], str | None]) -> dict[str, str | None]:
+    """Check every entry of a map and report all that are wrong, each under its key."""
+    given = as_map(value)
+    good: dict[str, str | None] = {}
+    wrong: list[InitErrorDetails] = []
+    for key, item in given.items() if isinstance(given, Mapping) else ():
+        try:
+            if not isinstance(key, str):
+                raise refusal("key", f"the name {quoted(key)} is no text", "put the name in quotes")
+            good[key] = check(key, _value(item))
+        except PydanticCustomError as error:
+            wrong.append(InitErrorDetails(type=error, loc=(str(key),), input=None))
+    if wrong:
+        raise ValidationError.from_exception_data("map", wrong)
+    return good
+
+
+def _kernel_argument(name: str, value: str | None) -> str | None:
+    """Refuse what the boot loader or the kernel would read otherwise than written."""
+    if not KERNEL_NAME.match(name):
+        raise refusal(
+            "kernel", f"{quoted(name)} is no kernel argument", "write `name: value`, no blanks or quotes"
+        )
+    if value == "absent":
+        return value
+    if name in KERNEL_REMEDIES:
+        raise refusal("kernel", f"`{name}` is not for kernel_arguments", KERNEL_REMEDIES[name])
+    if value is not None and not KERNEL_VALUE.match(value):
+        raise refusal(
+            "kernel", f"the value {quoted(value)} has blanks or quotes", "write one word without quotes"
+        )
+    if name == "amd_iommu" and value == "pt":
+        raise refusal("kernel", "amd_iommu=pt is not known to the kernel", "write `iommu: pt`")
+    if name == "amd_iommu" and value not in IOMMU_VALUES:
+        raise refusal(
+            "kernel", f"amd_iommu={value} is not known to the kernel", 'write amd_iommu: "off", or drop it'
+        )
+    return value
+
+
+def _cmake_argument(name: str, value: str | None) -> str | None:
+    """Refuse names that upstream ignores, names that strixfleet sets, and values that cmake would split."""
+    if not CMAKE_NAME.match(name):
+        raise refusal("cmake", f"{quoted(name)} is no CMake name", "write the name alone, without -D")
+    if name in DEAD_CMAKE:
+        raise refusal("cmake", f"{name} is a dead name: cmake ignores it", DEAD_CMAKE[name])
+    if name in OWNED_CMAKE:
+        raise refusal("cmake", f"{name} is set by strixfleet", OWNED_CMAKE[name])
+    if value is None:
+        raise refusal("cmake", "has no value", 'write "ON", "OFF" or another value')
+    if name == "GGML_RPC" and value.upper() not in {"OFF", "0", "FALSE", "NO"}:
+        raise refusal("cmake", "the RPC backend is open to remote code execution", "drop GGML_RPC")
+    if any(char in value for char in '";\\`$'):
+        raise refusal(
+            "cmake", f"the value {quoted(value)} has quotes, semicolons, $ or \\", "write a plain value"
+        )
+    return value
+
+
+def _server_argument(name: str, value: str | None) -> str | None:
+    """Refuse arguments that strixfleet owns and those that hand the host to its callers."""
+    bare = name.lstrip("-")
+    if bare != name:
+        raise refusal("argument", f"{quoted(name)} has leading dashes", f"write the long name alone: {bare}")
+    if len(name) == 1 or not ARGUMENT_NAME.match(name):
+        raise refusal(
+            "argument", f"{quoted(name)} is no long option", "write the long name, such as n-gpu-layers"
+        )
+    if name in OWNED_ARGUMENTS:
+        raise refusal("argument", f"{name} is set by strixfleet", OWNED_ARGUMENTS[name])
+    if name in RISKY_ARGUMENTS:
+        raise refusal("argument", f"{name} is refused: {RISKY_ARGUMENTS[name]}", "drop it")
+    return value
+
+
+def _environment_variable(name: str, value: str | None) -> str | None:
+    """Refuse names that no shell would take, those that load foreign code, and secrets."""
+    if not ENVIRONMENT_NAME.match(name):
+        raise refusal("environment", f"{quoted(name)} is no variable name", "use A-Z, 0-9 and '_'")
+    if name.startswith("LLAMA_ARG_"):
+        option = name.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
+        raise refusal(
+            "environment", f"{name} is an argument in disguise", f"use the field `arguments` ({option})"
+        )
+    if RISKY_ENVIRONMENT.match(name):
+        raise refusal("environment", f"{name} would change which code runs", "drop it")
+    if name in {"LLAMA_API_KEY", "HF_TOKEN"}:
+        raise refusal("environment", f"{name} is a secret", "use the fields api_key and llama_models_token")
+    if value is None:
+        raise refusal("environment", "has no value", 'write a value, such as "1"')
+    return value
+
+
+def kernel_arguments(value: object) -> object:
+    """Check a map of kernel arguments."""
+    return _checked(value, _kernel_argument)
+
+
+def cmake_arguments(value: object) -> object:
+    """Check a map of CMake definitions; YAML booleans become ON and OFF."""
+    if isinstance(value, Mapping):
+        value = {
+            key: ("ON" if item else "OFF") if isinstance(item, bool) else item for key, item in value.items()
+        }
+    return _checked(value, _cmake_argument)
+
+
+def server_arguments(value: object) -> object:
+    """Check a map of llama-server's long options."""
+    return _checked(value, _server_argument)
+
+
+def environment(value: object) -> object:
+    """Check a map of environment variables."""
+    return _checked(value, _environment_variable)
+
+
+KernelArguments = Annotated[dict[str, str | None], BeforeValidator(kernel_arguments)]
+CmakeArguments = Annotated[dict[str, str], BeforeValidator(cmake_arguments)]
+ServerArguments = Annotated[dict[str, str | None], BeforeValidator(server_arguments)]
+Environment = Annotated[dict[str, str], BeforeValidator(environment)]

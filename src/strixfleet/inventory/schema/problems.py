@@ -1,0 +1,142 @@
+"""What is wrong with one host's values: pydantic's errors and our own, in one form with a remedy."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from strixfleet.inventory.schema.field_types import quoted
+from strixfleet.inventory.schema.parts import Instance, Model, ModelFile, SmokeBench, Waiver
+from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.inventory.schema.spelling import nearest
+
+
+KEY_MAX_CHARS = 60
+PARTS: Mapping[str, type[BaseModel]] = {
+    "llama_models": Model,
+    "llama_server_instances": Instance,
+    "smoke_bench": SmokeBench,
+    "audit_waivers": Waiver,
+}
+KINDS = {
+    "int": "a whole number is meant",
+    "float": "a number is meant",
+    "bool": "true or false is meant",
+    "date": "a date is meant",
+    "string": "text is meant",
+    "model": "a map of `name: value` lines is meant",
+    "dict": "a map of `name: value` lines is meant",
+}
+REMEDIES = {
+    "int": "write digits alone",
+    "float": "write a number such as 0.1",
+    "bool": "write true or false",
+    "date": 'write the day as "2027-03-31"',
+    "string": "write one line of text",
+    "model": "look at docs/inventory.md for its keys",
+    "dict": "look at docs/inventory.md for its keys",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong: the path of keys to it, what it is, and what to write."""
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str
+    warning: bool = False
+
+    @property
+    def field(self) -> str:
+        """Give the path as `llama_models[0].sha256`."""
+        text = ""
+        for key in self.path:
+            text += f"[{key}]" if isinstance(key, int) else f".{_shown(key)}" if text else _shown(key)
+        return text
+
+
+def _shown(key: str) -> str:
+    text = key if key.isprintable() else ascii(key)
+    return text if len(text) <= KEY_MAX_CHARS else f"{text[:KEY_MAX_CHARS]}…"
+
+
+def from_validation(error: ValidationError) -> tuple[Problem, ...]:
+    """Turn pydantic's errors into problems."""
+    return tuple(_problem(item) for item in error.errors(include_url=False, include_input=True))
+
+
+def _problem(error: Mapping[str, Any]) -> Problem:
+    path: tuple[str | int, ...] = tuple(error["loc"])
+    kind, context = str(error["type"]), error.get("ctx") or {}
+    if kind == "strixfleet":
+        return Problem(path, context["text"], context["hint"])
+    if kind == "missing":
+        return Problem(path[:-1], f"has no `{path[-1]}`", _describe(path))
+    if kind == "extra_forbidden":
+        return _unknown(path)
+    return _wrong_value(path, kind, error)
+
+
+def _wrong_value(path: tuple[str | int, ...], kind: str, error: Mapping[str, Any]) -> Problem:
+    value, context = error.get("input"), error.get("ctx") or {}
+    family = kind.split("_", 1)[0]
+    if kind == "literal_error":
+        return _not_one_of(path, value, str(context.get("expected", "")))
+    if family in {"greater", "less"}:
+        return _out_of_range(path, value, context, family)
+    if family in KINDS:
+        shown = "is no map" if family in {"model", "dict"} else _input(value)
+        return Problem(path, f"{shown}, {KINDS[family]}", REMEDIES[family])
+    return Problem(path, f"is wrong: {error['msg']}", "look at docs/inventory.md")
+
+
+def _input(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "is a map"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "is a list"
+    return "is empty" if value is None else f"is {quoted(value)}"
+
+
+def _out_of_range(
+    path: tuple[str | int, ...], value: object, context: Mapping[str, Any], side: str
+) -> Problem:
+    (bound,) = context.values()
+    word = "small" if side == "greater" else "large"
+    need = (
+        "more than"
+        if "gt" in context
+        else "less than"
+        if "lt" in context
+        else "at " + ("least" if side == "greater" else "most")
+    )
+    return Problem(path, f"{quoted(value).strip(chr(39))} is too {word}", f"write {need} {bound}")
+
+
+def _not_one_of(path: tuple[str | int, ...], value: object, expected: str) -> Problem:
+    names = re.findall(r"'([^']*)'", expected)
+    close = nearest(value, names) if isinstance(value, str) else None
+    hint = f"write {close}" if close else f"write one of {', '.join(names)}"
+    return Problem(path, f"{quoted(value)} is not known", hint)
+
+
+def part_of(path: Sequence[str | int]) -> type[BaseModel]:
+    """Give the model that a path of keys leads into."""
+    if len(path) > 1 and path[0] in PARTS:
+        return ModelFile if "files" in path else PARTS[str(path[0])]
+    return HostSettings
+
+
+def _describe(path: tuple[str | int, ...]) -> str:
+    field = part_of(path).model_fields.get(str(path[-1]))
+    return f"add `{path[-1]}:` ({field.description})" if field else f"add `{path[-1]}:`"
+
+
+def _unknown(path: tuple[str | int, ...]) -> Problem:
+    names = tuple(part_of(path).model_fields)
+    close = nearest(str(path[-1]), names)
+    hint = f"write {close}" if close else f"known here: {', '.join(names)}"
+    return Problem(path, "is not known", hint)

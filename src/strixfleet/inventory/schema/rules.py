@@ -1,0 +1,227 @@
+"""
+Check one host's values: every mistake, not the first.
+
+What concerns a single value is in the types. Here is what concerns several of them; it reads raw values and
+passes over what has the wrong shape, so that its findings stand beside those of the types.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+
+from pydantic import ValidationError
+
+from strixfleet.inventory.hardware import PROFILES
+from strixfleet.inventory.schema.addresses import is_private_listener
+from strixfleet.inventory.schema.field_types import quoted
+from strixfleet.inventory.schema.problems import Problem, from_validation
+from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.inventory.schema.spelling import nearest
+from strixfleet.on_host.switch.option_aliases import SEVERAL_HOSTS
+
+
+Values = Mapping[str, object]
+CORES_MAX = 16  # physical cores of the largest chip served (Ryzen AI Max+ 395)
+PIN_EXAMPLE = "write llama_cpp_ref: b10991 (any release tag of llama.cpp) or a 40-digit commit"
+
+
+def check(values: Values, today: date) -> tuple[HostSettings | None, tuple[Problem, ...]]:
+    """Give the settings unless something is wrong, and everything that is wrong or doubtful."""
+    settings: HostSettings | None = None
+    problems: list[Problem] = []
+    try:
+        settings = HostSettings.model_validate(dict(values))
+    except ValidationError as error:
+        problems.extend(from_validation(error))
+    for rule in RULES:
+        problems.extend(rule(values))
+    problems.extend(_waivers(values, today))
+    if any(not problem.warning for problem in problems):
+        settings = None
+    return settings, tuple(problems)
+
+
+def check_gtt(gib: int, memory_gib: float, reserve_gib: int, profile: str) -> Problem | None:
+    """Refuse GPU-addressable memory that leaves less than the reserve to the system."""
+    most = int(memory_gib - reserve_gib)
+    if gib <= most:
+        return None
+    message = f"{gib} GiB is more than {profile} has: {memory_gib:g} GiB less {reserve_gib} for the system"
+    return Problem(("kernel_gtt_gib",), message, f"write at most {most}, or auto")
+
+
+def _entries(values: Values, name: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """Walk over the well-formed entries of a list."""
+    found = values.get(name)
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        yield from ((index, entry) for index, entry in enumerate(found) if isinstance(entry, Mapping))
+
+
+def _doubles(values: Values, name: str, key: str, hint: str) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, entry in _entries(values, name):
+        value = entry.get(key)
+        if not isinstance(value, str | int):
+            continue
+        first = seen.setdefault(str(value), index)
+        if first != index:
+            yield Problem(
+                (name, index, key), f"{quoted(value)} is taken by {name}[{first}] of this host", hint
+            )
+
+
+def _unique(values: Values) -> Iterator[Problem]:
+    yield from _doubles(values, "llama_models", "name", "give each model its own name")
+    yield from _doubles(values, "llama_server_instances", "name", "give each instance its own name")
+    yield from _doubles(values, "llama_server_instances", "port", "give each instance its own port")
+
+
+def _catalogue(values: Values) -> Iterator[Problem]:
+    names = [str(entry["name"]) for _, entry in _entries(values, "llama_models") if "name" in entry]
+    wanted: list[tuple[tuple[str | int, ...], object]] = [
+        (("llama_server_instances", index, key), entry.get(key))
+        for index, entry in _entries(values, "llama_server_instances")
+        for key in ("model", "draft_model")
+    ]
+    bench = values.get("smoke_bench")
+    if isinstance(bench, Mapping):
+        wanted.append((("smoke_bench", "model"), bench.get("model")))
+    for path, name in wanted:
+        if isinstance(name, str) and name not in names:
+            close = nearest(name, names)
+            known = (
+                f"the catalogue has {', '.join(names)}"
+                if names
+                else "the catalogue is empty: add it to llama_models"
+            )
+            yield Problem(
+                path, f"the model {quoted(name)} is not in llama_models", f"write {close}" if close else known
+            )
+
+
+def _gtt(values: Values) -> Iterator[Problem]:
+    profile, gib = PROFILES.get(str(values.get("hardware_profile"))), values.get("kernel_gtt_gib")
+    text = str(gib)
+    if profile and profile.memory_gib and not isinstance(gib, bool) and text.isascii() and text.isdigit():
+        problem = check_gtt(int(text[:9]), profile.memory_gib, profile.reserve_gib, profile.name)
+        if problem:
+            yield problem
+    if values.get("kernel_gtt_parameters") == "gttsize" and values.get("llama_cpp_backend") == "rocm":
+        yield Problem(
+            ("kernel_gtt_parameters",),
+            "with gttsize alone, ROCm sees half of the memory (its pool goes by ttm.pages_limit)",
+            "write auto, both or ttm",
+            warning=True,
+        )
+
+
+def _threads(values: Values) -> Iterator[Problem]:
+    profile = PROFILES.get(str(values.get("hardware_profile")))
+    cores = profile.physical_cores if profile else None
+    for index, entry in _entries(values, "llama_server_instances"):
+        arguments = entry.get("arguments")
+        for key in ("threads", "threads-batch") if isinstance(arguments, Mapping) else ():
+            text = str(arguments.get(key)) if isinstance(arguments, Mapping) else ""
+            if text.isascii() and text.isdigit() and int(text[:9]) > (cores or CORES_MAX):
+                where = f"{profile.name} has" if profile and cores else "the largest box has"
+                yield Problem(
+                    ("llama_server_instances", index, "arguments", key),
+                    f"{text[:9]} threads, {where} {cores or CORES_MAX} physical cores: more are far slower",
+                    f"write at most {cores or CORES_MAX}, or drop it",
+                    warning=cores is None,
+                )
+
+
+def _encryption(values: Values) -> Iterator[Problem]:
+    if str(values.get("llama_models_allow_http")).lower() in {"true", "yes", "on", "1"}:
+        return
+    hint = "write https://…, or set llama_models_allow_http: true"
+    for index, entry in _entries(values, "llama_models"):
+        sources: list[tuple[tuple[str | int, ...], object]] = [
+            (("llama_models", index, "url"), entry.get("url"))
+        ]
+        sources += [
+            (("llama_models", index, "files", number, "url"), part.get("url"))
+            for number, part in _entries(entry, "files")
+        ]
+        for path, url in sources:
+            if isinstance(url, str) and url.lower().startswith("http://"):
+                yield Problem(path, f"{quoted(url)} is not https", hint)
+
+
+def _listeners(values: Values) -> Iterator[Problem]:
+    for index, entry in _entries(values, "llama_server_instances"):
+        host, path = entry.get("host"), ("llama_server_instances", index, "host")
+        try:
+            private = not isinstance(host, str) or is_private_listener(host)
+        except ValueError:
+            continue  # the type says so
+        if not private and not values.get("sandbox_hardware_root"):
+            yield Problem(
+                path,
+                f"{quoted(host)} is reachable from beyond this host and the tailnet",
+                "write 127.0.0.1, or tailnet with tailscale_enabled: true",
+            )
+        if host == "tailnet" and not values.get("tailscale_enabled"):
+            yield Problem(
+                path,
+                "listens on the tailnet, which this host does not join",
+                "set tailscale_enabled: true",
+                warning=True,
+            )
+        pin = re.fullmatch(r"b(\d+)", str(values.get("llama_cpp_ref")))
+        if host == "tailnet" and pin and int(pin[1]) < SEVERAL_HOSTS:
+            yield Problem(
+                path,
+                f"{pin[0]} listens on one address, and that stays loopback",
+                f"pin b{SEVERAL_HOSTS} or newer, which takes the tailnet's as well",
+                warning=True,
+            )
+
+
+def _pin(values: Values) -> Iterator[Problem]:
+    if values.get("llama_cpp_ref") is None:
+        serving = bool(values.get("llama_server_instances"))
+        message = "is missing" if serving else "is missing: llama.cpp is not provisioned here"
+        yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving)
+
+
+def _kernel_twins(values: Values) -> Iterator[Problem]:
+    arguments = values.get("kernel_arguments")
+    seen: dict[str, str] = {}
+    for key in arguments if isinstance(arguments, Mapping) else ():
+        first = seen.setdefault(str(key).replace("-", "_"), str(key))
+        if first != str(key):
+            message = f"is the same to the kernel as {first}"
+            yield Problem(("kernel_arguments", str(key)), message, "keep one of them")
+
+
+def _waivers(values: Values, today: date) -> Iterator[Problem]:
+    for index, entry in _entries(values, "audit_waivers"):
+        expires, item = entry.get("expires"), entry.get("item")
+        if isinstance(item, str) and ":" not in item:
+            hint = "write it as `strixfleet audit` shows it, such as kernel:ttm.pages_limit"
+            yield Problem(("audit_waivers", index, "item"), f"{quoted(item)} is no id of an audit item", hint)
+        try:
+            last = expires if isinstance(expires, date) else date.fromisoformat(str(expires))
+        except ValueError:
+            continue  # the type says so
+        if last < today:
+            yield Problem(
+                ("audit_waivers", index, "expires"),
+                f"ended on {last}: the difference counts again",
+                "take the waiver out, or give it a new date",
+                warning=True,
+            )
+
+
+RULES: tuple[Callable[[Values], Iterator[Problem]], ...] = (
+    _unique,
+    _catalogue,
+    _gtt,
+    _threads,
+    _encryption,
+    _listeners,
+    _pin,
+    _kernel_twins,
+)

@@ -1,0 +1,1 @@
+"""What is managed on a host."""

@@ -1,0 +1,122 @@
+"""What a host is, read in the same round trip as everything else; settles what `auto` means."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from strixfleet.on_host.questions import Answers, Ask, Question
+
+
+DRM = "/sys/class/drm/card*/device"
+DMI = "/sys/class/dmi/id"
+APPLIED = "/etc/strixfleet/applied.json"
+FACT_QUESTIONS: tuple[Question, ...] = (
+    Question(Ask.READ, "/proc/sys/kernel/osrelease"),
+    Question(Ask.READ, "/proc/sys/kernel/random/boot_id"),
+    Question(Ask.READ, "/proc/meminfo"),
+    Question(Ask.READ, "/proc/cpuinfo"),
+    Question(Ask.READ, "/etc/os-release"),
+    Question(Ask.GLOB, f"{DRM}/vendor"),
+    Question(Ask.GLOB, f"{DRM}/device"),
+    Question(Ask.GLOB, f"{DRM}/mem_info_vram_total"),
+    Question(Ask.GLOB, f"{DRM}/mem_info_gtt_total"),
+    *(
+        Question(Ask.READ, f"{DMI}/{name}")
+        for name in ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_version")
+    ),
+    Question(Ask.RUN, "simulated"),
+    Question(Ask.READ, APPLIED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    One host as found.
+
+    `vram_bytes` is the BIOS carve-out, `memory_bytes` what the kernel calls MemTotal; neither contains the
+    other. `simulated` names the box that a sandbox host presents, else None. `applied_digest` is that of the
+    desired state when the host was last provisioned.
+    """
+
+    kernel_release: str = ""
+    boot_id: str = ""
+    os_id: str = ""
+    os_version: str = ""
+    os_codename: str = ""
+    memory_bytes: int = 0
+    vram_bytes: int = 0
+    gtt_bytes: int = 0
+    physical_cores: int = 0
+    gpu_device: str = ""
+    dmi: Mapping[str, str] | None = None
+    pci_ids: tuple[str, ...] = ()
+    simulated: str | None = None
+    applied_digest: str | None = None
+
+
+def _os_release(text: str) -> dict[str, str]:
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return {key: value.strip().strip('"') for key, value in pairs}
+
+
+def _physical_cores(cpuinfo: str) -> int:
+    cores: set[tuple[str, str]] = set()
+    for block in cpuinfo.split("\n\n"):
+        package = re.search(r"^physical id\s*:\s*(\d+)", block, re.MULTILINE)
+        core = re.search(r"^core id\s*:\s*(\d+)", block, re.MULTILINE)
+        if package and core:
+            cores.add((package[1], core[1]))
+    return len(cores) or len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
+
+
+def _amd_cards(answers: Answers) -> dict[str, str]:
+    """Give {device directory: PCI id} of all AMD graphics devices."""
+    vendors = answers.texts(f"{DRM}/vendor")
+    devices = answers.texts(f"{DRM}/device")
+    found = {}
+    for path, vendor in sorted(vendors.items()):
+        folder = path.removesuffix("/vendor")
+        if vendor == "0x1002" and (device := devices.get(f"{folder}/device")):
+            found[folder] = f"{vendor.removeprefix('0x')}:{device.removeprefix('0x')}"
+    return found
+
+
+def _applied_digest(text: str | None) -> str | None:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return None
+    digest = found.get("digest") if isinstance(found, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+def facts_from(answers: Answers) -> Facts:
+    """Read the facts out of the answers; what could not be read stays empty or zero."""
+    os_release = _os_release(answers.text(Ask.READ, "/etc/os-release") or "")
+    memory = re.search(r"^MemTotal:\s*(\d+) kB", answers.text(Ask.READ, "/proc/meminfo") or "", re.MULTILINE)
+    cards = _amd_cards(answers)
+    card = next(iter(cards), "")
+
+    def card_bytes(name: str) -> int:
+        text = answers.texts(f"{DRM}/{name}").get(f"{card}/{name}", "")
+        return int(text) if text.isdigit() else 0
+
+    names = ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_version")
+    return Facts(
+        kernel_release=answers.text(Ask.READ, "/proc/sys/kernel/osrelease") or "",
+        boot_id=answers.text(Ask.READ, "/proc/sys/kernel/random/boot_id") or "",
+        os_id=os_release.get("ID", ""),
+        os_version=os_release.get("VERSION_ID", ""),
+        os_codename=os_release.get("VERSION_CODENAME", ""),
+        memory_bytes=int(memory[1]) * 1024 if memory else 0,
+        vram_bytes=card_bytes("mem_info_vram_total"),
+        gtt_bytes=card_bytes("mem_info_gtt_total"),
+        physical_cores=_physical_cores(answers.text(Ask.READ, "/proc/cpuinfo") or ""),
+        gpu_device=card,
+        dmi={name: answers.text(Ask.READ, f"{DMI}/{name}") or "" for name in names},
+        pci_ids=tuple(cards.values()),
+        simulated=answers.text(Ask.RUN, "simulated") or None,
+        applied_digest=_applied_digest(answers.text(Ask.READ, APPLIED)),
+    )

@@ -1,0 +1,1 @@
+"""Kernel, firmware, user space and the service account."""

@@ -1,0 +1,182 @@
+"""A build of llama.cpp as data: what goes in, the identity that follows, and the manifest that comes out."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from strixfleet.on_host.questions import Json
+from strixfleet.on_host.switch.option_aliases import OPTIONS
+
+
+BUILDS = "/opt/strixfleet/llama.cpp"
+COMMIT_CHARS_IN_ID = 12
+BUILD_ID = re.compile(r"[a-z0-9.]+-(?:vulkan|rocm|cpu)-[0-9a-f]{8}\Z")
+COMMON_DEFINITIONS: Mapping[str, str] = {
+    "BUILD_SHARED_LIBS": "ON",
+    "CMAKE_BUILD_TYPE": "Release",
+    "CMAKE_BUILD_WITH_INSTALL_RPATH": "ON",
+    "CMAKE_INSTALL_RPATH": "$ORIGIN/../lib",
+    "GGML_CCACHE": "ON",
+    "GGML_NATIVE": "ON",
+    "GGML_RPC": "OFF",  # rpc-server is open to remote code execution: CVE-2026-34159, llama.cpp #25289
+    "LLAMA_BUILD_EXAMPLES": "OFF",
+    "LLAMA_BUILD_TESTS": "OFF",
+}
+BACKEND_DEFINITIONS: Mapping[str, Mapping[str, str]] = {
+    "cpu": {},
+    "vulkan": {"GGML_VULKAN": "ON"},
+    "rocm": {"GGML_HIP": "ON"},
+}
+# Given to those pins whose tree knows one of the names; the first known one is used.
+# Without them a build downloads its web pages, or needs npm or libcurl: llama.cpp #23156, #28928, #18828.
+OFFLINE_DEFINITIONS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("LLAMA_BUILD_APP",), "OFF"),
+    (("LLAMA_BUILD_UI", "LLAMA_BUILD_WEBUI"), "OFF"),
+    (("LLAMA_USE_PREBUILT_UI", "LLAMA_USE_PREBUILT_WEBUI"), "OFF"),
+    (("LLAMA_CURL",), "OFF"),
+)
+COMMON_PACKAGES = (
+    "build-essential",
+    "ca-certificates",
+    "ccache",
+    "cmake",
+    "git",
+    "libssl-dev",
+    "ninja-build",
+)
+BACKEND_PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "cpu": (),
+    "vulkan": ("glslc", "libvulkan-dev", "spirv-headers"),
+    "rocm": ("hipcc", "libamdhip64-dev", "libhipblas-dev", "librocblas-dev"),
+}
+GIB = 1 << 30
+# Seen on Debian 13: source 0.2, objects 0.3 (cpu) to 0.6 (vulkan), ccache 2, ROCm's packages 5.
+NEEDED_DISK_BYTES: Mapping[str, int] = {"cpu": 3 * GIB, "vulkan": 4 * GIB, "rocm": 12 * GIB}
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """
+    What goes into a build.
+
+    `toolchain` is the system's name and version, known before any package is. `strict` names the definitions
+    that the source must know: an ignored one would silently build something else.
+    """
+
+    ref: str
+    backend: str
+    definitions: Mapping[str, str]
+    toolchain: str
+    strict: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Name of the build's folder: same ingredients, same name."""
+        ingredients = {
+            "backend": self.backend,
+            "definitions": dict(self.definitions),
+            "offline": [[list(names), value] for names, value in OFFLINE_DEFINITIONS],
+            "ref": self.ref,
+            "toolchain": self.toolchain,
+        }
+        text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        short = self.ref[:COMMIT_CHARS_IN_ID] if re.fullmatch(r"[0-9a-f]{40}", self.ref) else self.ref
+        return f"{short}-{self.backend}-{digest[:8]}"
+
+    @property
+    def path(self) -> str:
+        """The build's folder on the host."""
+        return f"{BUILDS}/{self.id}"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The Debian packages that compiling takes; running takes none of them."""
+        return tuple(sorted((*COMMON_PACKAGES, *BACKEND_PACKAGES[self.backend])))
+
+
+def plan_build(
+    ref: str, backend: str, extra: Mapping[str, str | None], *, gfx: str | None, toolchain: str
+) -> Build:
+    """Settle the CMake definitions: ours, the backend's, then the inventory's, which win; None drops one."""
+    definitions = dict(COMMON_DEFINITIONS) | dict(BACKEND_DEFINITIONS[backend])
+    if backend == "rocm" and gfx:
+        definitions["GPU_TARGETS"] = gfx
+    for name, value in extra.items():
+        if value is None:
+            definitions.pop(name, None)
+        else:
+            definitions[name] = value
+    strict = {*BACKEND_DEFINITIONS[backend], *extra, "GPU_TARGETS"} & definitions.keys()
+    return Build(ref, backend, dict(sorted(definitions.items())), toolchain, tuple(sorted(strict)))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """
+    What a finished build says of itself.
+
+    `files` maps paths to their SHA-256, or links to "-> target"; `lacks` names shader extensions that its
+    glslc did not know.
+    """
+
+    id: str
+    ref: str
+    commit: str
+    backend: str
+    definitions: Mapping[str, str]
+    files: Mapping[str, str]
+    build_number: int
+    lacks: frozenset[str] = frozenset()
+
+
+def _text_map(value: Json) -> dict[str, str] | None:
+    if not isinstance(value, dict):
+        return None
+    found = {key: text for key, text in value.items() if isinstance(text, str)}
+    return found if len(found) == len(value) else None
+
+
+def other_backend(manifest: "Manifest | None", build: Build) -> str:
+    """Say why a build is no upgrade of the current one: units, devices and packages go by the backend."""
+    if manifest is None or manifest.backend == build.backend:
+        return ""
+    return (
+        f"the current build is for {manifest.backend}, the inventory wants {build.backend}, and an upgrade "
+        "keeps the backend; hint: `rm /opt/strixfleet/llama.cpp/current` on the host, then "
+        "`strixfleet provision`: what runs goes on serving until the new build is made"
+    )
+
+
+def parse_manifest(text: str | None) -> Manifest | None:
+    """Read a manifest; None where there is none or it is damaged."""
+    try:
+        data: Json = json.loads(text or "")
+    except ValueError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    texts = [data.get(name) for name in ("id", "ref", "commit", "backend")]
+    definitions, files = _text_map(data.get("definitions")), _text_map(data.get("files"))
+    number = data.get("build_number")
+    words = [word for word in texts if isinstance(word, str)]
+    if len(words) != len(texts) or definitions is None or not files or not isinstance(number, int):
+        return None
+    features = data.get("shader_features")
+    known = features if isinstance(features, dict) else {}
+    lacks = frozenset(name for name, present in known.items() if present is False)
+    return Manifest(words[0], words[1], words[2], words[3], definitions, files, number, lacks)
+
+
+def file_differences(manifest: Manifest, tree: Mapping[str, str]) -> dict[str, list[str]]:
+    """Name the files of a build that changed, went missing or were added since it was made."""
+    present = {path: digest for path, digest in tree.items() if path not in {"manifest.json", OPTIONS}}
+    wanted = manifest.files
+    rows = {
+        "changed": sorted(path for path in wanted if path in present and present[path] != wanted[path]),
+        "missing": sorted(wanted.keys() - present.keys()),
+        "foreign": sorted(present.keys() - wanted.keys()),
+    }
+    return {kind: paths for kind, paths in rows.items() if paths}

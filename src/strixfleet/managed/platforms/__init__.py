@@ -1,0 +1,1 @@
+"""Distributions, package archives, boot loaders, backends."""

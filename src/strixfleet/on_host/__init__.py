@@ -1,0 +1,1 @@
+"""All that runs on a host, and what both sides say to each other."""

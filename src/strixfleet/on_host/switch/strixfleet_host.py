@@ -1,0 +1,128 @@
+#!/usr/bin/python3 -B
+"""
+strixfleet-host: the one program that switches which llama.cpp build a host runs.
+
+    status
+    activate BUILD_ID [--expect BUILD_ID|none] [--lease S] [--retry] [--drain S]
+    renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT] [--forget]
+    rollback [--retry] [--drain S]             discard BUILD_ID               spell [BUILD_ID]
+    lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
+
+Playbook, controller, timer and boot call it alike. It prints one JSON line, holds a lock while it writes, and
+switches by renaming a link, so that whoever looks sees the old build or the new one. A build whose files are
+not what its manifest says is refused, and so is a ref that was returned or rolled back, but for --retry. With
+--lease an activation is a trial: unless it is confirmed, the timer takes it back once the lease is over.
+`spell` writes beside a build what it calls the options that releases spell differently (renames.py).
+Before servers stop, new connections are turned away and running generations end, for --drain seconds at most.
+--token N is the fleet lock's: an old one is refused. Standard library of Python 3.9 or newer.
+"""
+
+import argparse
+import json
+import sys
+from typing import Callable, Dict, List
+
+from strixfleet.on_host.switch.lock_record import Fence
+from strixfleet.on_host.switch.records import HostLock, Refused, Row, left_s
+from strixfleet.on_host.switch.trial import Trial
+
+
+VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "discard", "spell", "lock", "unlock")
+
+
+def arguments(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="strixfleet-host", description="Switch llama.cpp builds.")
+    parser.add_argument("--root", default="/", help=argparse.SUPPRESS)
+    parser.add_argument("--systemctl", default="systemctl", help=argparse.SUPPRESS)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = {name: verbs.add_parser(name) for name in VERBS}
+    for name in VERBS:
+        verb[name].add_argument("--token", type=int)
+    for name in ("activate", "confirm", "discard"):
+        verb[name].add_argument("build")
+    verb["spell"].add_argument("build", nargs="?")
+    for name in ("activate", "renew"):
+        verb[name].add_argument("--lease", type=float)
+    for name in ("activate", "rollback"):
+        verb[name].add_argument("--retry", action="store_true")
+        verb[name].add_argument("--drain", type=float, default=30.0)
+    verb["activate"].add_argument("--expect")
+    verb["return"].add_argument("--if-due", action="store_true")
+    verb["return"].add_argument("--reason", default="the lease ran out")
+    verb["return"].add_argument("--forget", action="store_true")
+    verb["rollback"].add_argument("--reason", default="rolled back")
+    verb["lock"].add_argument("--owner", required=True)
+    verb["unlock"].add_argument("--owner")
+    verb["lock"].add_argument("--ttl", type=float, default=45.0)
+    verb["unlock"].add_argument("--force", action="store_true")
+    return parser.parse_args(argv)
+
+
+def status(trial: Trial, fence: Fence) -> Row:
+    """Say what is current, on trial, refused, locked, and what else is there."""
+    pending, held = trial.record.read(), fence.held()
+    return {
+        "current": trial.builds.link("current"),
+        "previous": trial.builds.link("previous"),
+        "builds": trial.builds.present(),
+        "pending": {**pending, "left_s": round(left_s(pending), 1)} if pending else None,
+        "refused": trial.builds.bad(),
+        "lock": {**held, "left_s": round(left_s(held), 1)} if held else None,
+    }
+
+
+def go_back(trial: Trial, fence: Fence, given: argparse.Namespace) -> bool:
+    """End a trial badly, if it is time or somebody with the right to says so."""
+    pending = trial.record.read()
+    if not given.if_due:
+        fence.check(given.token, own=pending.get("token") == given.token)
+    changed = trial.go_back(given.reason, given.if_due, given.forget)
+    if changed:  # <4> is journald's mark of a warning
+        print("<4>%s: %s; back to %s" % (pending["to"], given.reason, pending["from"]), file=sys.stderr)
+    return changed
+
+
+def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
+    """Do what is asked, alone."""
+    if given.verb == "lock":
+        return {"token": fence.take(given.owner, given.ttl)}
+    if given.verb == "unlock":
+        return {"changed": fence.release(given.token, given.force, given.owner)}
+    if given.verb == "return":
+        return {"changed": go_back(trial, fence, given)}
+    fence.check(given.token)
+    if given.verb == "renew":
+        fence.renew()
+    deeds: Dict[str, Callable[[], bool]] = {
+        "activate": lambda: trial.activate(given.build, given),
+        "renew": lambda: trial.renew(given.lease),
+        "confirm": lambda: trial.confirm(given.build),
+        "discard": lambda: trial.discard(given.build),
+        "spell": lambda: trial.spell(given.build),
+        "rollback": lambda: trial.rollback(given),
+    }
+    return {"changed": deeds[given.verb]()}
+
+
+def main(argv: List[str]) -> int:
+    """Do what is asked and print one JSON line; 0 done, 1 refused or not well, 2 wrong usage."""
+    given = arguments(argv)
+    alone = HostLock(given.root)
+    trial, fence = Trial(given.root, given.systemctl, alone), Fence(given.root)
+    answer: Row = {"schema": "strixfleet/host/1", "changed": False, "error": None}
+    try:
+        if given.verb != "status":
+            with alone:
+                answer.update(act(trial, fence, given))
+    except Refused as refusal:
+        answer["error"] = str(refusal)
+    except OSError as problem:
+        answer["error"] = "%s: %s" % (problem.filename, problem.strerror)
+    answer.update(status(trial, fence))
+    print(json.dumps(answer, sort_keys=True))
+    return 1 if answer["error"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Upgrade, rollback and bisect."""

@@ -1,0 +1,199 @@
+"""Runs the gate on one host: units, build, correctness, device, speed against the build before."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from strixfleet.errors import FleetError
+from strixfleet.findings.items import Difference, Status
+from strixfleet.fleet.session import ProbedHost, look
+from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.inventory.schema.fleet_model import Host
+from strixfleet.managed.llama_server.server_command import listening
+from strixfleet.managed.llama_server.server_unit import KEYS
+from strixfleet.on_host.questions import Json
+from strixfleet.rollout.gate_bench import GateBench, OtherBuild
+from strixfleet.rollout.gate_watch import Watch, problems
+from strixfleet.rollout.judge_gate import (
+    NOISE,
+    Check,
+    Measured,
+    Result,
+    checks_of,
+    doubtful,
+    output_check,
+    overall,
+    slower,
+    speed_checks,
+    speeds_of,
+)
+from strixfleet.rollout.planned_builds import current_build
+from strixfleet.speed.measure.measure_server import ALIKE_TOKENS, SERVED_PROMPT_TOKENS
+from strixfleet.speed.measure.remote_bench import Bench
+from strixfleet.speed.measure.served import served_body, served_from
+
+
+CPU_NOISE = 0.30  # other work moves the speed of a CPU by that much
+ALIVE = ("active", "build", "health")
+FIRST_TOKENS_S = 90  # 64 tokens in, 16 out: a server that needs longer does not serve
+STANDING = ("llama_cpp:current", "llama_cpp:files", "llama_server:")
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the build before said and reached; empty on a host without one."""
+
+    build: str | None = None
+    speeds: dict[str, float] = field(default_factory=dict)
+    outputs: dict[str, list[Json]] = field(default_factory=dict)
+    drift: frozenset[str] = frozenset()
+
+
+def first_tokens(host: Host, bench: Bench) -> dict[str, list[Json]]:
+    """Ask each server for the same greedy answer; one that does not generate is left out."""
+    found: dict[str, list[Json]] = {}
+    for one in host.settings.llama_server_instances:
+        request: dict[str, Json] = {
+            "url": listening(one).url,
+            "pid": 0,
+            "key_file": f"{KEYS}/{one.name}" if one.api_key else None,
+            "body": served_body(SERVED_PROMPT_TOKENS, ALIKE_TOKENS),
+            "repetitions": 0,
+            "repeat_tokens": ALIKE_TOKENS,
+        }
+        served = served_from(bench.served(request, FIRST_TOKENS_S))
+        row = served.outputs[0] if served.outputs else None
+        tokens = row.get("tokens") if isinstance(row, dict) else None
+        text = row.get("content") if isinstance(row, dict) else None
+        if isinstance(tokens, list) and tokens:
+            found[one.name] = tokens
+        elif isinstance(text, str) and text:
+            found[one.name] = [*text]
+    return found
+
+
+def measure_before(host: Host, seen: ProbedHost, bench: Bench, *, fresh: bool) -> Before:
+    """Measure the current build; where `fresh` is not asked for, its last good run on this host will do."""
+    build = current_build(seen)
+    if build is None:
+        return Before(drift=drift_before(seen))
+    outputs = first_tokens(host, bench)
+    measured = GateBench(host, seen, bench)
+    speeds = {} if fresh else measured.remembered(build)
+    if not speeds:
+        speeds = speeds_of(measured.measure(everything=False).verdicts)
+    return Before(build, speeds, outputs, drift_before(seen))
+
+
+def wrong_by_now(row: Difference, before: frozenset[str]) -> str:
+    """
+    Say how an item is not as desired; empty where it is, or where it was not so before, either.
+
+    A server that differed before, say in an option that waits for `provision`, has still to run the build.
+    """
+    if row.status not in {Status.DRIFT, Status.UNKNOWN}:
+        return ""
+    have, want = row.have, row.want
+    if not isinstance(have, dict) or not isinstance(want, dict):
+        return "" if row.id in before else f"{row.id} is {have}, not {want} {row.message}".strip()
+    looked = ALIVE if row.id in before else tuple(want)
+    wrong = [key for key in looked if have.get(key) != want.get(key)]
+    shown = ", ".join(f"{key} is {have.get(key)}, not {want.get(key)}" for key in wrong)
+    return f"{row.id} {shown} {row.message}".strip() if wrong else ""
+
+
+def drift_before(seen: ProbedHost) -> frozenset[str]:
+    """Name the items that were not as desired before the upgrade; the build is what the upgrade changes."""
+    rows = (row.id for row in seen.differences if row.status in {Status.DRIFT, Status.UNKNOWN})
+    return frozenset(rows) - {"llama_cpp:current", "llama_cpp:files"}
+
+
+def recall_before(host: Host, seen: ProbedHost, remote: Remote, build: str) -> Before:
+    """Give what can still be known of the build before, once another one is on trial."""
+    measured = GateBench(host, seen, Bench(host, remote))
+    speeds = measured.remembered(build)
+    if not speeds:
+        other = OtherBuild(host, remote)
+        other.build = build
+        speeds = measured.bench_of(other)
+    return Before(build, speeds, {}, drift_before(seen))
+
+
+class Gate:
+    """The gate of one host."""
+
+    def __init__(self, host: Host, known_hosts: str, remote: Remote, before: Before, soak_s: float) -> None:
+        self.host = host
+        self.known_hosts = known_hosts
+        self.remote = remote
+        self.before = before
+        self.soak_s = soak_s
+        self.watch = Watch(host, known_hosts)
+        self.bench = Bench(host, remote)
+
+    @property
+    def tolerance(self) -> float:
+        """Give the share of speed that a new build may lose."""
+        noise = CPU_NOISE if self.host.settings.llama_cpp_backend == "cpu" else NOISE
+        return self.host.settings.smoke_bench.tolerance or noise
+
+    def run(self) -> tuple[Result, str, tuple[Check, ...]]:
+        """Look at one thing after the other, the cheap ones first; stop where a failure is certain."""
+        checks: list[Check] = []
+        rows = self.watch.settle(self.remote)
+        steps: tuple[Callable[[], list[Check]], ...] = (
+            lambda: self._up("up", rows),
+            self._standing,
+            self._outputs,
+            self._speed,
+            lambda: self._stays(rows),
+        )
+        for look_at in steps:
+            checks += look_at()
+            if overall(checks)[0] is Result.FAILED:
+                break
+        result, reason = overall(checks)
+        return result, reason, tuple(checks)
+
+    def _up(self, name: str, rows: dict[str, Any]) -> list[Check]:
+        problem = problems(rows)
+        return [Check(name, Result.FAILED if problem else Result.PASSED, problem or f"{len(rows)} healthy")]
+
+    def _standing(self) -> list[Check]:
+        """Hold units, build and /props against the desired state."""
+        seen = look(self.host, self.known_hosts)
+        wrong = [
+            text
+            for row in seen.differences
+            if row.id.startswith(STANDING) and (text := wrong_by_now(row, self.before.drift))
+        ]
+        self._seen = seen
+        return [Check("build", Result.FAILED if wrong else Result.PASSED, "; ".join(wrong) or "as pinned")]
+
+    def _outputs(self) -> list[Check]:
+        new = first_tokens(self.host, self.bench)
+        return [output_check(name, old, new.get(name, [])) for name, old in self.before.outputs.items()]
+
+    def _speed(self) -> list[Check]:
+        """Measure the new build; where it looks slow, the old one once more."""
+        measured = GateBench(self.host, self._seen, self.bench)
+        report = measured.measure(everything=False)
+        old, new = self.before.speeds, speeds_of(report.verdicts)
+        again = None
+        if slower(old, new, self.tolerance) and self.before.build:
+            again = self._again(measured)
+        speeds = Measured(old, new, again, doubtful(report.verdicts))
+        return [*checks_of(report.verdicts, old), *speed_checks(speeds, self.tolerance)]
+
+    def _again(self, measured: GateBench) -> dict[str, float] | None:
+        """Measure the old build beside the new one; its benchmark needs no switch."""
+        try:
+            other = OtherBuild(self.host, self.remote)
+            other.build = str(self.before.build)
+            return measured.bench_of(other)
+        except FleetError:
+            return None
+
+    def _stays(self, rows: dict[str, Any]) -> list[Check]:
+        """Let the servers run for a while: some builds die after a minute."""
+        return self._up("stays up", self.watch.stay(self.remote, rows, self.soak_s))

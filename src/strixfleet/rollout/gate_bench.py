@@ -1,0 +1,67 @@
+"""Measurements that only a gate needs: the old build beside the new one, and what is remembered of it."""
+
+from collections.abc import Mapping
+
+from strixfleet.findings.last_good import LastGood, Subject
+from strixfleet.on_host.questions import Json
+from strixfleet.speed.judge.measured import SERVED, Evidence, Target, targets_of
+from strixfleet.speed.measure.host_state import HostMeasure, map_at
+from strixfleet.speed.measure.measure_host import HostBench
+from strixfleet.speed.measure.measure_server import Server, with_llama_bench
+from strixfleet.speed.measure.remote_bench import Bench
+
+
+class OtherBuild(Bench):
+    """Measurements with the programs of a build that is not the current one."""
+
+    build = ""
+
+    def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
+        """Run a program of that build; the path starts in the current build's bin folder."""
+        other = f"../../{self.build}/bin/{request['program']}"
+        return super().program({**request, "program": other}, timeout_s)
+
+
+class GateBench(HostBench):
+    """The measurement of one host, for its gate."""
+
+    def _targets(self) -> tuple[Target, ...]:
+        targets = tuple(targets_of(self.host, everything=False))
+        self._look(targets)
+        return targets
+
+    def remembered(self, build: str) -> dict[str, float]:
+        """Give the last good speeds of a build here, by instance and test; none unless all are kept."""
+        found = self._kept(build)
+        names = [f"pp{self.smoke.prompt_tokens}", f"tg{self.smoke.generate_tokens}"]
+        names.append(f"{SERVED}tg{self.smoke.generate_tokens}")
+        targets = targets_of(self.host, everything=False)
+        wanted = {f"{target.instance_name} {name}".strip() for target in targets for name in names}
+        return found if wanted <= found.keys() else {}
+
+    def _kept(self, build: str) -> dict[str, float]:
+        found: dict[str, float] = {}
+        targets = tuple(targets_of(self.host, everything=False))
+        self.raw = self.bench.look([], [path for target in targets for path in target.paths], 0.0)
+        last_good = LastGood.from_json(self.raw.get("last_good"))
+        for target in targets:
+            name = target.paths[0].rpartition("/")[2]
+            subject = Subject(build, name, self._size_bytes(target))
+            for test in last_good.tests(subject):
+                speed = last_good.speed_tps(subject, test)
+                if speed:
+                    found[f"{target.instance_name} {test}".strip()] = speed
+        return found
+
+    def bench_of(self, other: OtherBuild) -> dict[str, float]:
+        """Run another build's llama-bench beside the running server, by instance and test."""
+        targets = self._targets()
+        self.bench = other
+        found: dict[str, float] = {}
+        for target in targets:
+            state = HostMeasure(map_at(self.raw, "state"))
+            evidence = Evidence(target, self.backend, amd=False, state=state)
+            evidence = with_llama_bench(evidence, Server.of(target, self.raw), self.bench, self.smoke)
+            for row in evidence.rows:
+                found[f"{target.instance_name} {row.test}".strip()] = row.measured_tps
+        return found

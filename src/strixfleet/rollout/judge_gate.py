@@ -1,0 +1,152 @@
+"""
+The gate of an upgrade says whether a build may stay on a host.
+
+Three answers: it passed, it failed, or it could not be judged. Speed is held against the build before,
+measured minutes earlier on the same host; where the new one looks slow, the old one is measured once more,
+and if that is slow by now, too, heat or a neighbour is to blame and nothing is proved.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+
+from strixfleet.findings.verdict import Grade, Verdict
+from strixfleet.on_host.questions import Json
+
+
+NOISE = 0.10  # repeated runs of one file differ by up to 5.3 %, on two owners' machines by 5.7 %
+BROKEN = frozenset({Grade.WRONG_OUTPUT, Grade.WRONG_DEVICE})
+UNDECIDED = frozenset({Grade.INVALID, Grade.IMPOSSIBLE, Grade.UNSTABLE})
+Speeds = Mapping[str, float]  # tokens per second by "instance test"
+
+
+class Result(StrEnum):
+    """What one check, or the gate, says."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    result: Result
+    reason: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the contract's `gate[]` entry."""
+        return {"check": self.name, "result": self.result.value, "reason": self.reason}
+
+
+def overall(checks: Iterable[Check]) -> tuple[Result, str]:
+    """Give the gate's answer and the reasons: one failure fails it, else one doubt leaves it undecided."""
+    rows = list(checks)
+    for result in (Result.FAILED, Result.INVALID):
+        reasons = [f"{row.name}: {row.reason}" for row in rows if row.result is result]
+        if reasons:
+            return result, "; ".join(reasons)
+    return Result.PASSED, ""
+
+
+def speeds_of(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """Give what was measured, by instance and test."""
+    return {f"{row.instance} {row.test}".strip(): row.measured_tps for row in verdicts if row.measured_tps}
+
+
+def checks_of(verdicts: Iterable[Verdict], before: Speeds) -> tuple[Check, ...]:
+    """
+    Turn the judge's verdicts into checks.
+
+    The judge's opinion on speed counts only where there is nothing to compare with: the old build is the
+    better yardstick, and an expectation that even the old build missed condemns nobody.
+    """
+    rows = []
+    for row in verdicts:
+        name = f"{row.instance} {row.test}".strip()
+        compared = name in before and row.measured_tps is not None
+        result = Result.PASSED
+        if row.grade in BROKEN or (row.grade is Grade.SLOW and not compared):
+            result = Result.FAILED
+        elif row.grade in UNDECIDED and not compared:
+            result = Result.INVALID
+        rows.append(Check(name, result, row.reason))
+    return tuple(rows)
+
+
+def doubtful(verdicts: Iterable[Verdict]) -> frozenset[str]:
+    """Name the tests that ran while the host was in no state to be measured."""
+    rows = (row for row in verdicts if row.grade in UNDECIDED)
+    return frozenset(f"{row.instance} {row.test}".strip() for row in rows)
+
+
+def slower(before: Speeds, after: Speeds, tolerance: float = NOISE) -> dict[str, str]:
+    """Name the tests that lost more speed than noise explains, each with its figures."""
+    found = {}
+    for name, old in before.items():
+        new = after.get(name)
+        if new is None or new >= old * (1 - tolerance):
+            continue
+        found[name] = f"{new:.2f} t/s, the build before reached {old:.2f}: {new / old - 1:+.0%}"
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Old, new and old again; `again` is None where the new build was not slower, `doubts` name bad runs."""
+
+    before: Speeds
+    after: Speeds
+    again: Speeds | None = None
+    doubts: frozenset[str] = frozenset()
+
+
+def speed_checks(measured: Measured, tolerance: float = NOISE) -> tuple[Check, ...]:
+    """Judge speed; what was measured of the old build and not of the new one is a doubt, not a pass."""
+    before, after = measured.before, measured.after
+    lost = slower(before, after, tolerance)
+    drift = _drift(before, measured.again) if measured.again else 1.0
+    rows = []
+    for name, old in before.items():
+        check = f"{name} speed"
+        if name not in after:
+            rows.append(Check(check, Result.INVALID, "was not measured"))
+        elif name not in lost:
+            rows.append(Check(check, Result.PASSED, f"{after[name]:.2f} t/s, before {old:.2f}"))
+        elif name in measured.doubts:
+            rows.append(Check(check, Result.INVALID, f"{lost[name]}, but the host was busy"))
+        elif after[name] >= old * drift * (1 - tolerance):
+            why = f"{lost[name]}, but by now the build before reaches {drift:.0%} of that, too"
+            rows.append(Check(check, Result.INVALID, why))
+        else:
+            rows.append(Check(check, Result.FAILED, lost[name]))
+    return tuple(rows)
+
+
+def _drift(before: Speeds, again: Speeds) -> float:
+    """Give the share of its speed that the old build still reaches; the host never counts as faster."""
+    shares = [again[name] / before[name] for name in before if name in again]
+    return min(1.0, median(shares)) if shares else 1.0
+
+
+def output_check(name: str, old: Sequence[Json], new: Sequence[Json]) -> Check:
+    """
+    Hold the first tokens of a greedy answer against the old build's.
+
+    Another build may round differently and so take another turn after some tokens; it does not begin with
+    another token, nor repeat one token where the old build did not.
+    """
+    check = f"{name} output"
+    if not old:
+        return Check(check, Result.PASSED, "nothing to compare with")
+    if not new:
+        return Check(check, Result.FAILED, "no tokens")
+    alike = next((at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), len(old))
+    if alike == 0:
+        return Check(check, Result.FAILED, f"begins with token {new[0]}, the build before with {old[0]}")
+    if len(set(map(str, new))) == 1 and len(set(map(str, old))) > 1:
+        return Check(check, Result.FAILED, f"repeats token {new[0]}, the build before did not")
+    return Check(check, Result.PASSED, f"{alike} of {len(old)} tokens as the build before")

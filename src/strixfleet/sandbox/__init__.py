@@ -1,0 +1,1 @@
+"""Disposable hosts on this machine."""

@@ -1,0 +1,62 @@
+"""Where sandboxes keep their state and caches, under the XDG folders, and the record of each."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_state_path
+
+from strixfleet.sandbox import file_lock
+from strixfleet.sandbox.boxes import Sandbox, SandboxHost
+
+
+def state_dir() -> Path:
+    """Give the folder with one folder per sandbox."""
+    return user_state_path("strixfleet") / "sandboxes"
+
+
+def cache_dir() -> Path:
+    """Give the folder with base images, layers, packages and compiler cache: all can be made again."""
+    return user_cache_path("strixfleet") / "sandbox"
+
+
+def names() -> list[str]:
+    """List the sandboxes that left anything, half-made ones too."""
+    folder = state_dir()
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Let one process at a time change this machine's network and the list of sandboxes."""
+    with file_lock.held(cache_dir() / ".lock"):
+        yield
+
+
+def write_record(sandbox: Sandbox) -> None:
+    """Keep what was made, atomically."""
+    plain = asdict(sandbox) | {"folder": str(sandbox.folder)}
+    plain["hosts"] = [asdict(host) | {"folder": str(host.folder)} for host in sandbox.hosts]
+    write_atomically(sandbox.folder / "sandbox.json", json.dumps(plain, indent=1) + "\n")
+
+
+def read_record(name: str) -> Sandbox | None:
+    """Give a sandbox by name; None when it is not there or was made by half."""
+    try:
+        plain = json.loads((state_dir() / name / "sandbox.json").read_text(encoding="utf-8"))
+        hosts = [
+            SandboxHost(host["name"], host["address"], Path(host["folder"])) for host in plain.pop("hosts")
+        ]
+        return Sandbox(**plain | {"folder": Path(plain["folder"]), "hosts": tuple(hosts)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by rename, so that a reader sees the old text or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, encoding="utf-8")
+    new.rename(path)

@@ -1,0 +1,1 @@
+"""What a model must reach, and what a host reaches."""

@@ -1,0 +1,1 @@
+"""What a machine must reach with a model."""

@@ -1,0 +1,111 @@
+"""
+Published measurements as expectations: of the same file, or of similar files of the family as a correction.
+
+A file is the same when family and size agree within 2 %; a family is recognised by its structure, not by its
+name, so that fine-tunes count and a misleading name does not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from strixfleet.findings.expectation import Basis, Expectation
+from strixfleet.speed.model.model_shape import SIXTEEN_BIT, ModelShape
+
+
+_SAME_SIZE = 0.02
+_SAME_PARAMETERS = 0.02
+_LEAST_CORRECTION, _MOST_CORRECTION = 0.75, 1.30
+_SIMILAR_SIZE = 1.6  # larger and smaller files of a family tell nothing: other types, other residuals
+_BROKEN = 0.65  # a reference this far below the formula is an early build or a broken run
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How a family shows in a header."""
+
+    name: str
+    layers: int
+    width: int
+    experts: int
+    parameters: int
+
+    def fits(self, shape: ModelShape) -> bool:
+        """Tell whether a model is of this family; prediction layers may add to its parameters."""
+        same = (self.layers, self.width, self.experts) == (shape.layers, shape.width, shape.experts)
+        return same and abs(shape.parameters / self.parameters - 1) <= _SAME_PARAMETERS
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One published median on a Strix Halo, with what the formula says of that file."""
+
+    backend: str
+    family: str
+    quant: str
+    size_bytes: int
+    runs: int
+    tps: float
+    formula_tps: float
+    mix_known: bool  # the formula knew the file's types; else its residual tells of our guess
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """All published measurements that ship."""
+
+    families: tuple[Family, ...] = ()
+    references: tuple[Reference, ...] = ()
+
+    def of(self, shape: ModelShape, backend: str) -> tuple[Reference, ...]:
+        """Find what was measured of a model's family on a backend."""
+        name = {"vulkan_radv": "vulkan"}.get(backend, backend)
+        families = {family.name for family in self.families if family.fits(shape)}
+        return tuple(one for one in self.references if one.family in families and one.backend == name)
+
+
+def informed(expectation: Expectation, shape: ModelShape, found: Sequence[Reference]) -> Expectation:
+    """Let measurements of the same file replace the formula, and those of the family correct it."""
+    same = [one for one in found if abs(one.size_bytes / shape.size_bytes - 1) <= _SAME_SIZE]
+    same = [one for one in same if one.tps >= _BROKEN * expectation.expected_tps]
+    if same:
+        return _measured(
+            expectation, min(same, key=lambda one: (abs(one.size_bytes - shape.size_bytes), -one.runs))
+        )
+    others = [one for one in found if _tells(one, shape)]
+    return _corrected(expectation, others) if others else expectation
+
+
+def _tells(one: Reference, shape: ModelShape) -> bool:
+    """Tell whether a file's residual says something of another one: similar size, the same width of types."""
+    ratio = one.size_bytes / shape.size_bytes
+    alike = (one.quant in SIXTEEN_BIT) is (shape.main_type in SIXTEEN_BIT)
+    usable = one.mix_known and one.tps >= _BROKEN * one.formula_tps
+    return usable and alike and 1 / _SIMILAR_SIZE < ratio < _SIMILAR_SIZE
+
+
+def _measured(expectation: Expectation, one: Reference) -> Expectation:
+    runs = f"{one.runs} run{'s' if one.runs > 1 else ''}"
+    reason = f"{one.tps:.2f} t/s was measured with {one.quant} of {one.family} ({runs}; {one.source})"
+    return replace(
+        expectation,
+        expected_tps=one.tps,
+        basis=Basis.REFERENCE,
+        reason=f"{reason}; by the formula: {expectation.reason}",
+    )
+
+
+def _corrected(expectation: Expectation, others: Iterable[Reference]) -> Expectation:
+    """Shrink the family's median residual towards 1: one file tells half of what many tell."""
+    ratios = [one.tps / one.formula_tps for one in others]
+    ratio = median(ratios) ** (len(ratios) / (len(ratios) + 1))
+    ratio = min(max(ratio, _LEAST_CORRECTION), _MOST_CORRECTION)
+    names = ", ".join(sorted({f"{one.family} {one.quant}" for one in others}))
+    uncertain = expectation.basis is Basis.UNCERTAIN
+    return replace(
+        expectation,
+        expected_tps=min(expectation.expected_tps * ratio, expectation.ceiling_tps),
+        basis=expectation.basis if uncertain else Basis.FAMILY,
+        reason=f"{expectation.reason}; x {ratio:.2f}, as measured with {names}",
+    )

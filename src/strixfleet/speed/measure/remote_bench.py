@@ -1,0 +1,88 @@
+"""Runs measurements on a host over its one connection."""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from platformdirs import user_cache_path
+
+from strixfleet.errors import GgufError
+from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.scripts import read_answer, script_argv
+from strixfleet.inventory.schema.fleet_model import Host
+from strixfleet.on_host.questions import Json
+from strixfleet.speed.model.gguf_header import read_header
+from strixfleet.speed.model.model_file import GgufHeader
+
+
+LOOK_TIMEOUT_S = 60.0
+_HEADER_STEPS_BYTES = tuple(mib << 20 for mib in (4, 16, 64, 256))
+_MARGIN_S = 30.0
+
+
+class Bench:
+    """Measurements on one host."""
+
+    def __init__(self, host: Host, remote: Remote) -> None:
+        self._host = host
+        self._remote = remote
+        self._root = host.settings.sandbox_hardware_root or ""
+
+    def _ask(self, script: str, request: Mapping[str, Json], timeout_s: float) -> dict[str, Json]:
+        argv = script_argv(script, request, self._host.connection.python or "python3")
+        done = self._remote.run(argv, timeout_s=timeout_s)
+        return read_answer(done.stdout, host=self._host.name, stderr=done.stderr)
+
+    def look(self, instances: list[str], files: list[str], calm_s: float) -> dict[str, Json]:
+        """Say what is installed, what runs, and in what state the host is; wait `calm_s` for a quiet CPU."""
+        request: dict[str, Json] = {"root": self._root, "calm_s": calm_s}
+        wish: dict[str, Json] = {**request, "instances": [*instances], "files": [*files]}
+        return self._ask("describe.py", wish, LOOK_TIMEOUT_S + calm_s)
+
+    def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
+        """Run a program of the current build: `program`, `arguments` and with whose rights."""
+        wish = {"do": "program", "users": [], **request, "timeout_s": timeout_s}
+        return self._ask("run_program.py", wish, timeout_s + _MARGIN_S)
+
+    def keep(self, name: str, data: Json) -> None:
+        """Write one of the host's own measurement files."""
+        self._ask("run_program.py", {"do": "keep", "name": name, "data": data}, LOOK_TIMEOUT_S)
+
+    def served(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
+        """Send completions to a running server: `url`, `key_file`, `body`, how often."""
+        wish = {**request, "timeout_s": timeout_s}
+        repetitions = request.get("repetitions")
+        most_s = timeout_s * (2 + (repetitions if isinstance(repetitions, int) else 0))
+        return self._ask("request.py", wish, most_s + _MARGIN_S)
+
+    def header(self, paths: list[str], files: Mapping[str, Json]) -> GgufHeader:
+        """Read the header of a model on the host; only its first bytes travel, once for each file."""
+        identity = json.dumps([self._host.name, [[path, files.get(path)] for path in paths]], sort_keys=True)
+        folder = (
+            user_cache_path("strixfleet") / "headers" / hashlib.sha256(identity.encode()).hexdigest()[:24]
+        )
+        first = folder / PurePosixPath(paths[0]).name
+        problem: GgufError | None = None
+        for count in (0, *_HEADER_STEPS_BYTES):
+            if count:
+                self._fetch(paths, folder, count)
+            elif not first.exists():
+                continue
+            try:
+                return read_header(first)
+            except GgufError as error:
+                problem = error
+        message = problem.message if problem else "cannot be read"
+        raise GgufError(message, where=f"{self._host.name}: {paths[0]}", hint="is the file whole?")
+
+    def _fetch(self, paths: list[str], folder: Path, count: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            request: dict[str, Json] = {"do": "header", "path": path, "count": count}
+            answer = self._ask("run_program.py", request, LOOK_TIMEOUT_S * 4)
+            draft = folder / f".{PurePosixPath(path).name}.new"
+            draft.write_bytes(zlib.decompress(base64.b64decode(str(answer["packed"]))))
+            draft.rename(folder / PurePosixPath(path).name)

@@ -1,0 +1,109 @@
+"""What a running llama-server was told, so that the benchmark runs with the same settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from strixfleet.inventory.schema.parts import Instance
+
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_PORT = 8080
+# llama-bench's option: the server's options and variables of the same meaning
+_SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "-t": ("--threads", "-t", "LLAMA_ARG_THREADS"),
+        "-ngl": ("--gpu-layers", "--n-gpu-layers", "-ngl", "LLAMA_ARG_N_GPU_LAYERS"),
+        "-fa": ("--flash-attn", "-fa", "LLAMA_ARG_FLASH_ATTN"),
+        "-b": ("--batch-size", "-b", "LLAMA_ARG_BATCH"),
+        "-ub": ("--ubatch-size", "-ub", "LLAMA_ARG_UBATCH"),
+        "-ctk": ("--cache-type-k", "-ctk", "LLAMA_ARG_CACHE_TYPE_K"),
+        "-ctv": ("--cache-type-v", "-ctv", "LLAMA_ARG_CACHE_TYPE_V"),
+        "-dev": ("--device", "-dev", "LLAMA_ARG_DEVICE"),
+        "-ncmoe": ("--n-cpu-moe", "-ncmoe", "LLAMA_ARG_N_CPU_MOE"),
+        "-lm": ("--load-mode", "-lm", "LLAMA_ARG_LOAD_MODE"),
+    }
+)
+_DEFAULTS = frozenset({("-ngl", "auto"), ("-fa", "auto"), ("-t", "-1"), ("-lm", "auto")})
+_OF_DEVICES = frozenset({"-dev", "-ngl", "-ncmoe"})
+_ALL_LAYERS = "999"
+_BATCH_TOKENS, _MICRO_BATCH_TOKENS = 2048, 512  # llama-server's own
+_ANY_CONTEXT_TOKENS = 1 << 20  # where nothing tells: a prompt that does not fit is refused
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFlags:
+    """Options and variables of one server; options win."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of_instance(cls, instance: Instance) -> "ServerFlags":
+        """Take what the inventory says, where the server does not run."""
+        words: list[str] = []
+        for name, value in instance.arguments.items():
+            words += [f"--{name}"] if value is None else [f"--{name}", value]
+        return cls((*words, "--port", str(instance.port)), instance.environment)
+
+    def value(self, *names: str) -> str | None:
+        """Give the value of the first of these options or variables that is set."""
+        for name in names:
+            if name in self.argv[:-1]:
+                return self.argv[len(self.argv) - 1 - self.argv[::-1].index(name) + 1]
+            if name in self.environment:
+                return self.environment[name]
+        return None
+
+    @property
+    def url(self) -> str:
+        """Give an address of the server that can be reached on its host."""
+        hosts = (self.value("--host", "LLAMA_ARG_HOST") or LOOPBACK).split(",")
+        named = [host for host in hosts if not host.endswith(".sock")]
+        host = named[0] if named and named[0] not in {"0.0.0.0", "::"} else LOOPBACK  # noqa: S104 - compared only
+        port = self.value("--port", "LLAMA_ARG_PORT") or DEFAULT_PORT
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def key_file(self) -> str | None:
+        """Give the file that holds the keys of callers."""
+        return self.value("--api-key-file", "LLAMA_ARG_API_KEY_FILE")
+
+    @property
+    def model_path(self) -> str | None:
+        """Give the first file of the model."""
+        return self.value("--model", "-m", "LLAMA_ARG_MODEL")
+
+    def _number(self, names: tuple[str, ...], default: int) -> int:
+        value = self.value(*names)
+        return int(value) if value and value.isdigit() and int(value) > 0 else default
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Give how many tokens of a prompt are computed at once; never more than a batch."""
+        micro = self._number(_SHARED["-ub"], _MICRO_BATCH_TOKENS)
+        return min(micro, self._number(_SHARED["-b"], _BATCH_TOKENS))
+
+    @property
+    def slot_tokens(self) -> int:
+        """Give how many tokens one request may hold, as far as options tell."""
+        context = self._number(("--ctx-size", "-c", "LLAMA_ARG_CTX_SIZE"), _ANY_CONTEXT_TOKENS)
+        return context // self._number(("--parallel", "-np", "LLAMA_ARG_N_PARALLEL"), 1)
+
+    def bench_options(self, *, on_cpu: bool = False) -> list[str]:
+        """
+        Give llama-bench what the server was told, in its own words; what is automatic stays so.
+
+        With `on_cpu`, no device: llama-bench runs once for each `-dev` that it is given, so there is one.
+        """
+        words: list[str] = ["-dev", "none"] if on_cpu else []
+        for option, names in _SHARED.items():
+            if on_cpu and option in _OF_DEVICES:
+                continue
+            value = self.value(*names)
+            if value is None or (option, value) in _DEFAULTS:
+                continue
+            if option == "-ngl" and value == "all":
+                value = _ALL_LAYERS
+            words += [option, value.replace(",", "/") if option == "-dev" else value]
+        return words

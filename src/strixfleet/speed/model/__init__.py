@@ -1,0 +1,1 @@
+"""What a GGUF file makes a machine do."""

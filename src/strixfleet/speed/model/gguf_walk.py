@@ -1,0 +1,214 @@
+"""
+Walks over one GGUF file's header once: the package's own reader takes seconds on large vocabularies.
+
+Format: ggml/docs/gguf.md. Versions 2 and 3 of either byte order. Whatever the bytes are, the answer is a
+header or a GgufError: counts, lengths and the walk itself are capped, nothing is allocated on a file's word.
+"""
+
+import struct
+from functools import cache
+from pathlib import Path
+from struct import Struct
+from typing import BinaryIO, NoReturn
+
+from strixfleet.errors import GgufError
+from strixfleet.speed.model.model_file import ArrayLeftOut, GgufHeader, MetadataValue, Scalar, TensorInfo
+
+
+_MAX_METADATA = 4096
+_MAX_TENSORS = 65_536
+_MAX_KEY_BYTES = 65_535  # the format's own limit
+_MAX_STRING_BYTES = 64 * 1024 * 1024
+_MAX_KEPT_STRING_BYTES = 4096
+_MAX_KEPT_ARRAY = 2048  # per-layer arrays are kept, vocabularies are not
+_MAX_ARRAY_STRINGS = 4_000_000  # all arrays together; 262,144 tokens and 514,906 merges are the most in use
+_MAX_HEADER_BYTES = 512 * 1024 * 1024
+_MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
+_MAX_VALUES = 2**63 - 1
+_WINDOW_BYTES = 1024 * 1024
+_STRING, _ARRAY = 8, 9
+_NEWER_TYPES = {42: ("Q2_0", 64, 18)}  # in llama.cpp before it is in the package
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+
+@cache
+def _types() -> dict[int, tuple[str, int, int]]:
+    """Take the package's tables: id to name, values per block, bytes per block."""
+    from strixfleet.speed.model.gguf_tables import type_sizes
+
+    return _NEWER_TYPES | type_sizes()
+
+
+class Walk:
+    """One pass over one file's header."""
+
+    def __init__(self, path: Path, file: BinaryIO, size_bytes: int) -> None:
+        self._path = path
+        self._file = file
+        self._left = min(size_bytes, _MAX_HEADER_BYTES)
+        self._size_bytes = size_bytes
+        self._window = b""
+        self._at = 0
+        self._start = 0  # where the window lies in the file
+        self._strings_left = _MAX_ARRAY_STRINGS
+        self._order = "<"
+        self._structs = {code: Struct("<" + code) for code in set(_SCALARS.values())}
+
+    def header(self) -> GgufHeader:
+        """Walk from the first byte to the last tensor's entry; call once."""
+        n_tensors, n_metadata = self._preamble()
+        metadata: dict[str, MetadataValue] = {}
+        for _ in range(n_metadata):
+            key = self._key()
+            if key in metadata:
+                self._fail(f"metadata key {key!r} occurs twice")
+            metadata[key] = self._value(self._number("I"))
+        alignment = metadata.get("general.alignment", 32)
+        if type(alignment) is not int or not 1 <= alignment <= _WINDOW_BYTES:
+            self._fail("general.alignment is not a size")
+        tensors = tuple(self._tensor(alignment) for _ in range(n_tensors))
+        data_start = -(-self._position // alignment) * alignment
+        data_bytes = max((tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
+        want_bytes = data_start + data_bytes
+        missing_bytes = max(0, want_bytes - self._size_bytes)
+        return GgufHeader(metadata, tensors, want_bytes, missing_bytes, (str(self._path),), self._path.stem)
+
+    @property
+    def _position(self) -> int:
+        return self._start + self._at
+
+    def _fail(self, what: str) -> NoReturn:
+        raise GgufError(f"{what} (byte {self._position} of the header)", where=str(self._path))
+
+    def _preamble(self) -> tuple[int, int]:
+        if self._size_bytes < 4 or self._bytes(4) != b"GGUF":  # noqa: PLR2004 - the bytes themselves
+            raise GgufError("is not a GGUF file", where=str(self._path), hint="expected the bytes GGUF first")
+        version = self._number("I")
+        if version & 0xFFFF == 0:  # written on a machine of the other byte order
+            self._order = ">"
+            self._structs = {code: Struct(">" + code) for code in set(_SCALARS.values())}
+            version = int.from_bytes(version.to_bytes(4, "little"), "big")
+        if version not in (2, 3):
+            raise GgufError(f"GGUF version {version} is not read; hint: 2 and 3 are", where=str(self._path))
+        n_tensors, n_metadata = self._number("Q"), self._number("Q")
+        if n_tensors > _MAX_TENSORS or n_metadata > _MAX_METADATA:
+            self._fail(f"it promises {n_tensors} tensors and {n_metadata} metadata entries")
+        return n_tensors, n_metadata
+
+    def _need(self, count: int) -> None:
+        """Have `count` bytes in the window; small counts only."""
+        if len(self._window) - self._at >= count:
+            return
+        self._start += self._at
+        rest = self._window[self._at :]
+        more = self._file.read(min(_WINDOW_BYTES, self._left))
+        self._left -= len(more)
+        self._window, self._at = rest + more, 0
+        if len(self._window) < count:
+            self._fail("the header ends early; the file is cut off or damaged")
+
+    def _bytes(self, count: int) -> bytes:
+        self._need(count)
+        self._at += count
+        return self._window[self._at - count : self._at]
+
+    def _skip(self, count: int) -> None:
+        inside = len(self._window) - self._at
+        if count <= inside:
+            self._at += count
+            return
+        if count - inside > self._left:
+            self._fail("the header ends early; the file is cut off or damaged")
+        self._file.seek(count - inside, 1)
+        self._left -= count - inside
+        self._start, self._window, self._at = self._position + count, b"", 0
+
+    def _scalar(self, code: str) -> Scalar:
+        layout = self._structs[code]
+        value: Scalar = layout.unpack(self._bytes(layout.size))[0]
+        return value
+
+    def _number(self, code: str) -> int:
+        return int(self._scalar(code))
+
+    def _key(self) -> str:
+        length = self._number("Q")
+        if length > _MAX_KEY_BYTES:
+            self._fail(f"a name of {length} bytes")
+        return self._bytes(length).decode("utf-8", "replace")
+
+    def _value(self, kind: int) -> MetadataValue:
+        if kind == _STRING:
+            return self._string()
+        if kind == _ARRAY:
+            return self._array()
+        if kind not in _SCALARS:
+            self._fail(f"metadata of unknown type {kind}")
+        return self._scalar(_SCALARS[kind])
+
+    def _string(self) -> str:
+        length = self._number("Q")
+        if length > _MAX_STRING_BYTES:
+            self._fail(f"a text of {length} bytes")
+        kept = self._bytes(min(length, _MAX_KEPT_STRING_BYTES))
+        self._skip(length - len(kept))
+        return kept.decode("utf-8", "replace")
+
+    def _array(self) -> MetadataValue:
+        kind, count = self._number("I"), self._number("Q")
+        if kind == _STRING:
+            self._skip_strings(count)
+            return ArrayLeftOut(count)
+        if kind not in _SCALARS:
+            self._fail(f"an array of unknown type {kind}")
+        width = self._structs[_SCALARS[kind]].size
+        if count > _MAX_KEPT_ARRAY:
+            self._skip(count * width)
+            return ArrayLeftOut(count)
+        return Struct(f"{self._order}{count}{_SCALARS[kind]}").unpack(self._bytes(count * width))
+
+    def _skip_strings(self, count: int) -> None:
+        """Walk over `count` strings: the inner loop of the whole walk, hence its form."""
+        self._strings_left -= count
+        if self._strings_left < 0:
+            self._fail(f"an array of {count} texts")
+        unpack_length = self._structs["Q"].unpack_from
+        done = 0
+        while done < count:
+            self._need(8)
+            window, at, limit = self._window, self._at, len(self._window)
+            try:
+                while done < count:
+                    after = at + 8 + unpack_length(window, at)[0]
+                    if after > limit:
+                        break
+                    at = after
+                    done += 1
+            except struct.error:  # the next length lies across the window's end
+                pass
+            self._at = at
+            if done < count:
+                length = self._number("Q")
+                if length > _MAX_STRING_BYTES:
+                    self._fail(f"a text of {length} bytes")
+                self._skip(length)
+                done += 1
+
+    def _tensor(self, alignment: int) -> TensorInfo:
+        name = self._key()
+        n_dimensions = self._number("I")
+        if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
+            self._fail(f"tensor {name!r} has {n_dimensions} dimensions")
+        shape = tuple(self._number("Q") for _ in range(n_dimensions))
+        kind, offset = self._number("I"), self._number("Q")
+        if kind not in _types():
+            self._fail(f"tensor {name!r} has type {kind}, which the installed gguf package does not know")
+        type_name, block_values, block_bytes = _types()[kind]
+        values = 1
+        for extent in shape:
+            values *= extent
+        if not 0 < values <= _MAX_VALUES or shape[0] % block_values:
+            self._fail(f"tensor {name!r} of shape {shape} cannot be {type_name}")
+        if offset % alignment or offset > _MAX_VALUES:
+            self._fail(f"tensor {name!r} starts at {offset}, off the alignment of {alignment}")
+        return TensorInfo(name, shape, type_name, values // block_values * block_bytes, offset)

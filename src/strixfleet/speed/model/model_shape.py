@@ -1,0 +1,215 @@
+"""
+What a model makes the machine do for one token, worked out from its header.
+
+bytes_read_per_token = every tensor that runs, at its real type, except the input embedding (one row of it is
+read, unless it is the output head as well) and multi-token-prediction layers; routed experts count with
+used / total. Source of the form: Roofline applied to decoding, checked against published measurements.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from types import MappingProxyType
+
+from strixfleet.errors import GgufError
+from strixfleet.speed.model.hyperparameters import Hyperparameters
+from strixfleet.speed.model.kv_cache import KvLayer, is_recurrent, kv_layers, state_bytes_per_layer
+from strixfleet.speed.model.model_file import GgufHeader, TensorInfo
+
+
+_BLOCK = re.compile(r"^blk\.(\d{1,5})\.(.+)$")
+_ROUTED = re.compile(r"_(ch)?exps\.|^blk\.\d+\.ffn_(gate|up|down)\.\d+\.")
+_LOOKED_UP = re.compile(r"^(token_embd|per_layer_token_embd|position_embd|token_types)\.weight$")
+_ELSEWHERE = re.compile(r"^(enc|v|mm|a|mtp|cls)\.")  # encoders, projectors, prediction heads
+_NARROW = 16  # a matrix is wider than this in both directions; convolutions of four taps count as vectors
+SIXTEEN_BIT = frozenset({"F16", "BF16", "F32"})
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one token reads of one kind of tensor: its type, whether experts are chosen from it, how much."""
+
+    type_name: str
+    routed: bool
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """A model as the roofline sees it."""
+
+    name: str
+    architecture: str
+    layers: int  # that run; prediction layers are counted apart
+    prediction_layers: int
+    moe_layers: int
+    recurrent_layers: int
+    experts: int
+    experts_used: int
+    tied: bool  # the input embedding is the output head
+    size_bytes: int
+    weights_bytes: int
+    parameters: int
+    reads: tuple[Read, ...]
+    operations: float  # that a token makes the GPU start: matrices, and half for each norm
+    kv: tuple[KvLayer, ...]
+    latent_kv: bool
+    state_bytes: int
+    vocabulary: int
+    width: int
+
+    @property
+    def bytes_read_per_token(self) -> int:
+        """Give what has to cross the memory bus for one token at depth 0."""
+        return sum(read.size_bytes for read in self.reads)
+
+    @property
+    def routed_types(self) -> Mapping[str, int]:
+        """Give the bytes read of routed experts by type."""
+        return MappingProxyType({read.type_name: read.size_bytes for read in self.reads if read.routed})
+
+    @property
+    def main_type(self) -> str:
+        """Name the type that most bytes have: what a quant label like Q4_K_M stands for."""
+        sizes: dict[str, int] = defaultdict(int)
+        for read in self.reads:
+            sizes[read.type_name] += read.size_bytes
+        return max(sizes, key=lambda name: (sizes[name], name))
+
+    def kv_bytes(self, context: int) -> int:
+        """Give cache and recurrent state at a context size."""
+        return sum(layer.held_bytes(context) for layer in self.kv) + self.state_bytes
+
+    def kv_read_bytes(self, depth: int) -> int:
+        """Give what one token reads of the cache at a depth."""
+        return sum(layer.read_bytes(depth) for layer in self.kv)
+
+
+def shape_of(header: GgufHeader) -> ModelShape:
+    """Work out a model's shape; raise GgufError when the header is of no language model."""
+    hyper = Hyperparameters.of(header)
+    blocks, predicting = _blocks(header.tensors, hyper.layers)
+    predicting |= _left_out(blocks, hyper)
+    running = [blocks[index] for index in range(hyper.layers) if index not in predicting]
+    tied = not any(tensor.name == "output.weight" for tensor in header.tensors)
+    experts, used = _experts(hyper, header.tensors)
+    recurrent = sum(is_recurrent(names) for names in running)
+    work = [
+        (tensor, share)
+        for tensor in _running_tensors(header.tensors, predicting, tied=tied)
+        if (share := _share(tensor, (experts, used)))
+    ]
+    reads = _reads(work)
+    if not reads:
+        raise GgufError("the header lists no tensor that a token would read", where=header.files[0])
+    return ModelShape(
+        name=hyper.name(),
+        architecture=hyper.architecture,
+        layers=len(running),
+        prediction_layers=len(predicting),
+        moe_layers=sum(any(is_routed(f"blk.0.{name}") for name in names) for names in running),
+        recurrent_layers=recurrent,
+        experts=experts,
+        experts_used=used,
+        tied=tied,
+        size_bytes=header.size_bytes,
+        weights_bytes=sum(tensor.size_bytes for tensor in header.tensors),
+        parameters=sum(prod(tensor.shape) for tensor in header.tensors),
+        reads=reads,
+        operations=sum(_operations(tensor, share) for tensor, share in work),
+        kv=kv_layers(hyper, running),
+        latent_kv=hyper.number("attention.key_length_mla", 0) > 0,
+        state_bytes=recurrent * state_bytes_per_layer(hyper),
+        vocabulary=hyper.vocabulary(_head_rows(header.tensors)),
+        width=hyper.number("embedding_length", 0),
+    )
+
+
+def is_routed(name: str) -> bool:
+    """Tell a tensor that experts are chosen from, by its name; shared experts and routers are none."""
+    return bool(_ROUTED.search(name))
+
+
+def _blocks(tensors: Iterable[TensorInfo], layers: int) -> tuple[dict[int, set[str]], set[int]]:
+    """Sort tensor names by layer; name the layers that only predict tokens ahead (`nextn`)."""
+    blocks: dict[int, set[str]] = {index: set() for index in range(layers)}
+    predicting: set[int] = set()
+    for tensor in tensors:
+        if match := _BLOCK.match(tensor.name):
+            index, name = int(match[1]), match[2]
+            blocks.setdefault(index, set()).add(name)
+            if name.startswith("nextn.") or index >= layers:
+                predicting.add(index)
+    return blocks, predicting
+
+
+def _left_out(blocks: Mapping[int, AbstractSet[str]], hyper: Hyperparameters) -> set[int]:
+    """Name the prediction layers that a file counts but does not hold."""
+    first = hyper.layers - hyper.number("nextn_predict_layers", 0)
+    return {index for index in range(max(0, first), hyper.layers) if not blocks[index]}
+
+
+def _running_tensors(
+    tensors: Iterable[TensorInfo], predicting: set[int], *, tied: bool
+) -> Iterator[TensorInfo]:
+    for tensor in tensors:
+        match = _BLOCK.match(tensor.name)
+        if (match and int(match[1]) in predicting) or _ELSEWHERE.match(tensor.name):
+            continue
+        if _LOOKED_UP.match(tensor.name) and not (tied and tensor.name == "token_embd.weight"):
+            continue
+        yield tensor
+
+
+def _experts(hyper: Hyperparameters, tensors: Iterable[TensorInfo]) -> tuple[int, int]:
+    """Find how many experts there are and how many run; the tensors win over metadata that is missing."""
+    stacked = [tensor.shape[-1] for tensor in tensors if "_exps.weight" in tensor.name]
+    experts = hyper.number("expert_count", 0) or max(stacked, default=0)
+    used = hyper.number("expert_used_count", 0)
+    if experts and not 0 < used <= experts:
+        raise GgufError(
+            f"the header says {used} of {experts} experts run ({hyper.architecture}.expert_used_count)",
+            where=hyper.header.files[0],
+            hint="the file is damaged",
+        )
+    return experts, used if experts else 0
+
+
+def _share(tensor: TensorInfo, experts: tuple[int, int]) -> Fraction:
+    """Say which part of a tensor one token reads."""
+    count, used = experts
+    if not is_routed(tensor.name):
+        return Fraction(1)
+    if "exps." in tensor.name:
+        count = tensor.shape[-1]
+    return Fraction(min(used, count), count) if count else Fraction(0)
+
+
+def _operations(tensor: TensorInfo, share: Fraction) -> float:
+    """Count what a tensor makes the GPU start: a matrix one, a vector half, a bias (fused) nothing."""
+    if tensor.name.endswith(".bias"):
+        return 0.0
+    if (
+        not tensor.name.endswith(".weight")
+        or "norm" in tensor.name
+        or min((*tensor.shape, 1, 1)[:2]) < _NARROW
+    ):
+        return 0.5
+    return 1.0 if "exps." in tensor.name else float(share)
+
+
+def _reads(work: Iterable[tuple[TensorInfo, Fraction]]) -> tuple[Read, ...]:
+    totals: dict[tuple[str, bool], Fraction] = defaultdict(Fraction)
+    for tensor, share in work:
+        routed = is_routed(tensor.name) and not tensor.name.endswith(".bias")
+        totals[tensor.type_name, routed] += share * tensor.size_bytes
+    return tuple(Read(*key, round(size)) for key, size in sorted(totals.items()) if size)
+
+
+def _head_rows(tensors: Iterable[TensorInfo]) -> int:
+    rows = {tensor.name: tensor.shape[-1] for tensor in tensors if tensor.shape}
+    return rows.get("output.weight", rows.get("token_embd.weight", 0))

@@ -1,0 +1,1 @@
+"""Programs on the controller: git and ansible-playbook."""

@@ -1,0 +1,213 @@
+"""Run a playbook with ansible-playbook, follow it by events, and say per host what came of it."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from strixfleet import __version__, assets
+from strixfleet.errors import ChangeFailed
+from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
+
+
+EVENT = "strixfleet-event: "
+
+
+class PlayStatus(StrEnum):
+    """What came of one host in a play."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class PlayRequest:
+    """One run of a playbook; `variables` go through a 0600 file, never through argv."""
+
+    playbook: str
+    sources: tuple[str, ...]
+    limit: str
+    known_hosts: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    extra_vars: tuple[str, ...] = ()
+    check: bool = False
+    diff: bool = False
+    forks: int = 32
+    verbose: int = 0
+    become_password: str | None = None
+    vault_password_files: tuple[str, ...] = ()
+    ask_vault_pass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostOutcome:
+    """One host after a play."""
+
+    status: PlayStatus
+    changed_tasks: tuple[str, ...] = ()
+    failed_task: str = ""
+    message: str = ""
+
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+def collections_path() -> Path:
+    """Give a folder in which this package is the Ansible collection strixfleet.fleet."""
+    target = assets.root()
+    mark = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # two checkouts do not share one link
+    base = platformdirs.user_cache_path("strixfleet") / f"collections-{__version__}-{mark}"
+    link = base / "ansible_collections" / "strixfleet" / "fleet"
+    if not link.is_symlink() or link.readlink() != target:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        spare = link.with_name(f".fleet-{os.getpid()}")
+        spare.unlink(missing_ok=True)
+        spare.symlink_to(target)
+        spare.replace(link)
+    return base
+
+
+def _environment(request: PlayRequest, temporary: Path) -> dict[str, str]:
+    given = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
+    paths = [str(collections_path()), *([given] if given else [])]
+    checked = f"-o UserKnownHostsFile={request.known_hosts} -o StrictHostKeyChecking=yes"
+    alive = "-o ServerAliveInterval=15 -o ServerAliveCountMax=2 -o GlobalKnownHostsFile=/dev/null"
+    control = f"-o ControlMaster=auto -o ControlPersist=30s -o ControlPath={temporary}/%C"
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": ":".join(paths),
+        "ANSIBLE_STDOUT_CALLBACK": "strixfleet.fleet.events",
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_SSH_ARGS": f"{control} {checked} {alive}",
+        "ANSIBLE_RETRY_FILES_ENABLED": "False",
+        "ANSIBLE_GATHERING": "explicit",
+        "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
+        "ANSIBLE_LOCALHOST_WARNING": "False",
+        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
+        "ANSIBLE_FORCE_COLOR": "False",
+        "ANSIBLE_NOCOLOR": "True",
+        "LC_ALL": "C.UTF-8",  # ansible-playbook refuses other encodings
+        "PYTHONUNBUFFERED": "1",
+        "ANSIBLE_LOCAL_TEMP": str(temporary),
+    }
+
+
+def _argv(request: PlayRequest, temporary: Path) -> list[str]:
+    program = Path(sys.executable).with_name("ansible-playbook")
+    found = str(program) if program.exists() else shutil.which("ansible-playbook")
+    if found is None:
+        raise ChangeFailed("ansible-playbook was not found", hint="pip install strixfleet again")
+    variables = temporary / "variables.json"
+    variables.touch(mode=0o600)
+    given = dict(request.variables)
+    if request.become_password is not None:
+        given["ansible_become_password"] = request.become_password
+    variables.write_text(json.dumps(given), encoding="utf-8")
+    vault = [*request.vault_password_files]
+    if request.ask_vault_pass:
+        typed = temporary / "vault"
+        typed.touch(mode=0o600)
+        typed.write_text(typed_password(VAULT_PROMPT), encoding="utf-8")
+        vault.append(str(typed))
+    return [
+        *(found, str(assets.path("playbooks", request.playbook))),
+        *(part for source in request.sources for part in ("-i", source)),
+        *("--limit", request.limit, "--forks", str(request.forks)),
+        *(part for text in request.extra_vars for part in ("-e", text)),
+        *("-e", f"@{variables}"),
+        *(["--check"] if request.check else []),
+        *(["--diff"] if request.diff else []),
+        *([f"-{'v' * request.verbose}"] if request.verbose else []),
+        *(part for file in vault for part in ("--vault-password-file", file)),
+    ]
+
+
+def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
+    """
+    Run a playbook; give each host's outcome, and hand every event to `listen` as it happens.
+
+    Events: {"event": "play"|"task"|"ok"|"failed"|"unreachable"|"diff"|"stats"|"line", …}.
+    """
+    with tempfile.TemporaryDirectory(prefix="strixfleet-") as folder:
+        temporary = Path(folder)
+        process = subprocess.Popen(
+            _argv(request, temporary),
+            env=_environment(request, temporary),
+            stdin=subprocess.DEVNULL if sys.stdin is None or not sys.stdin.isatty() else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=False,
+        )
+        outcomes: dict[str, HostOutcome] = {}
+        tail: list[str] = []
+        with _ended_with_us(process):
+            for event in _events(process):
+                if event["event"] == "line":
+                    tail = [*tail[-20:], event["text"]]
+                outcomes = _after(outcomes, event)
+                listen(event)
+            code = process.wait()
+    if code != 0 and not any(
+        one.status in {PlayStatus.FAILED, PlayStatus.UNREACHABLE} for one in outcomes.values()
+    ):
+        raise ChangeFailed("ansible-playbook ended with an error:\n" + "\n".join(tail[-8:]))
+    return outcomes
+
+
+@contextlib.contextmanager
+def _ended_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Let no play go on behind an operator who has stopped it."""
+    try:
+        yield
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+def _events(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
+    for line in process.stdout or ():
+        text = line.rstrip("\n")
+        if text.startswith(EVENT):
+            yield json.loads(text.removeprefix(EVENT))
+        elif text.strip():
+            yield {"event": "line", "text": text}
+
+
+def _after(outcomes: dict[str, HostOutcome], event: dict[str, Any]) -> dict[str, HostOutcome]:
+    """Give the outcomes after one event."""
+    host = event.get("host")
+    if not isinstance(host, str):
+        return outcomes
+    old = outcomes.get(host, HostOutcome(PlayStatus.OK))
+    if event["event"] == "ok" and event["changed"] and old.status in {PlayStatus.OK, PlayStatus.CHANGED}:
+        return {
+            **outcomes,
+            host: HostOutcome(PlayStatus.CHANGED, (*old.changed_tasks, event["task"])),
+        }
+    if event["event"] in {"failed", "unreachable"}:
+        message = event["message"]
+        if event["detail"] and event["detail"] not in message:
+            message = f"{message}\n{event['detail']}".strip()
+        status = PlayStatus.FAILED if event["event"] == "failed" else PlayStatus.UNREACHABLE
+        return {**outcomes, host: HostOutcome(status, old.changed_tasks, event["task"], message)}
+    return {**outcomes, host: old}

@@ -1,0 +1,113 @@
+"""Upgrades of three real hosts that run the imitation: good builds stay, bad ones go back."""
+
+import re
+import time
+
+import pytest
+
+from tests.host.rollout.conftest import BUILDS, SOAK, Site, check_bad_build, no_link, tag_of, wait_for
+
+
+pytestmark = pytest.mark.host
+
+# CI's form; the soak takes all
+SHORT = {"slow", "long_nonsense", "removed_flag"}
+
+
+@pytest.mark.parametrize("behaviour", sorted(SHORT))
+def test_a_bad_build_goes_back_and_nobody_else_is_touched(site: Site, behaviour: str) -> None:
+    check_bad_build(site, behaviour)
+
+
+def test_a_ref_that_went_back_is_refused_without_retry(site: Site) -> None:
+    code, _document, said = site.call("upgrade", "--to", tag_of("slow"), "--yes")
+    assert code == 2
+    assert "was taken back here" in said
+    assert "--retry" in said
+
+
+def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_work(site: Site) -> None:
+    canary = site.names[0]
+    process = site.start("upgrade", "--to", "v1.0.1", "--yes", "--soak", "300")
+    try:
+        wait_for(process, "under the gate")
+    finally:
+        process.kill()
+        process.communicate()
+    site.wait_until_no_trial(90)
+    assert site.current(canary).startswith("v1.0.0-")
+    code, document, said = site.call("upgrade", "--to", "v1.0.1", "--yes", "--soak", SOAK)
+    assert code == 0, said
+    assert "going on with the rollout" in said
+    rows = document["hosts"]
+    assert {row["outcome"] for row in rows.values()} == {"upgraded"}
+    assert "llama_cpp_ref: v1.0.1" in site.pin_file.read_text()
+    assert all(row["downtime_s"] < 10 for row in rows.values()), rows
+    site.settings["llama_cpp_ref"] = "v1.0.1"
+    _code, audited, _said = site.call("audit")
+    for row in audited["hosts"].values():
+        wrong = [item for item in row["items"] if item["id"].startswith("llama_") and item["status"] != "ok"]
+        assert wrong == []
+
+
+def test_a_dropped_link_is_noticed_and_the_host_goes_back(site: Site) -> None:
+    canary = site.made.hosts[0]
+    running = site.current(canary.name)
+    process = site.start("upgrade", "--to", "v1.0.9", "--yes", "--soak", "300")
+    wait_for(process, "under the gate")
+    started = time.monotonic()
+    with no_link(canary.address):
+        wait_for(process, "silent: not heard of")
+        assert time.monotonic() - started <= 45
+    _out, said = process.communicate(timeout=300)
+    assert process.returncode == 4, said
+    assert site.current(canary.name) == running
+    assert not site.on_trial(canary.name)
+
+
+def test_rollback_brings_the_previous_build_back(site: Site) -> None:
+    name = site.names[-1]
+    if not site.current(name).startswith("v1.0.1-"):
+        assert site.call("upgrade", "--to", "v1.0.1", "--retry", "--yes", "--soak", "0")[0] == 0
+    code, document, said = site.call("rollback", "--yes", "-l", name)
+    assert code == 0, said
+    assert document["hosts"][name]["to"].startswith("v1.0.0-")
+    assert site.current(name).startswith("v1.0.0-")
+    code, _document, said = site.call("upgrade", "--yes")
+    assert code == 2
+    assert "rolled back" in said
+    code, document, said = site.call("upgrade", "--yes", "--retry", "--soak", "0")
+    assert code == 0, said
+    assert document["hosts"][name]["outcome"] == "upgraded"
+
+
+def test_two_operators_cannot_work_at_once(site: Site) -> None:
+    first = site.start("upgrade", "--to", "v1.0.9", "--retry", "--yes", "--soak", "20")
+    wait_for(first, "activating")
+    code, _document, said = site.call("rollback", "--yes")
+    assert code == 4
+    assert "locked by" in said
+    _out, rest = first.communicate(timeout=600)
+    assert first.returncode == 0, rest
+
+
+def test_a_pin_that_reaches_beyond_the_limit_is_not_rewritten(site: Site) -> None:
+    code, _document, said = site.call("upgrade", "--to", "v1.0.4", "--yes", "-l", site.names[-1])
+    assert code == 2
+    assert re.search(rf"strix.yml:\d+: this line pins {site.names[0]}, too", said)
+
+
+def test_a_first_deployment_goes_back_to_not_serving(site: Site) -> None:
+    name = site.names[-1]
+    site.run(name, f"systemctl stop llama-server@chat; rm {BUILDS}/current {BUILDS}/previous")
+    code, document, said = site.call(
+        "upgrade", "-e", "llama_cpp_ref=v1.0.4", "--retry", "--yes", "-l", name, "--soak", "0"
+    )
+    assert code == 4, said
+    assert document["hosts"][name]["outcome"] == "returned"
+    assert "not serving" in str(document["hosts"][name]["notes"])
+    assert "No such file" in site.run(name, f"ls {BUILDS}/current")
+    assert site.run(name, "systemctl is-active llama-server@chat") == "inactive"
+    site.play()
+    assert f"llama_cpp_ref: {site.current(name).partition('-')[0]}" in site.pin_file.read_text()
+    assert site.run(name, "systemctl is-active llama-server@chat") == "active"

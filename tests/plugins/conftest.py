@@ -1,0 +1,62 @@
+"""Run a module of ours in this process, as Ansible would on a host, with stand-ins of programs on PATH."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.fixtures.git_repositories import commit, in_upstream, plugin, served, upstream
+from tests.plugins.collection import download, folder_module, http_client, proof
+
+
+MODULES = ROOT / "plugins" / "modules"
+__all__ = [
+    "commit",
+    "download",
+    "folder_module",
+    "http_client",
+    "in_upstream",
+    "plugin",
+    "proof",
+    "served",
+    "upstream",
+]
+RunModule = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder that comes first on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
+    """Give the module's answer, with `rc`; `check` is check mode."""
+
+    def run(name: str, *, check: bool = False, **arguments: object) -> dict[str, Any]:
+        from ansible.module_utils.testing import patch_module_args
+
+        spec = importlib.util.spec_from_file_location(name, MODULES / f"{name}.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        capsys.readouterr()
+        with (
+            patch_module_args({**arguments, "_ansible_check_mode": check}),
+            pytest.raises(SystemExit) as ended,
+        ):
+            module.main()
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return {**answer, "rc": ended.value.code}
+
+    return run

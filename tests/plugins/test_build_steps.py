@@ -1,0 +1,169 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from strixfleet.on_host.switch.option_aliases import OPTIONS
+
+
+Plugin = Callable[[str], ModuleType]
+UNUSED = """\
+-- Configuring done (1.1s)
+CMake Warning:
+  Manually-specified variables were not used by the project:
+
+    GGML_HIPBLAS
+    LLAMA_FOO
+
+
+-- Build files have been written to: /x
+"""
+
+
+@pytest.fixture
+def compile_steps(plugin: Plugin) -> ModuleType:
+    return plugin("module_utils.build_compile")
+
+
+@pytest.fixture
+def publish_steps(plugin: Plugin) -> ModuleType:
+    return plugin("module_utils.build_publish")
+
+
+@pytest.fixture
+def process_steps(plugin: Plugin) -> ModuleType:
+    return plugin("module_utils.build_process")
+
+
+def test_definitions_that_cmake_ignored_are_read(compile_steps: ModuleType) -> None:
+    assert compile_steps.unused_definitions(UNUSED.splitlines()) == ["GGML_HIPBLAS", "LLAMA_FOO"]
+    assert compile_steps.unused_definitions(["-- Configuring done (1.1s)"]) == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "free_mib", "cores", "jobs"),
+    [("cpu", 64000, 16, 16), ("vulkan", 3500, 16, 3), ("rocm", 31000, 32, 15), ("rocm", 2100, 8, 1)],
+)
+def test_jobs_fit_into_memory(
+    compile_steps: ModuleType, backend: str, free_mib: int, cores: int, jobs: int
+) -> None:
+    assert compile_steps.job_count(backend, f"MemAvailable: {free_mib * 1024} kB\n", cores) == jobs
+
+
+def test_too_little_memory_is_said_before_anything_is_compiled(
+    compile_steps: ModuleType, process_steps: ModuleType
+) -> None:
+    with pytest.raises(process_steps.BuildError, match="MiB of memory are free"):
+        compile_steps.job_count("rocm", "MemAvailable: 900000 kB\n", 8)
+
+
+def test_of_names_that_changed_over_time_the_known_one_is_used(
+    compile_steps: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "CMakeLists.txt").write_text("if(LLAMA_BUILD_WEBUI)\nendif()\n", encoding="ascii")
+    offline = [(["LLAMA_BUILD_UI", "LLAMA_BUILD_WEBUI"], "OFF"), (["LLAMA_CURL"], "OFF")]
+    assert compile_steps.known_definitions(str(tmp_path), offline) == {"LLAMA_BUILD_WEBUI": "OFF"}
+
+
+def test_missing_shader_extensions_are_recorded(compile_steps: ModuleType) -> None:
+    lines = ["-- GL_KHR_cooperative_matrix supported by glslc", "-- GL_EXT_bfloat16 not supported by glslc"]
+    found = compile_steps.shader_features(lines)
+    assert found == {"GL_KHR_cooperative_matrix": True, "GL_EXT_bfloat16": False}
+
+
+def test_a_compilers_complaint_is_passed_on(process_steps: ModuleType) -> None:
+    lines = ["[3/9] Building error.cpp.o", "x.cpp:3:1: error: no semicolon", "ninja: build stopped"]
+    text = process_steps.explain("cmake", 1, lines)
+    assert "no semicolon" in text
+    assert "error.cpp.o" not in text
+
+
+def test_lack_of_memory_is_named(process_steps: ModuleType) -> None:
+    text = process_steps.explain("cmake", 1, ["c++: fatal error: Killed signal terminated program cc1plus"])
+    assert "out of memory" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "commit", "number"),
+    [
+        ("version: 10360 (90e6a9131)\nbuilt with GNU", "90e6a9131", 10360),
+        ("version: 0.5.0-dev (build 2, commit 6684045)\nbuilt with", "6684045", 2),
+    ],
+)
+def test_both_forms_of_a_version_are_read(
+    publish_steps: ModuleType, text: str, commit: str, number: int
+) -> None:
+    found = publish_steps.VERSION.search(text)
+    assert (found[2], int(found[1])) == (commit, number)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """Lay out what a compiler leaves."""
+    folder = tmp_path / "obj"
+    (folder / "bin").mkdir(parents=True)
+    for name in (
+        "llama-server",
+        "llama-bench",
+        "strixfleet-membw",
+        "rpc-server",
+        "libllama.so.0.5.0",
+        "x.txt",
+    ):
+        (folder / "bin" / name).write_text(name, encoding="ascii")
+    (folder / "bin" / "libllama.so.0").symlink_to("libllama.so.0.5.0")
+    return folder
+
+
+def test_only_programs_and_libraries_are_published(
+    publish_steps: ModuleType, made: Path, tmp_path: Path
+) -> None:
+    partial, final = tmp_path / ".b1.partial", tmp_path / "b1"
+    partial.mkdir()
+    publish_steps.collect(str(made), str(partial))
+    publish_steps.publish(str(partial), str(final), {"id": "b1"})
+    files = json.loads((final / "manifest.json").read_text(encoding="ascii"))["files"]
+    assert sorted(files) == [
+        "bin/llama-bench",
+        "bin/llama-server",
+        "bin/strixfleet-membw",
+        "lib/libllama.so.0",
+        "lib/libllama.so.0.5.0",
+    ]
+    (final / OPTIONS).write_text("what the host program writes is no part of it", encoding="ascii")
+    assert publish_steps.intact(str(final))
+    assert not partial.exists()
+
+
+def test_a_link_that_leaves_its_folder_is_refused(
+    publish_steps: ModuleType, process_steps: ModuleType, made: Path, tmp_path: Path
+) -> None:
+    (made / "bin" / "libevil.so").symlink_to("/etc/shadow")
+    with pytest.raises(process_steps.BuildError, match="leaves its folder"):
+        publish_steps.collect(str(made), str(tmp_path))
+
+
+@pytest.mark.parametrize("harm", ["flip", "remove", "add", "manifest"])
+def test_a_damaged_build_is_replaced_as_a_whole(
+    publish_steps: ModuleType, made: Path, tmp_path: Path, harm: str
+) -> None:
+    final = tmp_path / "b1"
+    for attempt in range(2):
+        partial = tmp_path / ".b1.partial"
+        partial.mkdir()
+        publish_steps.collect(str(made), str(partial))
+        publish_steps.publish(str(partial), str(final), {"id": "b1"})
+        assert publish_steps.intact(str(final))
+        if attempt == 0:
+            target = final / ("manifest.json" if harm == "manifest" else "bin/llama-server")
+            if harm == "remove":
+                target.unlink()
+            elif harm == "add":
+                (final / "bin" / "rpc-server").write_text("x", encoding="ascii")
+            else:
+                target.write_text("{", encoding="ascii")
+            assert not publish_steps.intact(str(final))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b1", "obj"]

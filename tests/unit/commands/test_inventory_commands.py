@@ -1,0 +1,168 @@
+"""`init` and `validate` as a user runs them, and the pages made from the models."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from strixfleet import assets
+from strixfleet.cli import guarded, strixfleet
+from strixfleet.inventory.load import InventoryRequest, load
+from strixfleet.inventory.schema.parts import Instance, Model, SmokeBench, Waiver
+from strixfleet.inventory.schema.reference_page import SUBJECTS, page
+from strixfleet.inventory.schema.settings import FIELDS
+from tests.conftest import ROOT
+
+
+CASES = ROOT / "tests" / "cases" / "inventory"
+SET_BY_OTHERS = {"sandbox_hardware_root"}
+
+
+@dataclass
+class Result:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a verb as main() does."""
+
+    def act(*arguments: str) -> Result:
+        words = list(arguments)
+        code = guarded(lambda: strixfleet.main(words, "strixfleet", standalone_mode=False), words)
+        return Result(code, *capfd.readouterr())
+
+    return act
+
+
+def test_init_then_validate(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("init").exit_code == 0
+    assert (tmp_path / "inventory" / "hosts.yml").is_file()
+    result = run("validate")
+    assert (result.exit_code, result.stdout) == (0, "2 hosts, no mistakes\n")
+    assert load(InventoryRequest(("inventory",))).hosts[0].settings.llama_cpp_ref is not None
+
+
+def test_init_refuses_to_overwrite(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert run("init", str(folder)).exit_code == 0
+    (folder / "hosts.yml").write_text("mine\n")
+    result = run("init", str(folder))
+    assert result.exit_code == 2
+    assert "is there already" in result.stderr
+    assert (folder / "hosts.yml").read_text() == "mine\n"
+
+
+def test_init_refuses_a_dangling_link(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").symlink_to(tmp_path / "elsewhere")
+    assert run("init", str(tmp_path)).exit_code == 2
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_init_where_it_may_not_write(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("init", str(tmp_path / "file" / "below"))
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+def test_mistakes_go_to_stdout_with_a_summary(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CASES / "several_mistakes_at_once")
+    result = run("validate", "-i", ".")
+    *lines, summary = result.stdout.splitlines()
+    assert result.exit_code == 2
+    assert lines == Path("expected.txt").read_text().splitlines()
+    assert summary == "1 host, 6 mistakes"
+    assert result.stderr == ""
+
+
+def test_json_is_one_document(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CASES / "two_names_for_one_machine")
+    result = run("validate", "-i", ".", "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == document["exit_code"] == 2
+    assert document["schema"] == "strixfleet/validate/1"
+    assert set(document["hosts"]) == {"h1", "h2"}
+    assert document["mistakes"][0] == {
+        "severity": "error",
+        "file": "group_vars/all.yml",
+        "line": 1,
+        "host": "h1, h2",
+        "hosts": ["h1", "h2"],
+        "field": "llama_cpp_ref",
+        "message": "'main' is a branch or another moving name, not a pin",
+        "hint": "write a release tag such as b10991 or v0.1.1, or the 40-digit commit",
+    }
+    assert [item["severity"] for item in document["mistakes"]] == ["error", "warning"]
+
+
+def test_a_limit_that_matches_nothing(run: Run, tmp_path: Path) -> None:
+    run("init", str(tmp_path / "i"))
+    result = run("validate", "-i", str(tmp_path / "i"), "-l", "nobody")
+    assert result.exit_code == 2
+    assert "matches no host" in result.stderr
+
+
+def test_file_names_cannot_steer_a_terminal(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "a\x1b[2Jb"
+    folder.mkdir()
+    (folder / "hosts.yml").write_text('all:\n  hosts:\n    "h\\e]0;x\\a": {}\n')
+    result = run("validate", "-i", str(folder))
+    assert result.exit_code == 2
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_the_reference_is_current() -> None:
+    have = (assets.root() / "docs" / "inventory.md").read_text()
+    assert have == page(), "run: python -m strixfleet.inventory.schema.reference_page > docs/inventory.md"
+
+
+def test_the_reference_has_every_variable() -> None:
+    text = page()
+    for name in FIELDS:
+        assert f"| `{name}` |" in text
+        assert name.startswith(tuple(SUBJECTS))
+
+
+def test_the_starter_documents_every_key() -> None:
+    text = assets.path("inventory", "group_vars", "strix.yml").read_text()
+    for name in set(FIELDS) - SET_BY_OTHERS:
+        assert re.search(rf"^(# )?{name}:", text, re.MULTILINE), name
+    for part in (Instance, SmokeBench, Waiver):
+        for key in part.model_fields:
+            assert re.search(rf"^#  +(- )?{key}:", text, re.MULTILINE), key
+    for key in set(Model.model_fields) - {"path", "host_path"}:
+        assert re.search(rf"^#  +(- )?{key}:", text, re.MULTILINE), key
+
+
+def test_what_the_starter_has_in_comments_is_right(tmp_path: Path) -> None:
+    """Take the comment signs away: the examples have to pass."""
+    text = assets.path("inventory", "group_vars", "strix.yml").read_text()
+    bare = re.sub(rf"^# (?=  |({'|'.join(FIELDS)}):)", "", text, flags=re.MULTILINE)
+    bare = re.sub(
+        r"^(kernel_arguments: \{\}|llama_(models|server_instances): \[\]|tailscale_enabled: false)$",
+        "",
+        bare,
+        flags=re.MULTILINE,
+    )
+    bare = re.sub(r"<64 hexadecimal digits>", "a" * 64, bare)
+    bare = bare.replace("<commit>", "b" * 40)
+    bare = re.sub(r'"\{\{ \w+ \}\}"', "geheim", bare)
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text(bare)
+    (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    halo-1:\n")
+    settings = load(InventoryRequest((str(tmp_path),))).hosts[0].settings
+    unset = {"tailscale_enabled", "llama_cpp_ref"}
+    for name in set(FIELDS) - SET_BY_OTHERS - unset:
+        assert name in settings.model_fields_set, name
+    assert settings.llama_server_instances[0].arguments["flash-attn"] == "on"
+    assert settings.kernel_arguments["amd_iommu"] == "off"

@@ -1,0 +1,321 @@
+"""Rules on both sides of their limits: what is just right passes, what is just beyond is refused."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from strixfleet.inventory.schema.rules import check, check_gtt
+
+
+SHA = "a" * 64
+TODAY = date(2026, 11, 21)
+MODEL = {"name": "tiny", "path": "/m/t.gguf", "sha256": SHA}
+CHAT = {"name": "chat", "model": "tiny", "port": 8080}
+
+
+def problems(**values: Any) -> list[str]:  # noqa: ANN401 - raw inventory values
+    """Give the fields of all mistakes, warnings in brackets."""
+    given = {"llama_cpp_ref": "b10991", "llama_models": [MODEL], "llama_server_instances": [CHAT], **values}
+    settings, found = check(given, TODAY)
+    assert (settings is None) == any(not problem.warning for problem in found)
+    return [f"({problem.field})" if problem.warning else problem.field for problem in found]
+
+
+def chat(**values: Any) -> list[str]:  # noqa: ANN401
+    return problems(llama_server_instances=[{**CHAT, **values}])
+
+
+def model(**values: Any) -> list[str]:  # noqa: ANN401
+    return problems(llama_models=[{**MODEL, **values}])
+
+
+@pytest.mark.parametrize(
+    "pin", ["b1", "b10991", "v0.1.1", "v12.0.345", "0c1e57098a1b2c3d4e5f60718293a4b5c6d7e8f9"]
+)
+def test_pins(pin: str) -> None:
+    assert problems(llama_cpp_ref=pin) == []
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        *(
+            "master",
+            "b",
+            "b12 ",
+            "b12\n",
+            "B12",
+            "v1.2",
+            "v1.2.3-rc1",
+            "1.2.3",
+            "HEAD",
+            "refs/tags/b12",
+            "b12^{}",
+        ),
+        *("0c1e570", "0C1E57098A1B2C3D4E5F60718293A4B5C6D7E8F9", "0c1e57098a1b2c3d4e5f60718293a4b5c6d7e8f90"),
+    ],
+)
+def test_no_pins(pin: str) -> None:
+    assert problems(llama_cpp_ref=pin) == ["llama_cpp_ref"]
+
+
+def test_gtt_up_to_memory_less_reserve() -> None:
+    assert problems(hardware_profile="strix-halo-64", kernel_gtt_gib=60) == []
+    assert problems(hardware_profile="strix-halo-64", kernel_gtt_gib=61) == ["kernel_gtt_gib"]
+    assert problems(hardware_profile="auto", kernel_gtt_gib=500) == []
+    assert check_gtt(121, 125.1, 4, "this box") is None
+    problem = check_gtt(122, 125.1, 4, "this box")
+    assert problem is not None
+    assert problem.hint == "write at most 121, or auto"
+
+
+def test_rocm_with_gttsize_alone() -> None:
+    assert problems(kernel_gtt_parameters="gttsize", llama_cpp_backend="rocm") == ["(kernel_gtt_parameters)"]
+    assert problems(kernel_gtt_parameters="gttsize") == []
+
+
+def test_threads_up_to_physical_cores() -> None:
+    assert (
+        problems(
+            hardware_profile="strix-halo-32", llama_server_instances=[{**CHAT, "arguments": {"threads": 8}}]
+        )
+        == []
+    )
+    assert chat(arguments={"threads": 16}) == []
+    assert chat(arguments={"threads": "24"}) == ["(llama_server_instances[0].arguments.threads)"]
+    wrong = problems(
+        hardware_profile="strix-halo-128", llama_server_instances=[{**CHAT, "arguments": {"threads": 17}}]
+    )
+    assert wrong == ["llama_server_instances[0].arguments.threads"]
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "100.64.0.1", "100.127.255.254"]
+)
+def test_private_listeners(host: str) -> None:
+    assert chat(host=host) == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "100.128.0.1", "100.63.255.255", "8.8.8.8"])
+def test_public_listeners(host: str) -> None:
+    assert chat(host=host) == ["llama_server_instances[0].host"]
+    assert problems(sandbox_hardware_root="/run/hw", llama_server_instances=[{**CHAT, "host": host}]) == []
+
+
+def test_tailnet_needs_tailscale() -> None:
+    assert chat(host="tailnet")[0] == "(llama_server_instances[0].host)"
+    served = {"tailscale_enabled": True, "llama_server_instances": [{**CHAT, "host": "tailnet"}]}
+    assert problems(**served, llama_cpp_ref="b11104") == []
+    assert problems(**served, llama_cpp_ref="v0.1.1") == []
+    assert problems(**served, llama_cpp_ref="b11103") == ["(llama_server_instances[0].host)"]
+
+
+@pytest.mark.parametrize("url", ["http://h/a.gguf", "HTTP://h/a.gguf"])
+def test_http_only_when_allowed(url: str) -> None:
+    entry = {"name": "tiny", "url": url, "sha256": SHA}
+    assert problems(llama_models=[entry]) == ["llama_models[0].url"]
+    assert problems(llama_models=[entry], llama_models_allow_http=True) == []
+    split = {"name": "tiny", "files": [{"url": url, "sha256": SHA}]}
+    assert problems(llama_models=[split]) == ["llama_models[0].files[0].url"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "file:///etc/passwd",
+            "https://",
+            "https:///a",
+            "https://me@h/a.gguf",
+            "https://me:pw@h/a",
+            "ftp://h/a",
+        ),
+        *("https://h/a b", "javascript:alert(1)", "https://h:99999/a", "https://[::1/a", "//h/a", "h/a"),
+    ],
+)
+def test_urls_refused(url: str) -> None:
+    assert problems(llama_models=[{"name": "tiny", "url": url, "sha256": SHA}]) == ["llama_models[0].url"]
+
+
+@pytest.mark.parametrize("name", ["a", "qwen3-8b", "q.8_k-xl", "0", "a" * 64])
+def test_names(name: str) -> None:
+    assert (
+        problems(
+            llama_models=[{**MODEL, "name": name}],
+            llama_server_instances=[{**CHAT, "name": name, "model": name}],
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "-a", ".a", "_a", "A", "a/b", "a..b", "..", "a b", "a\n", "a@b", "a%i", "a" * 65, "é", "a\\b"],
+)
+def test_names_refused(name: str) -> None:
+    assert model(name=name)[0] == "llama_models[0].name"
+    assert chat(name=name) == ["llama_server_instances[0].name"]
+
+
+@pytest.mark.parametrize("digest", [SHA.upper(), "0" * 64])
+def test_digests(digest: str) -> None:
+    assert model(sha256=digest) == []
+
+
+@pytest.mark.parametrize("digest", ["a" * 63, "a" * 65, "g" * 64, f"sha256:{SHA}", f" {SHA}", ""])
+def test_digests_refused(digest: str) -> None:
+    assert model(sha256=digest) == ["llama_models[0].sha256"]
+
+
+def test_split_models() -> None:
+    files = [{"url": f"https://h/x-0000{n}-of-00002.gguf", "sha256": SHA} for n in (1, 2)]
+    assert problems(llama_models=[{"name": "tiny", "files": files}]) == []
+    assert problems(llama_models=[{"name": "tiny", "files": files, "sha256": SHA}]) == ["llama_models[0]"]
+    assert problems(llama_models=[{"name": "tiny", "files": []}]) == ["llama_models[0]"]
+    for url in (
+        "https://h/%2e%2e",
+        "https://h/a/",
+        "https://h/-x.gguf",
+        "https://h/a%0ab",
+        "https://h/.part",
+    ):
+        bad = [{"url": url, "sha256": SHA}]
+        assert problems(llama_models=[{"name": "tiny", "files": bad}]) == ["llama_models[0].files[0]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("iommu", "pt"),
+        ("amd_iommu", "off"),
+        ("quiet", None),
+        ("quiet", "absent"),
+        ("amdgpu.lockup_timeout", "1,2,3,4"),
+        ("amdgpu.gttsize", "absent"),
+        ("pcie_aspm", 0),
+        ("console", "ttyS0,115200n8"),
+    ],
+)
+def test_kernel_arguments(name: str, value: object) -> None:
+    assert problems(kernel_arguments={name: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("amd_iommu", "pt"),
+        ("amd_iommu", False),
+        ("amd_iommu", None),
+        ("a b", None),
+        ("a=b", "c"),
+        ("quiet\n", None),
+        ("x", 'a"b'),
+        ("x", "a b"),
+        ("x", "$(id)"),
+        ("x", "a;b"),
+        ("x", "a\\b"),
+        ("x", ["a"]),
+        ("ttm.pages_limit", 1),
+        ("amdgpu.gttsize", 1),
+        ("", "x"),
+        ("-x", "y"),
+        ("init", "/bin/sh"),
+    ],
+)
+def test_kernel_arguments_refused(name: str, value: object) -> None:
+    assert len(problems(kernel_arguments={name: value})) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rpc",
+        "tools",
+        "agent",
+        "model",
+        "port",
+        "host",
+        "api-key",
+        "hf-repo",
+        "-ngl",
+        "ngl x",
+        "n_gpu_layers",
+        "c",
+        "path",
+    ],
+)
+def test_server_arguments_refused(name: str) -> None:
+    assert chat(arguments={name: "1"}) == [f"llama_server_instances[0].arguments.{name}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LLAMA_ARG_HOST",
+        "LLAMA_ARG_TOOLS",
+        "LLAMA_API_KEY",
+        "LD_PRELOAD",
+        "LD_AUDIT",
+        "GGML_BACKEND_PATH",
+        "PATH",
+        "a",
+        "A-B",
+        "1A",
+        "A=B",
+    ],
+)
+def test_environment_refused(name: str) -> None:
+    assert chat(environment={name: "1"}) == [f"llama_server_instances[0].environment.{name}"]
+
+
+@pytest.mark.parametrize(
+    "name", ["RADV_PERFTEST", "AMD_VULKAN_ICD", "VK_DRIVER_FILES", "GGML_VK_VISIBLE_DEVICES"]
+)
+def test_environment(name: str) -> None:
+    assert chat(environment={name: 0}) == []
+
+
+@pytest.mark.parametrize(("given", "want"), [(1, 1), ("3", 3), ("25%", "25%"), ("100%", "100%")])
+def test_batches(given: object, want: object) -> None:
+    settings, _ = check({"llama_cpp_ref": "b1", "rollout_batch": given}, TODAY)
+    assert settings is not None
+    assert settings.rollout_batch == want
+
+
+@pytest.mark.parametrize("given", [0, "0%", "101%", -1, True, "half", "25 %", 2.5, None, [1]])
+def test_batches_refused(given: object) -> None:
+    assert problems(rollout_batch=given) == ["rollout_batch"]
+
+
+def test_waivers_end() -> None:
+    waiver = {"item": "kernel:x", "reason": "r"}
+    assert problems(audit_waivers=[{**waiver, "expires": "2026-11-21"}]) == []
+    assert problems(audit_waivers=[{**waiver, "expires": date(2026, 11, 20)}]) == [
+        "(audit_waivers[0].expires)"
+    ]
+    assert problems(audit_waivers=[{**waiver, "item": "x", "expires": "2027-01-01"}]) == [
+        "audit_waivers[0].item"
+    ]
+
+
+SECRET = "tskey-auth-geheim"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"tailscale_auth_key": f"{SECRET}\nx"},
+        {"tailscale_auth_key": [SECRET]},
+        {"llama_server_instances": [{**CHAT, "api_key": [SECRET]}]},
+        {"llama_server_instances": [f"api_key={SECRET}"]},
+        {"llama_models": [{**MODEL, "path": None, "url": f"https://me:{SECRET}@h/a"}]},
+        {"llama_models": [{**MODEL, "path": None, "url": f"ftp://me:{SECRET}@h/a"}]},
+        {"llama_cpp_repository": f"https://{SECRET}@h/a b"},
+    ],
+)
+def test_mistakes_do_not_show_secrets(values: dict[str, Any]) -> None:
+    _, found = check({"llama_cpp_ref": "b1", "llama_models": [MODEL], **values}, TODAY)
+    assert found
+    for problem in found:
+        assert SECRET not in problem.message + problem.hint

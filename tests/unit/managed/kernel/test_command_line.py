@@ -1,0 +1,35 @@
+"""What the running kernel was booted with and the boot configuration has no more."""
+
+from strixfleet.managed.kernel.command_line import left_running
+
+
+# The layout of Ubuntu's 10_linux under GRUB_FORCE_PARTUUID: with an initrd, and without.
+FORCED = """
+menuentry 'Ubuntu' --class ubuntu {
+    if [ "${initrdfail}" = 1 ]; then
+        linux /boot/vmlinuz-6.17.0-1-generic root=PARTUUID=ab ro console=ttyS0
+        initrd /boot/initrd.img-6.17.0-1-generic
+    else
+        linux /boot/vmlinuz-6.17.0-1-generic root=PARTUUID=ab ro console=ttyS0 panic=-1
+    fi
+}
+submenu 'Advanced options' {
+    menuentry 'recovery' {
+        linux /boot/vmlinuz-6.17.0-1-generic root=PARTUUID=ab ro recovery nomodeset
+    }
+}
+"""
+BOOTED = "BOOT_IMAGE=/boot/vmlinuz-6.17.0-1-generic root=PARTUUID=ab ro console=ttyS0"
+
+
+def test_all_command_lines_of_the_first_entry_count() -> None:
+    assert left_running(FORCED, BOOTED) == []
+    assert left_running(FORCED, f"{BOOTED} panic=-1") == []
+
+
+def test_those_of_other_entries_do_not() -> None:
+    assert left_running(FORCED, f"{BOOTED} nomodeset iommu=pt") == ["nomodeset", "iommu=pt"]
+
+
+def test_without_an_entry_nothing_is_judged() -> None:
+    assert left_running(None, BOOTED) == left_running("set default=0", BOOTED) == []

@@ -1,0 +1,371 @@
+"""Options that releases spell differently: what a help and a unit say, who is asked, what is written."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import click
+import pytest
+
+from strixfleet.errors import ChangeFailed, FleetError, Unreachable
+from strixfleet.fleet.options import Options
+from strixfleet.inventory.schema.fleet_model import Connection, Fleet, Host
+from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.llama_server.server_options import check_options, inventory_line, unit_words
+from strixfleet.managed.llama_server.unit_quoting import Variable
+from strixfleet.on_host.switch.option_aliases import (
+    SPELLINGS,
+    foreign_lines,
+    help_options,
+    known_options,
+    options_text,
+    respelled,
+    takes_several,
+    variable,
+)
+from strixfleet.rollout import stage
+from strixfleet.rollout.rollout_report import _spellings
+from strixfleet.rollout.rollout_state import Event, EventKind, HostPhase
+from strixfleet.rollout.stage import Stage, consent
+from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
+
+
+NEW, OLD = (Path(__file__).with_name("help").joinpath(f"{name}.txt").read_text() for name in ("new", "old"))
+NO_MMAP, DRAFT_MAX, MLOCK = (
+    "STRIXFLEET_OPTION_NO_MMAP",
+    "STRIXFLEET_OPTION_DRAFT_MAX",
+    "STRIXFLEET_OPTION_MLOCK",
+)
+SERVER = ["/bin/llama-server", "--model", "m.gguf", "--port", "8080", "--metrics"]
+
+
+def test_a_removed_option_is_listed_and_does_not_work() -> None:
+    found = help_options(NEW)
+    assert found["--draft-max"] == "use --spec-draft-n-max or --spec-ngram-mod-n-max"
+    assert (
+        found["--draft-min"] == found["--draft-n-min"] == "use --spec-draft-n-min or --spec-ngram-mod-n-min"
+    )
+    assert found["--spec-ngram-size-n"].endswith("--spec-ngram-mod-n-match")
+    assert [name for name, instead in found.items() if instead] == [
+        "--draft",
+        "--draft-n",
+        "--draft-max",
+        "--draft-min",
+        "--draft-n-min",
+        "--spec-ngram-size-n",
+    ]
+    known = known_options(NEW)
+    assert {"--load-mode", "-lm", "--model-draft", "--spec-draft-model", "--no-slots", "-ngl"} <= known
+    assert {"--list-devices", "--spec-ngram-mod-n-max", "--draft", "--no-mmap"} & known == set()
+
+
+def test_an_option_without_text_and_another_layout_are_read_too() -> None:
+    assert known_options("--one\n--two\n") == {"--one", "--two"}
+    assert known_options("  -h, --help     show it\n                 and --not-this\n") == {"-h", "--help"}
+    assert known_options("----- common params -----\n\n") == set()
+    assert help_options("--x N  the argument has been removed\n") == {"--x": "removed"}
+    assert help_options("--x  the argument has been removed\n--x  works\n") == {"--x": ""}
+
+
+def test_each_help_is_told_what_it_knows() -> None:
+    assert respelled(NEW) == {
+        "--mmap": "--load-mode mmap",
+        "--no-mmap": "--load-mode none",
+        "--mlock": "--load-mode mlock",
+        "--direct-io": "--load-mode dio",
+        **dict.fromkeys(("--draft-max", "--draft-n", "--draft"), "--spec-draft-n-max"),
+        **dict.fromkeys(("--draft-min", "--draft-n-min"), "--spec-draft-n-min"),
+    }
+    assert respelled(OLD)["--load-mode none"] == "--no-mmap"
+    assert respelled(OLD)["--spec-draft-n-max"] == "--draft-max"
+    assert "--no-mmap" not in respelled("--no-mmap\n--load-mode M\n")
+    assert respelled("") == {}
+
+
+def test_the_file_has_a_line_for_each_and_foreign_ones_are_found() -> None:
+    text = options_text(respelled(NEW))
+    assert f"{NO_MMAP}=--load-mode none\n" in text
+    assert foreign_lines(text) == []
+    assert foreign_lines(f"{text}LD_PRELOAD=x\n{NO_MMAP}=--tools all\n") == [
+        "LD_PRELOAD=x",
+        f"{NO_MMAP}=--tools all",
+    ]
+    assert len({variable(words) for words in SPELLINGS}) == len(SPELLINGS)
+
+
+def test_a_build_that_takes_one_address_is_told_loopback() -> None:
+    assert not takes_several(OLD)
+    assert not takes_several("")
+    assert takes_several(
+        "--host HOST    IP addresses to listen on,\n               comma-separated (env: X)\n"
+    )
+    assert not takes_several("--host H   an address\n--api-key K   keys, comma-separated\n")
+    assert options_text({}) == ""
+    assert options_text({}, several=False) == "STRIXFLEET_OPTION_HOST=127.0.0.1\n"
+    assert foreign_lines(options_text({}, several=False)) == []
+    assert foreign_lines("STRIXFLEET_OPTION_HOST=0.0.0.0\n") == ["STRIXFLEET_OPTION_HOST=0.0.0.0"]
+    words, variables = unit_words({"host": "127.0.0.1,100.64.0.1", "port": "1"})
+    assert words == ["--host", Variable("STRIXFLEET_OPTION_HOST"), "--port", "1"]
+    assert variables == {"STRIXFLEET_OPTION_HOST": "127.0.0.1,100.64.0.1"}
+    assert check_options([], variables, NEW).addresses
+    assert not check_options([], [NO_MMAP], NEW).addresses
+
+
+def test_only_what_releases_spell_differently_becomes_a_variable() -> None:
+    options = {"mlock": None, "jinja": None, "no-mmap": None, "draft-max": "16", "threads": "8"}
+    words, variables = unit_words(options)
+    assert words == [
+        *("--jinja", "--threads", "8"),
+        *(Variable(NO_MMAP), Variable(MLOCK), Variable(DRAFT_MAX), "16"),
+    ]
+    assert variables == {NO_MMAP: "--no-mmap", MLOCK: "--mlock", DRAFT_MAX: "--draft-max"}
+    words, variables = unit_words({"load-mode": "none", "spec-draft-n-max": "4"})
+    assert variables == {
+        "STRIXFLEET_OPTION_LOAD_MODE_NONE": "--load-mode none",
+        "STRIXFLEET_OPTION_SPEC_DRAFT_N_MAX": "--spec-draft-n-max",
+    }
+    assert words == [
+        Variable("STRIXFLEET_OPTION_SPEC_DRAFT_N_MAX"),
+        "4",
+        Variable("STRIXFLEET_OPTION_LOAD_MODE_NONE"),
+    ]
+    assert unit_words({"load-mode": "auto", "no-mmap": "1"}) == (
+        ["--load-mode", "auto", "--no-mmap", "1"],
+        {},
+    )
+
+
+def test_options_that_are_gone_are_named_with_their_new_spelling() -> None:
+    argv = [*SERVER, "--no-mmap", "--gone=1", "-x", "--draft-max", "16", "--spec-ngram-size-n", "3"]
+    check = check_options(argv, [NO_MMAP, DRAFT_MAX], NEW)
+    assert check.renames == {"--no-mmap": "--load-mode none", "--draft-max": "--spec-draft-n-max"}
+    assert check.problems == (
+        "--gone",
+        f"--spec-ngram-size-n (its help: {help_options(NEW)['--spec-ngram-size-n']})",
+    )
+    assert check.rows[0] == "--no-mmap, which is now `--load-mode none`"
+    assert check_options(argv, [NO_MMAP], "") == check_options(SERVER, [], NEW)
+    assert check_options([*SERVER, "--no-mmap"], [NO_MMAP], OLD).rows == ()
+
+
+def test_what_a_unit_of_before_spells_out_cannot_be_rewritten() -> None:
+    check = check_options([*SERVER, "--no-mmap"], [], NEW)
+    assert check.renames == {}
+    assert "`--load-mode none` (`strixfleet provision` makes it" in check.problems[0]
+
+
+def test_a_server_that_is_told_otherwise_already_is_judged_by_its_unit() -> None:
+    """The new spelling it runs with is the current build's own; the next build gets the unit's."""
+    argv = [*SERVER, "--load-mode", "none", "--load-mode", "mlock", "--spec-draft-n-max", "16"]
+    used = [NO_MMAP, MLOCK, DRAFT_MAX]
+    assert check_options(argv, used, NEW).renames == {
+        "--no-mmap": "--load-mode none",
+        "--mlock": "--load-mode mlock",
+        "--draft-max": "--spec-draft-n-max",
+    }
+    assert check_options(argv, used, OLD).rows == ()
+    assert check_options(argv, [], OLD).renames == {}
+    both = check_options([*SERVER, "--no-mmap", "--load-mode", "none"], [NO_MMAP], OLD)
+    assert both.problems[0].startswith("--load-mode none, which is now")
+    back = check_options([*SERVER, "--load-mode", "none"], ["STRIXFLEET_OPTION_LOAD_MODE_NONE"], OLD)
+    assert back.renames == {"--load-mode none": "--no-mmap"}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "line"),
+    [
+        ("--no-mmap", "no-mmap: null"),
+        ("--load-mode none", "load-mode: none"),
+        ("--draft-max", "draft-max: …"),
+        ("--spec-draft-n-max", "spec-draft-n-max: …"),
+    ],
+)
+def test_a_spelling_as_the_inventory_has_it(spelling: str, line: str) -> None:
+    assert inventory_line(spelling) == line
+
+
+def test_the_report_says_what_to_write() -> None:
+    notes: dict[str, Any] = {"renamed": [["chat", "--no-mmap", "--load-mode none"]]}
+    (row,) = _spellings(HostPhase.UPGRADED, notes)
+    assert str(row).startswith("chat: the inventory still says `no-mmap: null`")
+    assert str(row).endswith("write `load-mode: none`")
+    assert _spellings(HostPhase.RETURNED, notes) == []
+    assert _spellings(HostPhase.UPGRADED, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("yes", "said", "expected"), [(True, None, True), (False, True, True), (False, False, False)]
+)
+def test_consent(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    yes: bool,
+    said: bool | None,
+    expected: bool,
+) -> None:
+    asked: list[str] = []
+
+    def confirm(text: str, **_more: object) -> bool:
+        asked.append(text)
+        return bool(said)
+
+    monkeypatch.setattr(click, "confirm", confirm)
+    assert consent(yes=yes)(["h1: chat: --no-mmap → --load-mode none"]) is expected
+    assert len(asked) == (not yes)
+    shown = capsys.readouterr()
+    assert "  h1: chat: --no-mmap → --load-mode none" in shown.err
+    assert shown.out == ""
+
+
+def test_without_a_terminal_the_answer_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    def confirm(*_given: object, **_more: object) -> bool:
+        raise click.Abort
+
+    monkeypatch.setattr(click, "confirm", confirm)
+    assert consent(yes=False)([]) is False
+
+
+class World:
+    """Hosts behind the stage: how their servers run, what their units name, what the staged build says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, names: Sequence[str]) -> None:
+        self.argv = {name: [*SERVER, "--no-mmap"] for name in names}
+        self.variables = {name: [NO_MMAP] for name in names}
+        self.help = dict.fromkeys(names, NEW)
+        self.asked: list[list[str]] = []
+        self.answer = True
+        self.spelled: list[tuple[str, ...]] = []
+        self.refuses: dict[str, FleetError] = {}
+        self.notes: dict[str, Any] = {}
+        instance = {"name": "chat", "model": "m", "port": 8080}
+        model = {"name": "m", "url": "https://models.example/m.gguf", "sha256": "a" * 64}
+        given = HostSettings.model_validate({"llama_models": [model], "llama_server_instances": [instance]})
+        hosts = tuple(Host(name, Connection("127.0.0.1"), given) for name in names)
+        self.fleet = Fleet(hosts, ("/i",), "/known")
+        world = self
+
+        class Bench:
+            def __init__(self, host: Host, _remote: object) -> None:
+                self.host = host
+
+            def look(self, *_given: object) -> dict[str, Any]:
+                return {"instances": {"chat": {"argv": world.argv[self.host.name]}}}
+
+        class Watch:
+            def __init__(self, host: Host, _known: str) -> None:
+                self.host = host
+
+            def ask(self, _remote: object, what: str, _timeout_s: float, **more: object) -> dict[str, Any]:
+                assert (what, more) == ("options", {"build": "b2"})
+                named = {"llama-server@chat.service": world.variables[self.host.name]}
+                return {"help": world.help[self.host.name], "problem": "", "variables": named}
+
+        class HostProgram:
+            def __init__(self, host: str, _remote: object, token: int | None) -> None:
+                self.host, self.token = host, token
+
+            def must(self, *words: str, **_more: object) -> None:
+                if self.host in world.refuses:
+                    raise world.refuses[self.host]
+                world.spelled.append((self.host, *words, str(self.token)))
+
+        def outcomes(_stage: Stage, chosen: Mapping[str, object]) -> dict[str, HostOutcome]:
+            return {name: HostOutcome(PlayStatus.OK) for name in chosen}
+
+        monkeypatch.setattr(stage, "Bench", Bench)
+        monkeypatch.setattr(stage, "Watch", Watch)
+        monkeypatch.setattr(stage, "HostProgram", HostProgram)
+        monkeypatch.setattr(stage, "current_build", lambda _seen: "b1")
+        monkeypatch.setattr(stage, "wanted_build", lambda _seen: SimpleNamespace(id="b2", backend="cpu"))
+        self.runs = "cpu"
+        monkeypatch.setattr(stage, "current_manifest", lambda _seen: SimpleNamespace(backend=self.runs))
+        line = SimpleNamespace(close=lambda: None)
+        monkeypatch.setattr(stage, "remote_for", lambda _host, _known: line)
+        monkeypatch.setattr(Stage, "_play", outcomes)
+
+    def agree(self, rows: Sequence[str]) -> bool:
+        self.asked.append([*rows])
+        return self.answer
+
+    def note(self, host: str, **facts: object) -> None:
+        self.notes[host] = facts
+
+    def stage(self) -> dict[str, Event]:
+        names = [host.name for host in self.fleet.hosts]
+        seen = dict.fromkeys(names, cast("Any", SimpleNamespace()))
+        staging = Stage(self.fleet, seen, Options(), lambda _name: 7, self.agree, self.note)
+        return staging(names)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch, ["h1", "h2"])
+
+
+def kinds(events: Mapping[str, Event]) -> dict[str, EventKind]:
+    return {name: event.kind for name, event in events.items()}
+
+
+def test_one_question_for_all_and_each_host_writes_for_the_staged_build(world: World) -> None:
+    assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
+    assert world.asked == [[f"{name}: chat: --no-mmap → --load-mode none" for name in ("h1", "h2")]]
+    assert sorted(world.spelled) == [("h1", "spell", "b2", "7"), ("h2", "spell", "b2", "7")]
+    assert world.notes["h1"] == {"renamed": [["chat", "--no-mmap", "--load-mode none"]]}
+
+
+def test_a_no_is_a_failed_stage_with_the_proposal(world: World) -> None:
+    world.answer = False
+    events = world.stage()
+    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.STAGE_FAILED}
+    assert "does not understand chat: --no-mmap, which is now `--load-mode none`" in events["h1"].reason
+    assert (world.spelled, world.notes) == ([], {})
+
+
+def test_nobody_is_asked_for_a_host_that_nothing_helps(world: World) -> None:
+    world.argv["h1"].append("--gone")
+    events = world.stage()
+    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.STAGED}
+    assert events["h1"].reason.endswith("`--load-mode none`; chat: --gone")
+    assert world.asked == [["h2: chat: --no-mmap → --load-mode none"]]
+    assert [row[0] for row in world.spelled] == ["h2"]
+
+
+def test_nobody_is_asked_on_how_many_addresses_the_staged_build_listens(world: World) -> None:
+    world.help = dict.fromkeys(world.help, OLD)
+    world.variables["h2"] = ["STRIXFLEET_OPTION_HOST"]
+    assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
+    assert (world.asked, world.spelled, world.notes) == ([], [("h2", "spell", "b2", "7")], {})
+
+
+def test_a_build_for_another_backend_is_no_upgrade(world: World) -> None:
+    """Its servers would be started with the device of the old one, and its ref be remembered as bad."""
+    world.runs = "vulkan"
+    events = world.stage()
+    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.STAGE_FAILED}
+    assert "is for vulkan, the inventory wants cpu" in events["h1"].reason
+    assert "then `strixfleet provision`" in events["h1"].reason
+
+
+def test_nobody_is_asked_where_the_new_build_understands_all(world: World) -> None:
+    world.help = dict.fromkeys(world.help, OLD)
+    assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
+    assert (world.asked, world.spelled) == ([], [])
+
+
+def test_a_host_that_cannot_write_is_out(world: World) -> None:
+    world.refuses = {"h1": ChangeFailed("took over", where="h1"), "h2": Unreachable("gone", where="h2")}
+    events = world.stage()
+    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.LOST}
+    assert events["h1"].reason == "took over"
+    assert world.notes == {}
+
+
+def test_what_systemd_shows_of_a_unit_gives_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    from strixfleet.on_host import watch
+
+    shown = f'HOME=/x "{NO_MMAP}=--no-mmap" STRIXFLEET_CONFIG=0 {DRAFT_MAX}=--draft-max\n'.encode()
+    done = SimpleNamespace(stdout=shown)
+    monkeypatch.setattr(subprocess, "run", lambda *_given, **_more: done)
+    assert cast("Any", watch).variables("llama-server@chat.service") == [NO_MMAP, DRAFT_MAX]

@@ -1,0 +1,81 @@
+"""llama-bench as the server runs it, with a host that answers as recorded."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from strixfleet.findings.last_good import LastGood, Subject
+from strixfleet.findings.verdict import Grade
+from strixfleet.inventory.schema.parts import Instance, SmokeBench
+from strixfleet.on_host.questions import Json
+from strixfleet.speed.judge.measured import Evidence, Expectations, Target, verdicts_of
+from strixfleet.speed.measure.host_state import HostMeasure
+from strixfleet.speed.measure.measure_server import Server, with_llama_bench
+from strixfleet.speed.measure.remote_bench import Bench
+from strixfleet.speed.measure.server_flags import ServerFlags
+
+
+INSTANCE = Instance(name="main", model="m", port=8080)
+TARGET = Target("m", ("/m.gguf",), INSTANCE)
+EVIDENCE = Evidence(TARGET, "vulkan", False, HostMeasure({}))
+FLAGS = ServerFlags(("--device", "Vulkan0", "--n-gpu-layers", "999", "--port", "8080"), {})
+ON_THE_CPU = json.loads(Path(__file__).with_name("answers").joinpath("cpu.json").read_text())
+
+
+class Recorded:
+    """A host whose driver is gone: llama-bench knows no Vulkan0; left to choose, it takes the CPU."""
+
+    def __init__(self, instead: Mapping[str, Json]) -> None:
+        self.instead = instead
+        self.asked: list[list[str]] = []
+
+    def program(self, request: Mapping[str, Any], _timeout_s: int) -> dict[str, Json]:
+        self.asked.append(list(request["arguments"]))
+        if "-dev" in request["arguments"]:
+            return {"exit_code": 1, "stdout": "", "stderr": "error: invalid device: Vulkan0"}
+        return dict(self.instead)
+
+
+def measured(instead: Mapping[str, Json]) -> tuple[Recorded, Evidence]:
+    host = Recorded(instead)
+    server = Server(TARGET, {}, FLAGS)
+    return host, with_llama_bench(EVIDENCE, server, cast("Bench", host), SmokeBench())
+
+
+def test_a_missing_device_shows_what_computes_instead() -> None:
+    rows = [{**row, "backends": "Vulkan", "gpu_info": ""} for row in ON_THE_CPU]
+    host, evidence = measured({"exit_code": 0, "stdout": json.dumps(rows), "stderr": ""})
+    yardstick = Expectations(Subject("b", "m.gguf", 1), None, LastGood())
+    found = verdicts_of(evidence, yardstick, 128)
+    assert len(host.asked) == 2
+    assert "Vulkan0" not in host.asked[1]
+    assert {one.grade for one in found if not one.test.startswith("served")} == {Grade.WRONG_DEVICE}
+    assert "is the driver there" in found[0].reason
+
+
+class Older(Recorded):
+    """A build whose llama-bench does not know the load mode."""
+
+    def program(self, request: Mapping[str, Any], _timeout_s: int) -> dict[str, Json]:
+        self.asked.append(list(request["arguments"]))
+        if "-lm" in request["arguments"]:
+            return {"exit_code": 1, "stdout": "", "stderr": "error: invalid parameter for argument: -lm"}
+        return dict(self.instead)
+
+
+def test_an_older_llama_bench_is_measured_without_the_load_mode() -> None:
+    host = Older({"exit_code": 0, "stdout": json.dumps(ON_THE_CPU), "stderr": ""})
+    flags = ServerFlags(("--load-mode", "none", "--port", "8080"), {})
+    cpu = replace(EVIDENCE, backend="cpu")
+    evidence = with_llama_bench(cpu, Server(TARGET, {}, flags), cast("Bench", host), SmokeBench())
+    assert evidence.problem == ""
+    assert len(evidence.rows) == len(ON_THE_CPU)
+    assert [("-lm" in asked) for asked in host.asked] == [True, False]
+
+
+def test_a_run_that_fails_either_way_says_how_it_failed_first() -> None:
+    _host, evidence = measured({"exit_code": 1, "stdout": "", "stderr": "out of memory"})
+    assert evidence.problem == "llama-bench ended with 1: error: invalid device: Vulkan0"
+    assert evidence.rows == ()

@@ -1,0 +1,107 @@
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from strixfleet.errors import ChangeFailed, UsageError
+from strixfleet.tools import git
+
+
+Commit = Callable[..., str]
+Git = Callable[..., str]
+
+
+def test_a_tag_and_a_commit_are_pins(upstream: Path, commit: Commit) -> None:
+    first = commit("one", "b1")
+    commit("two", "v0.2.0")
+    assert git.resolve(upstream, "b1").commit == first
+    assert git.resolve(upstream, first).tag is None
+    assert len(git.resolve(upstream, "v0.2.0").tree) == 40
+
+
+def test_an_annotated_tag_names_its_commit(upstream: Path, commit: Commit, in_upstream: Git) -> None:
+    made = commit("one")
+    in_upstream("tag", "-a", "-m", "release", "v1.2.3")
+    assert git.resolve(upstream, "v1.2.3").commit == made
+
+
+@pytest.mark.parametrize("ref", ["master", "HEAD", "", "-x", "v1.0", "b12 ", "b1;id", "refs/tags/b1", "b1^"])
+def test_what_is_no_pin_is_refused(upstream: Path, commit: Commit, ref: str) -> None:
+    commit("one", "b1")
+    with pytest.raises(UsageError, match="is no pin"):
+        git.resolve(upstream, ref)
+
+
+def test_a_short_commit_is_refused(upstream: Path, commit: Commit) -> None:
+    made = commit("one", "b1")
+    with pytest.raises(UsageError, match="is no pin"):
+        git.resolve(upstream, made[:12])
+
+
+def test_a_branch_named_like_a_tag_is_refused(upstream: Path, commit: Commit, in_upstream: Git) -> None:
+    commit("one")
+    in_upstream("branch", "b77")
+    with pytest.raises(UsageError, match="b77 is a branch"):
+        git.resolve(upstream, "b77")
+
+
+def test_an_imposter_commit_is_refused(upstream: Path, commit: Commit, in_upstream: Git) -> None:
+    good = commit("one")
+    imposter = in_upstream("commit-tree", f"{good}^{{tree}}", "-p", good, "-m", "from a fork")
+    with pytest.raises(UsageError, match="may come from a fork"):
+        git.resolve(upstream, imposter)
+    in_upstream("tag", "b9", imposter)
+    assert git.resolve(upstream, imposter).commit == imposter
+
+
+@pytest.mark.parametrize("kind", ["branch", "tag"])
+def test_a_name_that_looks_like_a_commit_is_refused(
+    upstream: Path, commit: Commit, in_upstream: Git, kind: str
+) -> None:
+    good = commit("one")
+    evil = commit("two")
+    namespace = "heads" if kind == "branch" else "tags"
+    in_upstream("update-ref", f"refs/{namespace}/{good}", evil)
+    with pytest.raises(UsageError, match="forged"):
+        git.resolve(upstream, good)
+
+
+def test_ancestors_are_told(upstream: Path, commit: Commit) -> None:
+    first, second = commit("one"), commit("two")
+    assert git.is_ancestor(upstream, first, second)
+    assert not git.is_ancestor(upstream, second, first)
+
+
+def test_a_mirror_follows_and_a_bundle_leaves_its_repository_alone(
+    upstream: Path, commit: Commit, tmp_path: Path
+) -> None:
+    commit("one", "b1")
+    mirror = tmp_path / "cache" / "mirror.git"
+    git.update_mirror(str(upstream), mirror)
+    second = commit("two", "b2")
+    git.update_mirror(str(upstream), mirror)
+    assert git.resolve(mirror, "b2").commit == second
+    before = sorted(path.name for path in mirror.rglob("*"))
+    found = git.bundle(mirror, "b2", tmp_path / "b2.bundle")
+    assert found.commit == second
+    assert sorted(path.name for path in mirror.rglob("*")) == before
+    heads = subprocess.run(
+        ["git", "bundle", "list-heads", str(tmp_path / "b2.bundle")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert heads.stdout.split() == [second, "refs/strixfleet/pin"]
+
+
+def test_a_program_as_protocol_is_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with pytest.raises(ChangeFailed, match="not allowed"):
+        git.update_mirror(f"ext::touch {mark}", tmp_path / "mirror.git")
+    assert not mark.exists()
+
+
+def test_a_missing_repository_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no git repository"):
+        git.resolve(tmp_path, "b1")
