@@ -88,7 +88,7 @@ def _cell(row: Mapping[str, str]) -> Cell:
 
 
 def shape_from(model: Model, typed: Iterable[Typed], stretch: tuple[float, float] = (1.0, 1.0)) -> ModelShape:
-    """Give the shape that a header of these tensors would give."""
+    """Return the shape that a header of these tensors would give."""
     tensors = tuple(
         TensorInfo(
             one.name, one.shape, one.type_name, round(one.size_bytes * stretch[is_routed(one.name)]), 0

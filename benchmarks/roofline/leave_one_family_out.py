@@ -53,7 +53,7 @@ def one_efficiency(attribute: str) -> Predictor:
 
 
 def errors(cells: Sequence[Cell], predict: Predictor) -> list[tuple[Cell, float]]:
-    """Give predicted / measured - 1 for each cell, its family held out."""
+    """Return predicted / measured - 1 for each cell, its family held out."""
     found = []
     for backend in sorted({cell.backend for cell in cells}):
         here = [cell for cell in cells if cell.backend == backend]
@@ -105,7 +105,7 @@ def main() -> int:
 
 
 def figures(found: list[float]) -> tuple[float, float, float]:
-    """Give median, 90th percentile and largest of the sizes of errors, in percent."""
+    """Return median, 90th percentile and largest of the sizes of errors, in percent."""
     sizes = 100 * np.abs(found)
     return float(np.median(sizes)), float(np.percentile(sizes, 90)), float(sizes.max())
 

@@ -58,7 +58,7 @@ class Model:
                 yield f"blk.{self.layers + index}.{name}", shape
 
     def header(self) -> dict[str, Any]:
-        """Give the metadata that a converter writes."""
+        """Return the metadata that a converter writes."""
         layers = self.layers + self.metadata.get("nextn_predict_layers", 0)
         values: dict[str, Any] = {
             "block_count": layers,

@@ -65,12 +65,12 @@ class Typed(NamedTuple):
 
     @property
     def size_bytes(self) -> float:
-        """Give its size by the type's bits per value."""
+        """Return its size by the type's bits per value."""
         return prod(self.shape) * BITS[self.type_name] / 8
 
 
 def typed_tensors(model: Model, label: str) -> list[Typed]:
-    """Give every tensor its type."""
+    """Return every tensor its type."""
     return [
         Typed(name, shape, _type(model, label.removeprefix("UD-"), name, shape))
         for name, shape in model.tensors()

@@ -15,7 +15,7 @@ KEY_LIMIT_BYTES = 1 << 20
 
 
 def checked_key(path: Path, wanted: str) -> str:
-    """Give a key file's armoured content; it holds exactly the one key that is wanted."""
+    """Return a key file's armoured content; it holds exactly the one key that is wanted."""
     try:
         if path.stat().st_size > KEY_LIMIT_BYTES:
             raise AnsibleActionFail(f"{path}: is too large for a key; hint: name the file with the key alone")

@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
     _requires_connection = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Give `role_vars` by role, `differences`, `reboot_due` and `digest`."""
+        """Return `role_vars` by role, `differences`, `reboot_due` and `digest`."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         name = str(variables["inventory_hostname"])

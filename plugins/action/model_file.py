@@ -18,7 +18,7 @@ TOKEN_HOSTS = ("huggingface.co", "hf.co")
 
 
 def digest_of(path: Path) -> str:
-    """Give the SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for block in iter(lambda: file.read(BLOCK), b""):
@@ -27,7 +27,7 @@ def digest_of(path: Path) -> str:
 
 
 def environment_token(url: str) -> str:
-    """Give HF_TOKEN, for the host that it was made for and no other."""
+    """Return HF_TOKEN, for the host that it was made for and no other."""
     host = urlsplit(url).hostname or ""
     known = any(host == name or host.endswith(f".{name}") for name in TOKEN_HOSTS)
     return os.environ.get("HF_TOKEN", "") if known else ""
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Give the module's result."""
+        """Return the module's result."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)

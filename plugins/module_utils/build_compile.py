@@ -97,7 +97,7 @@ def compilers(workshop: Workshop, backend: str) -> dict[str, str]:
 
 def prepare_ccache(workshop: Workshop) -> dict[str, str]:
     """
-    Give ccache's settings.
+    Return ccache's settings.
 
     The name space holds what `-march=native` means on this machine, which ccache cannot see: a cache that
     travels to another processor must not answer there.

@@ -57,7 +57,7 @@ class Repository:
         return self.workshop.run(argv, cwd=self.workshop.folder, network=network, environment=QUIET)
 
     def ask(self, *arguments: str) -> str | None:
-        """Give the only line that git prints, None where it fails."""
+        """Return the only line that git prints, None where it fails."""
         try:
             lines = self.git(*arguments)
         except BuildError:

@@ -116,7 +116,7 @@ class Download:
                 return
 
     def _known_part(self) -> tuple[int, str]:
-        """Give size and validator of a part that belongs to this very file, else begin anew."""
+        """Return size and validator of a part that belongs to this very file, else begin anew."""
         note = read_stamp(self.folder.read(self.wanted.note))
         status = self.folder.status(self.wanted.part)
         ours = note.get("url") == self.wanted.url and note.get("sha256") == self.wanted.sha256
@@ -137,7 +137,7 @@ class Download:
                 self._receive(response, start, total)
 
     def _judge(self, response: Any, size: int) -> int | None:
-        """Give the file's total size (-1 unknown), None when the part is complete; refuse anything else."""
+        """Return the file's total size (-1 unknown), None when the part is complete; refuse anything else."""
         status = response.status
         if status == OK:
             self._refuse_page(response)

@@ -24,7 +24,7 @@ class StoreError(Exception):
 
 
 def identity(status: os.stat_result) -> dict[str, int]:
-    """Give what a stamp remembers of a file."""
+    """Return what a stamp remembers of a file."""
     return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
 
 
@@ -38,7 +38,7 @@ def read_stamp(text: str | None) -> dict[str, Any]:
 
 
 def digest_of(descriptor: int) -> str:
-    """Give the SHA-256 of an open file."""
+    """Return the SHA-256 of an open file."""
     digest = hashlib.sha256()
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
@@ -138,7 +138,7 @@ class Folder:
         self.rename(temporary, name)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file its name and make that lasting."""
+        """Return a file its name and make that lasting."""
         os.rename(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
         os.fsync(self.descriptor)
 
@@ -148,7 +148,7 @@ class Folder:
             os.unlink(name, dir_fd=self.descriptor)
 
     def spare_bytes(self) -> int:
-        """Give what may be written: free space less a reserve, so that the system keeps breathing."""
+        """Return what may be written: free space less a reserve, so that the system keeps breathing."""
         status = os.fstatvfs(self.descriptor)
         reserve = min(RESERVE_MAX_BYTES, status.f_blocks * status.f_frsize // 20)
         return status.f_bavail * status.f_frsize - reserve

@@ -41,7 +41,7 @@ def scope_of(address: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Give a URL for messages: without query, which may carry a signature."""
+    """Return a URL for messages: without query, which may carry a signature."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}{parts.path}"[:300]
 
@@ -73,7 +73,7 @@ def is_literal(host: str) -> bool:
 
 
 def origin_of(url: str) -> tuple[str, str | None, int]:
-    """Give scheme, host and port."""
+    """Return scheme, host and port."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
@@ -168,12 +168,12 @@ class Client:
 
 
 def content_range(response: Any) -> tuple[int, int] | None:
-    """Give first byte and total size of a partial answer."""
+    """Return first byte and total size of a partial answer."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.getheader("Content-Range") or "")
     return (int(found[1]), int(found[2])) if found else None
 
 
 def validator(response: Any) -> str:
-    """Give what proves on resuming that the file is still the same: a strong ETag, else the date."""
+    """Return what proves on resuming that the file is still the same: a strong ETag, else the date."""
     etag = str(response.getheader("ETag") or "")
     return etag if etag.startswith('"') else str(response.getheader("Last-Modified") or "")

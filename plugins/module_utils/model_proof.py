@@ -154,7 +154,7 @@ def take_in(folder: Folder, part: str, wanted: dict[str, Any]) -> None:
 
 
 def publish(folder: Folder, part: str, name: str, wanted: dict[str, Any]) -> None:
-    """Give the proved file its name, then its stamp."""
+    """Return the proved file its name, then its stamp."""
     descriptor = folder.open(part)
     own(descriptor)
     os.fsync(descriptor)

@@ -22,7 +22,7 @@ def running(pid: str) -> dict[str, str]:
 
 
 def started_at(pid: str) -> float:
-    """Give when a process started, by the clock as it is now; 0 when that cannot be told."""
+    """Return when a process started, by the clock as it is now; 0 when that cannot be told."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])

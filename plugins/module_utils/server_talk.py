@@ -25,7 +25,7 @@ class Server:
                 self._headers["Authorization"] = f"Bearer {file.readline().strip()}"
 
     def ask(self, method: str, path: str, body: Any = None, timeout_s: float = 5) -> tuple[int, str]:
-        """Give status and text; status 0 and the reason when there is no answer."""
+        """Return status and text; status 0 and the reason when there is no answer."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
         try:
             data = None if body is None else json.dumps(body)
@@ -38,7 +38,7 @@ class Server:
             connection.close()
 
     def health(self) -> int:
-        """Give the status of /health: 503 while loading, 0 when nothing listens."""
+        """Return the status of /health: 503 while loading, 0 when nothing listens."""
         return self.ask("GET", "/health")[0]
 
     def is_busy(self) -> bool:

@@ -84,7 +84,7 @@ LOCK_POLL_S = 2
 
 
 def versions(module: AnsibleModule, names: list[str]) -> dict[str, str]:
-    """Give {package: version} of those that are wholly installed."""
+    """Return {package: version} of those that are wholly installed."""
     argv = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status} ${Version}\\n", "--", *names]
     _rc, out, _err = module.run_command(argv)
     rows = (line.split() for line in out.splitlines())
@@ -104,7 +104,7 @@ def fault(module: AnsibleModule, wish: dict[str, Any], version: str | None) -> s
 
 
 def last_words(text: str) -> str:
-    """Give the lines of apt's answer that say what went wrong, or its last one."""
+    """Return the lines of apt's answer that say what went wrong, or its last one."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     reasons = [line for line in lines if line.startswith(("E:", "Err:", "dpkg: error"))]
     return " ".join(reasons[-4:] or lines[-1:])

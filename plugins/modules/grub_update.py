@@ -34,7 +34,7 @@ GRUB_CFG = "/boot/grub/grub.cfg"
 
 
 def read() -> str:
-    """Give grub.cfg, or nothing where there is none."""
+    """Return grub.cfg, or nothing where there is none."""
     try:
         with open(GRUB_CFG, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -43,7 +43,7 @@ def read() -> str:
 
 
 def command_line(text: str) -> str:
-    """Give the command line of the first entry."""
+    """Return the command line of the first entry."""
     found = re.search(r"^\s*linux(?:efi|16)?\s+\S+[ \t]*(.*)$", text, re.MULTILINE)
     return found.group(1).strip() if found else ""
 

@@ -140,7 +140,7 @@ class Instance:
         return str(out)
 
     def journal(self) -> str:
-        """Give the last lines of the unit's log since it was started here, for a message."""
+        """Return the last lines of the unit's log since it was started here, for a message."""
         argv = ["journalctl", "--unit", self.unit, "--since", f"@{self.since}", "--lines", "30"]
         argv += ["--no-pager", "--quiet", "--output", "cat"]
         _code, out, _err = self.module.run_command(argv)
@@ -152,7 +152,7 @@ class Instance:
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def state(self, shown: dict[str, str]) -> dict[str, str]:
-        """Give what a diff shows: how the unit stands and what its process runs."""
+        """Return what a diff shows: how the unit stands and what its process runs."""
         process = running(shown.get("MainPID", "0"))
         return {
             "active": shown.get("ActiveState", ""),

@@ -103,7 +103,7 @@ def make_folders(path: str) -> None:
 
 
 def found(path: str) -> tuple[str | None, str]:
-    """Give the content of a plain file, None where there is none, and its mode and owners."""
+    """Return the content of a plain file, None where there is none, and its mode and owners."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:

@@ -75,7 +75,7 @@ def status(module: AnsibleModule) -> dict[str, Any]:
 
 
 def up_argv(parameters: dict[str, Any], key_file: str) -> list[str]:
-    """Give the command that joins."""
+    """Return the command that joins."""
     argv = ["tailscale", "up", f"--auth-key=file:{key_file}", f"--timeout={parameters['timeout_s']}s"]
     if parameters["login_server"]:
         argv.append(f"--login-server={parameters['login_server']}")
@@ -110,7 +110,7 @@ def resume(module: AnsibleModule) -> None:
 
 
 def settings_due(module: AnsibleModule, found: dict[str, Any]) -> list[str]:
-    """Give the flags of `tailscale set` for what differs."""
+    """Return the flags of `tailscale set` for what differs."""
     have = (found.get("Self") or {}).get("HostName") or ""
     want = module.params["hostname"]
     return [f"--hostname={want}"] if want and have.lower() != want else []

@@ -40,7 +40,7 @@ ACTIVE = "/etc/tuned/active_profile"
 
 
 def active() -> str:
-    """Give the profile that tuned recorded as active."""
+    """Return the profile that tuned recorded as active."""
     try:
         with open(ACTIVE, encoding="utf-8") as file:
             return file.read().strip()

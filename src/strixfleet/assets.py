@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @cache
 def root() -> Path:
-    """Give the folder that holds playbooks/, roles/, templates/, plugins/ and inventory/."""
+    """Return the folder that holds playbooks/, roles/, templates/, plugins/ and inventory/."""
     package = Path(__file__).resolve().parent
     checkout = package.parents[1]
     if (checkout / "playbooks").is_dir() and (checkout / "pyproject.toml").is_file():
@@ -20,7 +20,7 @@ def root() -> Path:
 
 
 def path(*parts: str) -> Path:
-    """Give the path of one asset."""
+    """Return the path of one asset."""
     return root().joinpath(*parts)
 
 

@@ -43,7 +43,7 @@ class Verbs(click.Group):
     """Load a verb's module only when it is asked for, so that `audit` starts fast."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        """Give the verbs in the order of the work."""
+        """Return the verbs in the order of the work."""
         return list(VERBS)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
@@ -115,7 +115,7 @@ def _streams() -> None:
 
 
 def _document(arguments: Sequence[str], code: int, message: str) -> None:
-    """Give scripts one JSON document even where a verb came to nothing."""
+    """Return scripts one JSON document even where a verb came to nothing."""
     verb = next((word for word in arguments if word in VERBS), None)
     if verb is not None and "--json" in arguments:
         hosts: dict[str, Any] = {} if verb == "predict" else {"hosts": {}}  # it asks none

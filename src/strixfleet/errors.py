@@ -58,7 +58,7 @@ class FleetError(Exception):
         super().__init__(message)
 
     def __str__(self) -> str:
-        """Give `where: what is wrong; hint: what to do`."""
+        """Return `where: what is wrong; hint: what to do`."""
         head = f"{self.where}: " if self.where else ""
         tail = f"; hint: {self.hint}" if self.hint else ""
         return f"{head}{self.message}{tail}"
@@ -88,7 +88,7 @@ class Mistake:
     hosts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Give `file:line: host: field: what is wrong; hint: what to do`."""
+        """Return `file:line: host: field: what is wrong; hint: what to do`."""
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file
         head = ": ".join(part for part in (place, self.host, self.field) if part)
         tail = f"; hint: {self.hint}" if self.hint else ""

@@ -22,7 +22,7 @@ FOLDERS = sorted(path.parent for path in CASES.glob("*/*/expected.json"))
 
 
 def shipped_digest(found: re.Match[str]) -> str:
-    """Give the digest of a file of the package, so that a case outlives its changes."""
+    """Return the digest of a file of the package, so that a case outlives its changes."""
     return hashlib.sha256(files("strixfleet").joinpath(found[1]).read_bytes()).hexdigest()
 
 

@@ -56,7 +56,7 @@ def test_load_raises_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def key_of(field: str) -> str:
-    """Give the last key of a field, without list indices."""
+    """Return the last key of a field, without list indices."""
     return (
         re.sub(r"\[\d+\]", "", field).split(".")[-1]
         if not field.startswith("kernel_arguments.")

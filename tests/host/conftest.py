@@ -29,7 +29,7 @@ class Demo:
         return self.made.hosts[0].name
 
     def printed(self, label: str) -> str:
-        """Give what the closing lines say after a label."""
+        """Return what the closing lines say after a label."""
         found = re.search(rf"^{label}\s+(.+)$", self.done.stdout, re.MULTILINE)
         assert found, self.done.stdout
         return found[1]

@@ -112,7 +112,7 @@ def reboot(sandbox: Sandbox, host: str, within_s: float = 120) -> None:
 
 def picture(sandbox: Sandbox, host: str, *, moments: bool = True) -> dict[str, Any]:
     """
-    Give {path or unit: what it is} of everything that a provision might touch.
+    Return {path or unit: what it is} of everything that a provision might touch.
 
     Without `moments`, what is different in any two hosts is left out: boot ids, runs of units, and the stamps
     that hold a model file's inode and time.

@@ -46,7 +46,7 @@ def wish(made: Sandbox, **settings: object) -> None:
 
 
 def drifts(made: Sandbox, strixfleet: Run) -> dict[str, str]:
-    """Give {item: cure} of what an audit names."""
+    """Return {item: cure} of what an audit names."""
     done = strixfleet("audit", "-i", str(made.inventory), "--json")
     rows = json.loads(done.stdout)["hosts"][HOST]["items"]
     return {row["id"]: row["cure"] for row in rows if row["status"] != "ok"}

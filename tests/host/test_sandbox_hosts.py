@@ -117,7 +117,7 @@ def is_foreign(entry: str, marks: set[str]) -> bool:
 
 
 def left_behind(before: set[str]) -> list[str]:
-    """Give what is new, but for sandboxes of somebody else at work on this machine."""
+    """Return what is new, but for sandboxes of somebody else at work on this machine."""
     marks = marks_of_others()
     new = traces() - before
     marks |= marks_of_others()

@@ -29,7 +29,7 @@ CLEAN_RUNS = 20
 
 
 def verdicts(demo: Demo, strixfleet: Run, *more: str) -> list[dict[str, Any]]:
-    """Give what is said of the demo's host."""
+    """Return what is said of the demo's host."""
     rows: list[dict[str, Any]] = measured(demo.inventory, strixfleet, *more)[demo.host]["verdicts"]
     return rows
 
@@ -71,7 +71,7 @@ def test_a_limit_on_the_unit_makes_it_slow_and_is_named(demo: Demo, strixfleet: 
 
 @pytest.fixture(scope="module")
 def wrong(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Give the arguments that pin a real llama.cpp which emits wrong tokens."""
+    """Return the arguments that pin a real llama.cpp which emits wrong tokens."""
     settings = yaml.safe_load(Path(demo.inventory, "group_vars/all.yml").read_text())
     if not str(settings["llama_cpp_repository"]).startswith("/"):
         pytest.skip("upstream git was reached: there is no repository on this machine to patch")

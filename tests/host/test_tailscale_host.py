@@ -148,7 +148,7 @@ def test_joins_shows_the_key_nowhere_and_a_second_run_changes_nothing(
 
 
 def _other_key() -> str:
-    """Give the key of test_apt_key_file.py, which signed nothing here."""
+    """Return the key of test_apt_key_file.py, which signed nothing here."""
     source = (ROOT / "tests/plugins/test_apt_key_file.py").read_text()
     start = source.index("-----BEGIN")
     return source[start : source.index('"""', start)]

@@ -31,7 +31,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder that comes first on PATH."""
+    """Return a folder that comes first on PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -40,7 +40,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
-    """Give the module's answer, with `rc`; `check` is check mode."""
+    """Return the module's answer, with `rc`; `check` is check mode."""
 
     def run(name: str, *, check: bool = False, **arguments: object) -> dict[str, Any]:
         from ansible.module_utils.testing import patch_module_args

@@ -20,7 +20,7 @@ esac
 
 @pytest.fixture
 def held(programs: Path) -> Path:
-    """Give the file with what is held: an operator's own hold, and one of ours."""
+    """Return the file with what is held: an operator's own hold, and one of ours."""
     (programs / "apt-mark").write_text(APT_MARK)
     (programs / "apt-mark").chmod(0o755)
     (programs / "held").write_text("postgresql\nlibvulkan1\n")

@@ -49,7 +49,7 @@ def _row(host: Host, found: Passed | None, changes: list[Json]) -> HostReport:
 
 
 def advise_for(fleet: Fleet) -> tuple[HostReport, ...]:
-    """Give a row for each host; the history is this controller's."""
+    """Return a row for each host; the history is this controller's."""
     runs = History(history_path()).runs(verbs=("upgrade", "rollback"), most=MOST_RUNS)
     found = newest_passed(runs, (host.name for host in fleet.hosts))
     known: dict[tuple[str, str | None], list[Json]] = {}

@@ -102,7 +102,7 @@ class Trials:
 
 
 def repository_of(address: str) -> Path:
-    """Give a repository on this machine: a path as it is, a mirror of a URL brought up to date."""
+    """Return a repository on this machine: a path as it is, a mirror of a URL brought up to date."""
     if address.startswith(("/", "./", "../", "~")):
         return Path(address).expanduser().resolve()
     mirror = user_cache_path("strixfleet") / "llama.cpp"

@@ -51,7 +51,7 @@ def _source() -> Source:
 
 
 def last_level_cache_bytes() -> int:
-    """Give the size of this machine's largest cache, as sysfs has it; 0 where it does not say."""
+    """Return the size of this machine's largest cache, as sysfs has it; 0 where it does not say."""
     sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("*/size")]
     factors = {"K": 1024, "M": 1024**2}
     return max(
@@ -74,7 +74,7 @@ def _model() -> tuple[Path, str]:
 
 
 def demo_settings(source: Source, model: Path, digest: str, address: str) -> dict[str, object]:
-    """Give the variables of the demo's host, as a user would write them."""
+    """Return the variables of the demo's host, as a user would write them."""
     return {
         "llama_cpp_repository": source.repository,
         "llama_cpp_ref": source.ref,

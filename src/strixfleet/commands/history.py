@@ -17,7 +17,7 @@ from strixfleet.report.output import write
 
 
 def document(runs: tuple[RunRow, ...]) -> dict[str, Json]:
-    """Give the runs by host, newest first."""
+    """Return the runs by host, newest first."""
     hosts: dict[str, Json] = {}
     for run in runs:
         for name, row in run.hosts.items():

@@ -14,7 +14,7 @@ from strixfleet.report.output import show
 
 
 def changes(rows: tuple[Difference, ...]) -> list[Json]:
-    """Give the contract's `changes[]`: all that provision would make as desired, seen or not."""
+    """Return the contract's `changes[]`: all that provision would make as desired, seen or not."""
     return [
         {
             "id": row.id,
@@ -30,7 +30,7 @@ def changes(rows: tuple[Difference, ...]) -> list[Json]:
 
 
 def plan_report(seen: dict[str, ProbedHost | FleetError], started: datetime) -> Report:
-    """Give the plan of all hosts."""
+    """Return the plan of all hosts."""
     hosts = []
     for name, one in seen.items():
         rows = () if isinstance(one, FleetError) else one.differences

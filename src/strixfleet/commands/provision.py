@@ -46,7 +46,7 @@ def _reboots(seen: ProbedHost) -> bool:
 
 
 def _settle_reboot(consent: Consent, due: list[str]) -> str:
-    """Give `auto` or `never`; nobody is asked under --yes, nor in check mode, which reboots nothing."""
+    """Return `auto` or `never`; nobody is asked under --yes, nor in check mode, which reboots nothing."""
     if consent.reboot != "ask":
         return consent.reboot
     if not due or consent.check:

@@ -39,10 +39,10 @@ class Expectation:
 
     @property
     def floor_tps(self) -> float:
-        """Give the speed below which a run is slow."""
+        """Return the speed below which a run is slow."""
         return self.expected_tps * BANDS[self.basis][0]
 
     @property
     def warn_tps(self) -> float:
-        """Give the speed below which a run is worth a remark."""
+        """Return the speed below which a run is worth a remark."""
         return self.expected_tps * BANDS[self.basis][1]

@@ -95,7 +95,7 @@ class Difference:
         return self.status not in {Status.OK, Status.WAIVED} and self.cure is not Cure.MANUAL
 
     def to_json(self) -> dict[str, Json]:
-        """Give the contract's `items[]` entry."""
+        """Return the contract's `items[]` entry."""
         return {
             "id": self.id,
             "status": self.status.value,
@@ -116,7 +116,7 @@ class Excuse:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Give the leading dotted numbers of a version: `6.18.9+deb14-amd64` is (6, 18, 9)."""
+    """Return the leading dotted numbers of a version: `6.18.9+deb14-amd64` is (6, 18, 9)."""
     found = re.match(r"\D*(\d+(?:\.\d+)*)", version)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 

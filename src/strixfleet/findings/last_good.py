@@ -43,7 +43,7 @@ class Tolerated(Expectation):
 
     @property
     def floor_tps(self) -> float:
-        """Give the speed below which a run is slow."""
+        """Return the speed below which a run is slow."""
         return self.expected_tps * (1 - self.tolerance)
 
 
@@ -60,18 +60,18 @@ class LastGood:
         return cls(rows if isinstance(rows, dict) else {})
 
     def to_json(self) -> dict[str, Json]:
-        """Give what the host keeps."""
+        """Return what the host keeps."""
         return {"schema": "strixfleet/last-good/1", "entries": dict(self.entries)}
 
     def speed_tps(self, subject: Subject, test: str) -> float | None:
-        """Give the last good speed."""
+        """Return the last good speed."""
         row = self.entries.get(subject.key(test))
         value = row.get("tps") if isinstance(row, dict) else None
         return float(value) if isinstance(value, int | float) and 0 < value < inf else None
 
     def changed_output(self, subject: Subject, beginnings: tuple[str, ...], *, proven: bool = False) -> str:
         """
-        Give the evidence that a model answers otherwise than it did; empty where it does not.
+        Return the evidence that a model answers otherwise than it did; empty where it does not.
 
         Builds may round differently, so one answer may change; that none begins as before is no rounding.
         `proven` answers come from a model that recalls what a prompt says; others are no yardstick then.

@@ -28,7 +28,7 @@ def _now() -> datetime:
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Json]:
-    """Give the contract's `verdicts[]` entry; a ceiling that is not known is null."""
+    """Return the contract's `verdicts[]` entry; a ceiling that is not known is null."""
     row: dict[str, Json] = asdict(verdict)
     speeds = {key: value for key, value in row.items() if isinstance(value, float)}
     rounded = {key: round(value, 4) if isfinite(value) else None for key, value in speeds.items()}
@@ -66,7 +66,7 @@ class HostReport:
 
     @classmethod
     def of_error(cls, name: str, error: FleetError, **more: Any) -> Self:  # noqa: ANN401 - other fields
-        """Give the row of a host of which nothing but an error came; one that answered was reached."""
+        """Return the row of a host of which nothing but an error came; one that answered was reached."""
         reachable = not isinstance(error, Unreachable | HostKeyError)
         return cls(name, reachable, str(error), code=error.exit_code, **more)
 
@@ -80,7 +80,7 @@ class HostReport:
         return worst(*codes)
 
     def to_json(self, verb: str) -> dict[str, Json]:
-        """Give the contract's `hosts.*` entry."""
+        """Return the contract's `hosts.*` entry."""
         rows: dict[str, Json] = {
             "items": [row.to_json() for row in self.items],
             "verdicts": [verdict_json(row) for row in self.verdicts],
@@ -111,7 +111,7 @@ class Report:
         return worst(*(host.exit_code for host in self.hosts))
 
     def to_json(self) -> dict[str, Json]:
-        """Give the contract's document."""
+        """Return the contract's document."""
         return {
             "schema": f"strixfleet/{self.verb}/1",
             "exit_code": int(self.exit_code),

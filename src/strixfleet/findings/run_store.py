@@ -44,7 +44,7 @@ ORDER BY number DESC LIMIT ?3
 
 
 def history_path() -> Path:
-    """Give the file."""
+    """Return the file."""
     return user_state_path("strixfleet") / "history.sqlite3"
 
 
@@ -103,7 +103,7 @@ class History:
     def runs(
         self, *, hosts: tuple[str, ...] = (), verbs: tuple[str, ...] = (), most: int = 200
     ) -> tuple[RunRow, ...]:
-        """Give the newest runs, newest first; of these hosts and verbs only, where any are named."""
+        """Return the newest runs, newest first; of these hosts and verbs only, where any are named."""
         with self._open() as connection:
             values = (json.dumps(verbs), json.dumps(hosts), most)
             rows = connection.execute(_NEWEST, values).fetchall()

@@ -21,7 +21,7 @@ class RunRow:
 
     @property
     def hosts(self) -> dict[str, Mapping[str, Json]]:
-        """Give the rows of its hosts."""
+        """Return the rows of its hosts."""
         hosts = self.document.get("hosts")
         rows = hosts if isinstance(hosts, dict) else {}
         return {name: row for name, row in rows.items() if isinstance(row, dict)}

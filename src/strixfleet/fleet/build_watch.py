@@ -19,7 +19,7 @@ INTERVAL_S = 10.0
 
 
 def progress_file(seen: ProbedHost) -> str | None:
-    """Give the path of the progress file of a host's build, None where nothing is pinned."""
+    """Return the path of the progress file of a host's build, None where nothing is pinned."""
     build = seen.state.role_vars().get("llama_cpp", {}).get("llama_cpp_build")
     name = build.get("id") if isinstance(build, dict) else None
     return f"/var/lib/strixfleet/build/{name}/progress" if name else None

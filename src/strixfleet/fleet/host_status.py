@@ -36,7 +36,7 @@ def _http(instance: Instance) -> tuple[Question, Question]:
 
 
 def status_of(host: Host, answers: Answers) -> dict[str, Json]:
-    """Give the rows of one host."""
+    """Return the rows of one host."""
     settings = host.settings
     manifest = parse_manifest(answers.text(Ask.READ, MANIFEST.subject))
     last_good = LastGood.from_json(_json(answers.text(Ask.READ, LAST_GOOD.subject)))

@@ -83,7 +83,7 @@ _NAMES = Options.__dataclass_fields__.keys()
 
 
 def fleet_options(command: Decorated) -> Decorated:
-    """Give a verb the shared flags as its first argument `options`."""
+    """Return a verb the shared flags as its first argument `options`."""
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> object:  # noqa: ANN401 - click hands over whatever the flags say
@@ -98,7 +98,7 @@ def fleet_options(command: Decorated) -> Decorated:
 
 
 def change_options(command: Decorated) -> Decorated:
-    """Give a verb that changes hosts its consent flags."""
+    """Return a verb that changes hosts its consent flags."""
     decorated = click.option("--yes", is_flag=True, help="Ask nothing.")(command)
     decorated = click.option("-D", "--diff", is_flag=True, help="Show changes of files.")(decorated)
     return click.option("-C", "--check", is_flag=True, help="Change nothing, say what would change.")(

@@ -84,7 +84,7 @@ def look_at_all(fleet: Fleet, hosts: Iterable[Host], forks: int) -> dict[str, Pr
 
 
 def host_report(name: str, seen: ProbedHost | FleetError) -> HostReport:
-    """Give the row of one host that every renderer knows."""
+    """Return the row of one host that every renderer knows."""
     if isinstance(seen, FleetError):
         return HostReport.of_error(name, seen)
     return HostReport(
@@ -103,7 +103,7 @@ def with_extra(report: HostReport, extra: Mapping[str, Json]) -> HostReport:
 
 
 def now() -> datetime:
-    """Give the time, with its zone."""
+    """Return the time, with its zone."""
     return datetime.now(UTC)
 
 

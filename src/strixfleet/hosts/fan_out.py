@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 def fan_out(
     hosts: Iterable[Host], act: Callable[[Host], Result], *, forks: int = 32
 ) -> dict[str, Result | FleetError]:
-    """Give {host name: result or the error that `act` raised}, in the order of `hosts`."""
+    """Return {host name: result or the error that `act` raised}, in the order of `hosts`."""
     chosen = tuple(hosts)
 
     def guarded(host: Host) -> Result | FleetError:

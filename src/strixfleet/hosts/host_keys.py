@@ -25,13 +25,13 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """Give what `ssh-keygen -l` prints on the host's console."""
+        """Return what `ssh-keygen -l` prints on the host's console."""
         digest = hashlib.sha256(base64.b64decode(self.blob)).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def lookup_name(connection: Connection) -> str:
-    """Give the name under which ssh looks a key up: `address`, or `[address]:port`, or an alias."""
+    """Return the name under which ssh looks a key up: `address`, or `[address]:port`, or an alias."""
     if connection.host_key_alias:
         return connection.host_key_alias
     if connection.port == 22:  # noqa: PLR2004 - ssh's own port
@@ -40,7 +40,7 @@ def lookup_name(connection: Connection) -> str:
 
 
 def enrolled(known_hosts: Path, connection: Connection) -> frozenset[HostKey]:
-    """Give the keys that are enrolled for a host."""
+    """Return the keys that are enrolled for a host."""
     if not known_hosts.exists():
         return frozenset()
     name = lookup_name(connection)

@@ -32,7 +32,7 @@ class Remote(Protocol):
 
 
 def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str, str]:
-    """Give the shell-quoted command and what goes to its standard input (sudo's password, or nothing)."""
+    """Return the shell-quoted command and what goes to its standard input (sudo's password, or nothing)."""
     connection = host.connection
     if not become or not connection.become:
         return shlex.join(argv), ""

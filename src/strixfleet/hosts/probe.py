@@ -22,7 +22,7 @@ def _script() -> str:
 
 def probe_argv(questions: Iterable[Question], *, root: str | None, python: str = "python3") -> list[str]:
     """
-    Give the one command that answers all questions.
+    Return the one command that answers all questions.
 
     The script and the request travel inside the command: streaming them over standard input is slow in
     invoke (pyinvoke/invoke#774) and collides with sudo's password.

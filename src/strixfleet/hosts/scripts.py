@@ -21,7 +21,7 @@ def _packed(script: str) -> str:
 
 
 def script_argv(script: str, request: Mapping[str, Json], python: str = "python3") -> list[str]:
-    """Give the one command that runs a script with its request; both travel inside it."""
+    """Return the one command that runs a script with its request; both travel inside it."""
     wish = base64.b64encode(json.dumps(request).encode()).decode()
     loader = (
         "import base64,json,zlib;"

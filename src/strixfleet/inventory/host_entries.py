@@ -172,7 +172,7 @@ class _HostReader:
         )
 
     def _origins(self) -> dict[str, Origin]:
-        """Give for each variable where it is defined (not where a template's parts come from)."""
+        """Return for each variable where it is defined (not where a template's parts come from)."""
         found = {"ansible_host": self.places.find(("ansible_host",))}
         for name, value in self.values.items():
             if name in FIELDS:

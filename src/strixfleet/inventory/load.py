@@ -94,7 +94,7 @@ def _configured() -> tuple[str, ...]:
 
 
 def known_hosts_file(sources: Sequence[str]) -> str:
-    """Give the fleet's own known_hosts, beside its inventory."""
+    """Return the fleet's own known_hosts, beside its inventory."""
     for source in sources:
         path = Path(source)
         if path.exists():
@@ -109,7 +109,7 @@ def _dangerous(found: Survey) -> bool:
 
 
 def _relative(mistake: Mistake) -> Mistake:
-    """Give files as the user named them: relative to the current folder when they are below it."""
+    """Return files as the user named them: relative to the current folder when they are below it."""
     path = Path(mistake.file)
     if not path.is_absolute():
         return mistake

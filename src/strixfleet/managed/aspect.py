@@ -54,7 +54,7 @@ class Aspect(Protocol):
         ...
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role its variables."""
+        """Return the role its variables."""
         ...
 
 
@@ -68,7 +68,7 @@ class HostState:
     aspects: tuple[Aspect, ...]
 
     def items(self) -> Iterator[Item]:
-        """Give everything that must be true."""
+        """Return everything that must be true."""
         for aspect in self.aspects:
             yield from aspect.items()
 
@@ -78,7 +78,7 @@ class HostState:
         return diff(self.items(), observed)
 
     def role_vars(self) -> dict[str, dict[str, Json]]:
-        """Give each role its variables, by role."""
+        """Return each role its variables, by role."""
         return {aspect.name: aspect.role_vars() for aspect in self.aspects}
 
     @property

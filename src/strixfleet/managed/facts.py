@@ -72,7 +72,7 @@ def _physical_cores(cpuinfo: str) -> int:
 
 
 def _amd_cards(answers: Answers) -> dict[str, str]:
-    """Give {device directory: PCI id} of all AMD graphics devices."""
+    """Return {device directory: PCI id} of all AMD graphics devices."""
     vendors = answers.texts(f"{DRM}/vendor")
     devices = answers.texts(f"{DRM}/device")
     found = {}

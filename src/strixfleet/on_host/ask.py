@@ -218,7 +218,7 @@ def user(name, _root):
 
 
 def space(path, _root):
-    """Give the free bytes of the file system that holds a path, or would hold it."""
+    """Return the free bytes of the file system that holds a path, or would hold it."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     status = os.statvfs(path)
@@ -278,7 +278,7 @@ TOGETHER = {"unit": units, "package": packages}
 
 
 def answer(request):
-    """Give [[verb, subject, value, error], …]; one question's error is its own."""
+    """Return [[verb, subject, value, error], …]; one question's error is its own."""
     root, rows = request["root"], []
     for verb, ask in TOGETHER.items():
         wanted = [subject for asked, subject in request["questions"] if asked == verb]

@@ -42,7 +42,7 @@ def read(path, root=""):
 
 
 def values(pattern, root):
-    """Give the different contents of all files that a pattern names."""
+    """Return the different contents of all files that a pattern names."""
     found = {read(path) for path in glob.glob(under(root, pattern))}
     return sorted(text for text in found if text)
 
@@ -53,13 +53,13 @@ def number(text):
 
 
 def cpu_times():
-    """Give busy and total jiffies of all cores."""
+    """Return busy and total jiffies of all cores."""
     fields = [int(word) for word in (read("/proc/stat") or "cpu 0 0 0 0 0").splitlines()[0].split()[1:9]]
     return sum(fields) - fields[3] - fields[4], sum(fields)
 
 
 def gpu_times():
-    """Give {pid: nanoseconds of GPU engines} of all processes that hold the GPU."""
+    """Return {pid: nanoseconds of GPU engines} of all processes that hold the GPU."""
     found = {}
     for path in glob.glob("/proc/[0-9]*/fdinfo/*"):
         text = read(path)
@@ -81,7 +81,7 @@ def gpu_users(before, after, span_s, own):
 
 
 def memory(root):
-    """Give available memory and what of the GPU's is taken."""
+    """Return available memory and what of the GPU's is taken."""
     text = read("/proc/meminfo") or ""
     available = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
     cards = "/sys/class/drm/card*/device/mem_info_"
@@ -90,7 +90,7 @@ def memory(root):
 
 
 def temperatures(root):
-    """Give the sensors in degrees Celsius by label; those of disks and radios tell nothing here."""
+    """Return the sensors in degrees Celsius by label; those of disks and radios tell nothing here."""
     found = {}
     for folder in glob.glob(under(root, "/sys/class/hwmon/hwmon*")):
         name = read(folder + "/name") or "?"
@@ -133,7 +133,7 @@ def state(root, own):
 
 
 def environment_of(pid):
-    """Give those variables of a process that say how it computes; never a secret."""
+    """Return those variables of a process that say how it computes; never a secret."""
     try:
         with open("/proc/%d/environ" % pid, "rb") as file:
             pairs = [row.decode("utf-8", "replace").partition("=") for row in file.read().split(b"\0") if row]
@@ -143,7 +143,7 @@ def environment_of(pid):
 
 
 def arguments_of(pid):
-    """Give the command line of a process, less what follows an option with a secret."""
+    """Return the command line of a process, less what follows an option with a secret."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
             words = [word.decode("utf-8", "replace") for word in file.read().split(b"\0") if word]
@@ -168,7 +168,7 @@ def unit(name):
 
 
 def cores_of(pid):
-    """Give the cores that a process may run on."""
+    """Return the cores that a process may run on."""
     try:
         return sorted(os.sched_getaffinity(pid))
     except OSError:

@@ -68,19 +68,19 @@ class Answers:
         return len(self._answers)
 
     def text(self, verb: Ask, subject: str) -> str | None:
-        """Give a textual answer stripped of blanks, or None where absent or unread."""
+        """Return a textual answer stripped of blanks, or None where absent or unread."""
         value = self[Question(verb, subject)].value
         return value.strip() if isinstance(value, str) else None
 
     def texts(self, pattern: str) -> dict[str, str]:
-        """Give what a GLOB found as {path: text stripped of blanks}."""
+        """Return what a GLOB found as {path: text stripped of blanks}."""
         value = self[Question(Ask.GLOB, pattern)].value
         if not isinstance(value, dict):
             return {}
         return {path: text.strip() for path, text in value.items() if isinstance(text, str)}
 
     def to_json(self) -> list[Json]:
-        """Give a stable form for recording: [[verb, subject, value, error], …]."""
+        """Return a stable form for recording: [[verb, subject, value, error], …]."""
         return [
             [question.verb.value, question.subject, answer.value, answer.error]
             for question, answer in sorted(self._answers.items())

@@ -79,7 +79,7 @@ def processing(request):
 
 
 def jiffies(pid):
-    """Give busy and total time of all cores, and that of one process."""
+    """Return busy and total time of all cores, and that of one process."""
     with open("/proc/stat", encoding="utf-8") as file:
         fields = [int(word) for word in file.readline().split()[1:9]]
     try:
@@ -91,7 +91,7 @@ def jiffies(pid):
 
 
 def others_share(before, after):
-    """Give what share of all cores others took between two readings."""
+    """Return what share of all cores others took between two readings."""
     busy, total, own = (late - early for early, late in zip(before, after))
     return round(max(0.0, (busy - own) / max(1, total)), 3)
 
@@ -182,7 +182,7 @@ def tried(act, *given):
 
 
 def trained_tokens(request):
-    """Give the context that the model was trained for: beyond it, a healthy one answers nonsense, too."""
+    """Return the context that the model was trained for: beyond it, a healthy one answers nonsense, too."""
     try:
         return fetch(request, "/v1/models")["data"][0]["meta"]["n_ctx_train"]
     except (OSError, ValueError, KeyError, IndexError, TypeError):

@@ -32,13 +32,13 @@ def read(path):
 
 
 def cpu_times():
-    """Give busy and total jiffies of all cores."""
+    """Return busy and total jiffies of all cores."""
     fields = [int(word) for word in (read("/proc/stat") or "cpu 0 0 0 0 0").splitlines()[0].split()[1:9]]
     return sum(fields) - fields[3] - fields[4], sum(fields)
 
 
 def header(request):
-    """Give the first bytes of a file, packed."""
+    """Return the first bytes of a file, packed."""
     with open(request["path"], "rb") as file:
         return {"packed": base64.b64encode(zlib.compress(file.read(request["count"]), 1)).decode()}
 
@@ -93,7 +93,7 @@ def run_as(request, argv, timeout_s):
 
 
 def measured(done, started):
-    """Give what a program printed."""
+    """Return what a program printed."""
     return {
         "exit_code": done.returncode,
         "stdout": done.stdout.decode("utf-8", "replace"),
@@ -103,13 +103,13 @@ def measured(done, started):
 
 
 def children_s():
-    """Give the processor seconds of all children so far."""
+    """Return the processor seconds of all children so far."""
     spent = os.times()
     return spent.children_user + spent.children_system
 
 
 def others_share(before, own_s):
-    """Give what share of all cores others took since `before` (steal is theirs, too)."""
+    """Return what share of all cores others took since `before` (steal is theirs, too)."""
     after = cpu_times()
     busy = after[0] - before[0] - own_s * os.sysconf("SC_CLK_TCK")
     return round(max(0.0, busy / max(1, after[1] - before[1])), 3)

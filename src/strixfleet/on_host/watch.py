@@ -25,7 +25,7 @@ LINES = 8
 
 
 def health(url):
-    """Give the status of /health; 0 when nothing listens."""
+    """Return the status of /health; 0 when nothing listens."""
     parts = urllib.parse.urlsplit(url)
     line = http.client.HTTPConnection(parts.hostname, parts.port, timeout=2)
     try:
@@ -45,7 +45,7 @@ def show(unit):
 
 
 def log(unit):
-    """Give the last lines of a unit's journal."""
+    """Return the last lines of a unit's journal."""
     argv = ["journalctl", "--unit", unit, "--lines", str(LINES), "--no-pager", "--output", "cat"]
     try:
         done = subprocess.run(
@@ -149,7 +149,7 @@ def variables(unit):
 
 
 def options(request):
-    """Give what a staged build says of its options, and the variables of the units that it is to serve."""
+    """Return what a staged build says of its options, and the variables of the units that it is to serve."""
     named = {unit: variables(unit) for unit in request["units"]}
     program = os.path.join(BUILDS, request["build"], "bin", "llama-server")
     try:

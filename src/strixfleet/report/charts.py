@@ -119,7 +119,7 @@ def chart(title: str, rows: Sequence[Measurement]) -> Chart:
 
 
 def _visible_ceiling(row: Measurement) -> float:
-    """Give the ceiling where it is near enough to be drawn."""
+    """Return the ceiling where it is near enough to be drawn."""
     ceiling, measured = row.ceiling_tps, row.measured_tps or 0.0
     if ceiling is None or not isfinite(ceiling) or ceiling > 2 * max(measured, row.expected_tps or 0.0):
         return 0.0

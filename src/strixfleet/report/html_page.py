@@ -134,7 +134,7 @@ def _drawn(verdict: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def render(page: Page) -> str:
-    """Give the page's HTML."""
+    """Return the page's HTML."""
     return assets.render(
         "report/fleet.html.j2",
         page=page,

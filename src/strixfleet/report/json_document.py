@@ -6,5 +6,5 @@ from strixfleet.findings.results import Report
 
 
 def render(report: Report) -> str:
-    """Give the contract's document, ASCII only: nothing in it can steer a terminal."""
+    """Return the contract's document, ASCII only: nothing in it can steer a terminal."""
     return json.dumps(report.to_json(), indent=2) + "\n"

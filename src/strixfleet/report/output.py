@@ -40,7 +40,7 @@ def medium(output: Path, *, as_json: bool) -> str:
 
 
 def rendered(report: Report, medium: str, *, everything: bool) -> str:
-    """Give a report in one medium."""
+    """Return a report in one medium."""
     if medium == "json":
         return json_document.render(report)
     if medium == "html":

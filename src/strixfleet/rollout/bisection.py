@@ -22,7 +22,7 @@ class Search:
 
     @property
     def _range(self) -> tuple[int, int]:
-        """Give the first index that may be the culprit, and the first that is bad for sure."""
+        """Return the first index that may be the culprit, and the first that is bad for sure."""
         low, high = 0, len(self.commits) - 1
         for at, commit in enumerate(self.commits):
             if self.known.get(commit) is Found.GOOD:
@@ -34,7 +34,7 @@ class Search:
 
     @property
     def suspects(self) -> tuple[str, ...]:
-        """Give the commits of which one is the first bad one."""
+        """Return the commits of which one is the first bad one."""
         low, high = self._range
         return self.commits[low : high + 1]
 
@@ -48,5 +48,5 @@ class Search:
 
 
 def builds_at_most(commits: Sequence[str]) -> int:
-    """Give the builds that a search takes when every commit can be judged: log2, rounded up."""
+    """Return the builds that a search takes when every commit can be judged: log2, rounded up."""
     return max(0, (len(commits) - 1).bit_length())

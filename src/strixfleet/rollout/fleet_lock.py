@@ -145,7 +145,7 @@ class FleetLock:
             threading.Thread(target=line.close, daemon=True).start()
 
     def release(self) -> None:
-        """Give the lock back wherever it is still ours."""
+        """Return the lock back wherever it is still ours."""
         self._end.set()
         if self._thread is not None:
             self._thread.join(timeout=CALL_TIMEOUT_S * 2)

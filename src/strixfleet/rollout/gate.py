@@ -109,7 +109,7 @@ def drift_before(seen: ProbedHost) -> frozenset[str]:
 
 
 def recall_before(host: Host, seen: ProbedHost, remote: Remote, build: str) -> Before:
-    """Give what can still be known of the build before, once another one is on trial."""
+    """Return what can still be known of the build before, once another one is on trial."""
     measured = GateBench(host, seen, Bench(host, remote))
     speeds = measured.remembered(build)
     if not speeds:
@@ -133,7 +133,7 @@ class Gate:
 
     @property
     def tolerance(self) -> float:
-        """Give the share of speed that a new build may lose."""
+        """Return the share of speed that a new build may lose."""
         noise = CPU_NOISE if self.host.settings.llama_cpp_backend == "cpu" else NOISE
         return self.host.settings.smoke_bench.tolerance or noise
 

@@ -31,7 +31,7 @@ class GateBench(HostBench):
         return targets
 
     def remembered(self, build: str) -> dict[str, float]:
-        """Give the last good speeds of a build here, by instance and test; none unless all are kept."""
+        """Return the last good speeds of a build here, by instance and test; none unless all are kept."""
         found = self._kept(build)
         names = [f"pp{self.smoke.prompt_tokens}", f"tg{self.smoke.generate_tokens}"]
         names.append(f"{SERVED}tg{self.smoke.generate_tokens}")

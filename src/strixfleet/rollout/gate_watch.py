@@ -70,7 +70,7 @@ class Watch:
             remote.close()
 
     def counted(self, wait_s: float = 10.0) -> float | None:
-        """Give the seconds without an answer; None where the count was lost."""
+        """Return the seconds without an answer; None where the count was lost."""
         if self._thread is not None:
             self._thread.join(timeout=wait_s)
         return self._counted

@@ -71,7 +71,7 @@ class HostWork:
         return HostProgram(self.host.name, remote, self.terms.token(self.host.name))
 
     def _line(self) -> Remote:
-        """Give the connection that measuring goes over."""
+        """Return the connection that measuring goes over."""
         if self._remote is None:
             self._remote = remote_for(self.host, self.terms.known_hosts)
         return self._remote

@@ -22,7 +22,7 @@ from strixfleet.rollout.rollout_state import Rollout, from_json, to_json
 
 
 def journal_folder() -> Path:
-    """Give the folder."""
+    """Return the folder."""
     return user_state_path("strixfleet") / "rollouts"
 
 

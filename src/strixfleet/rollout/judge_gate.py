@@ -38,12 +38,12 @@ class Check:
     reason: str
 
     def to_json(self) -> dict[str, Json]:
-        """Give the contract's `gate[]` entry."""
+        """Return the contract's `gate[]` entry."""
         return {"check": self.name, "result": self.result.value, "reason": self.reason}
 
 
 def overall(checks: Iterable[Check]) -> tuple[Result, str]:
-    """Give the gate's answer and the reasons: one failure fails it, else one doubt leaves it undecided."""
+    """Return the gate's answer and the reasons: one failure fails it, else one doubt leaves it undecided."""
     rows = list(checks)
     for result in (Result.FAILED, Result.INVALID):
         reasons = [f"{row.name}: {row.reason}" for row in rows if row.result is result]
@@ -53,7 +53,7 @@ def overall(checks: Iterable[Check]) -> tuple[Result, str]:
 
 
 def speeds_of(verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """Give what was measured, by instance and test."""
+    """Return what was measured, by instance and test."""
     return {f"{row.instance} {row.test}".strip(): row.measured_tps for row in verdicts if row.measured_tps}
 
 
@@ -127,7 +127,7 @@ def speed_checks(measured: Measured, tolerance: float = NOISE) -> tuple[Check, .
 
 
 def _drift(before: Speeds, again: Speeds) -> float:
-    """Give the share of its speed that the old build still reaches; the host never counts as faster."""
+    """Return the share of its speed that the old build still reaches; the host never counts as faster."""
     shares = [again[name] / before[name] for name in before if name in again]
     return min(1.0, median(shares)) if shares else 1.0
 

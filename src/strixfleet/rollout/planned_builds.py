@@ -10,18 +10,18 @@ from strixfleet.managed.llama_cpp.build import Build, Manifest, parse_manifest
 
 
 def current_build(seen: ProbedHost) -> str | None:
-    """Give the id of the build that is current on a host."""
+    """Return the id of the build that is current on a host."""
     target = seen.answers[CURRENT].value
     return posixpath.basename(target) if isinstance(target, str) else None
 
 
 def current_manifest(seen: ProbedHost) -> Manifest | None:
-    """Give what the current build says of itself."""
+    """Return what the current build says of itself."""
     return parse_manifest(seen.answers.text(MANIFEST.verb, MANIFEST.subject)) if current_build(seen) else None
 
 
 def wanted_build(seen: ProbedHost) -> Build:
-    """Give the build that the inventory pins for a host."""
+    """Return the build that the inventory pins for a host."""
     for aspect in seen.state.aspects:
         if isinstance(aspect, LlamaCpp) and aspect.build is not None:
             return aspect.build
@@ -30,7 +30,7 @@ def wanted_build(seen: ProbedHost) -> Build:
 
 
 def agreed(hosts: tuple[Host, ...], name: str) -> object:
-    """Give a rollout_* setting on which all hosts agree."""
+    """Return a rollout_* setting on which all hosts agree."""
     values = {getattr(host.settings, name) for host in hosts}
     if len(values) > 1:
         shown = ", ".join(sorted(map(str, values)))

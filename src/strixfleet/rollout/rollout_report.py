@@ -21,12 +21,12 @@ class Surveyed(Protocol):
 
     @property
     def seen(self) -> Mapping[str, ProbedHost | FleetError]:
-        """Give what was seen of each host."""
+        """Return what was seen of each host."""
         ...
 
     @property
     def wants(self) -> Mapping[str, Json]:
-        """Give the build that each host is to run."""
+        """Return the build that each host is to run."""
         ...
 
 
@@ -50,7 +50,7 @@ def show_waves(state: Rollout, scene: Surveyed, current_builds: CurrentBuilds) -
 def report_of(
     state: Rollout, scene: Surveyed, current_builds: CurrentBuilds, journal: Journal | None, started: datetime
 ) -> Report:
-    """Give the report; hosts that were never begun with count as skipped, and as failed after a halt."""
+    """Return the report; hosts that were never begun with count as skipped, and as failed after a halt."""
     notes = journal.notes if journal else {}
     rows = [
         _row(one, scene, current_builds.get(one.name), notes.get(one.name, {}))
@@ -67,7 +67,7 @@ def report_of(
 def dry_run_report(
     state: Rollout, scene: Surveyed, current_builds: CurrentBuilds, started: datetime
 ) -> Report:
-    """Give the report of check mode: a host that does not run its pin needs attention."""
+    """Return the report of check mode: a host that does not run its pin needs attention."""
     rows = []
     for member in state.members.values():
         row = _row(member, scene, current_builds.get(member.name), {})

@@ -119,7 +119,7 @@ class Rollout:
     finished: bool = False
 
     def in_phase(self, *standings: HostPhase) -> tuple[HostProgress, ...]:
-        """Give the hosts that stand so, in order of waves."""
+        """Return the hosts that stand so, in order of waves."""
         return tuple(member for member in self.members.values() if member.standing in standings)
 
 
@@ -129,14 +129,14 @@ UNCONFIRMED = frozenset({HostPhase.ACTIVATING, HostPhase.GATING, HostPhase.CONFI
 
 
 def new_rollout(waves: Iterable[Iterable[str]], rules: Rules | None = None) -> Rollout:
-    """Give the state before the first event."""
+    """Return the state before the first event."""
     ordered = tuple(tuple(wave) for wave in waves)
     members = {name: HostProgress(name) for wave in ordered for name in wave}
     return Rollout(ordered, members, rules or Rules())
 
 
 def to_json(state: Rollout) -> dict[str, Json]:
-    """Give the state as JSON has it."""
+    """Return the state as JSON has it."""
     return {
         "waves": [list(wave) for wave in state.waves],
         "members": [asdict(member) for member in state.members.values()],

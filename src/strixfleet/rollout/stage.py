@@ -144,7 +144,7 @@ class Stage:
 
 
 def consent(*, yes: bool) -> Callable[[Sequence[str]], bool]:
-    """Give who is asked whether options may be told to the new build in its own spelling."""
+    """Return who is asked whether options may be told to the new build in its own spelling."""
 
     def ask(rows: Sequence[str]) -> bool:
         say("the new llama-server spells options differently; the inventory and the old build keep theirs:")

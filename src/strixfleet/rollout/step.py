@@ -59,7 +59,7 @@ _MOVES: Mapping[tuple[HostPhase, EventKind], tuple[HostPhase, ActionKind | None]
 
 
 def step(state: Rollout, event: Event) -> Step:
-    """Give the state after an event and what is to be done; what does not fit the state is ignored."""
+    """Return the state after an event and what is to be done; what does not fit the state is ignored."""
     if state.finished:
         return state, ()
     if event.kind is EventKind.STOP:
@@ -112,7 +112,7 @@ def _reason(member: HostProgress, standing: HostPhase, said: str) -> str:
 
 
 def _failed(state: Rollout) -> tuple[HostProgress, ...]:
-    """Give the hosts that count as failed; one taken back after it was upgraded is not one of them."""
+    """Return the hosts that count as failed; one taken back after it was upgraded is not one of them."""
     bad = FAILURES | {HostPhase.RETURNING}
     return tuple(one for one in state.members.values() if one.standing in bad and not one.done)
 

@@ -48,7 +48,7 @@ class RolloutSurvey:
 
     @property
     def good(self) -> dict[str, ProbedHost]:
-        """Give the hosts that answered."""
+        """Return the hosts that answered."""
         return {
             name: one
             for name, one in self.seen.items()
@@ -57,14 +57,14 @@ class RolloutSurvey:
 
     @property
     def about(self) -> dict[str, Json]:
-        """Give what makes a rollout the same one: inventory, refs, and who is to run what."""
+        """Return what makes a rollout the same one: inventory, refs, and who is to run what."""
         refs: list[Json] = [*sorted({wanted_build(one).ref for one in self.good.values()})]
         sources: list[Json] = [str(Path(source).resolve()) for source in self.fleet.source]
         return {"inventory": sources, "refs": refs, "want": self.wants}
 
     @property
     def wants(self) -> dict[str, Json]:
-        """Give the build that each host is to run."""
+        """Return the build that each host is to run."""
         return {name: wanted_build(one).id for name, one in self.good.items()}
 
 
@@ -89,7 +89,7 @@ def survey(options: Options, wish: UpgradeOptions) -> RolloutSurvey:
 
 
 def _rewritten(edits: tuple[PinEdit, ...]) -> dict[str, tuple[str, str]]:
-    """Give {file: (old text, new text)}; raises where a line cannot be rewritten."""
+    """Return {file: (old text, new text)}; raises where a line cannot be rewritten."""
     found = {}
     for file in dict.fromkeys(edit.file for edit in edits):
         old = Path(file).read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ _PERCENT = "%"
 
 
 def batch_size(batch: int | str, hosts: int) -> int:
-    """Give the hosts of a batch; a share is taken of all hosts, rounded down, and is one at least."""
+    """Return the hosts of a batch; a share is taken of all hosts, rounded down, and is one at least."""
     number = str(batch).removesuffix(_PERCENT)
     if not re.fullmatch(r"[1-9][0-9]{0,3}", number):
         hint = 'a number of hosts such as 2, or a share such as "25%"'
@@ -21,7 +21,7 @@ def batch_size(batch: int | str, hosts: int) -> int:
 
 
 def plan_waves(hosts: Sequence[str], canary: str | None, batch: int | str) -> tuple[tuple[str, ...], ...]:
-    """Give the waves in order; without a canary named, the first host is it."""
+    """Return the waves in order; without a canary named, the first host is it."""
     if not hosts:
         return ()
     first = canary or hosts[0]

@@ -45,7 +45,7 @@ class SandboxHost:
 
     @property
     def label(self) -> str:
-        """Give what this machine knows the host by: it may have one of this name for another user too."""
+        """Return what this machine knows the host by: it may have one of this name for another user too."""
         return f"{self.name}-{_digest(self.folder.parents[2])}"
 
 
@@ -62,36 +62,36 @@ class Sandbox:
 
     @property
     def label(self) -> str:
-        """Give what this machine knows the sandbox by."""
+        """Return what this machine knows the sandbox by."""
         return f"{self.name}-{_digest(self.folder.parent)}"
 
     @property
     def inventory(self) -> Path:
-        """Give the folder that `-i` takes."""
+        """Return the folder that `-i` takes."""
         return self.folder / "inventory"
 
     @property
     def ssh_key(self) -> Path:
-        """Give the private key that opens every host."""
+        """Return the private key that opens every host."""
         return self.folder / "ssh_key"
 
     @property
     def ssh_config(self) -> Path:
-        """Give the file for `ssh -F`."""
+        """Return the file for `ssh -F`."""
         return self.folder / "ssh_config"
 
     @property
     def known_hosts(self) -> Path:
-        """Give the file with the hosts' keys, where the fleet's own known_hosts is looked for."""
+        """Return the file with the hosts' keys, where the fleet's own known_hosts is looked for."""
         return self.inventory / ".strixfleet" / "known_hosts"
 
     @property
     def gateway(self) -> str:
-        """Give this machine's address in the sandbox's network."""
+        """Return this machine's address in the sandbox's network."""
         return str(ipaddress.IPv4Network(self.subnet)[1])
 
     def host(self, name: str) -> SandboxHost:
-        """Give one host by name."""
+        """Return one host by name."""
         return next(host for host in self.hosts if host.name == name)
 
 
@@ -101,7 +101,7 @@ def _digest(state_folder: Path) -> str:
 
 
 def mistakes_in(request: SandboxRequest, taken: Iterable[str]) -> list[str]:
-    """Give what is wrong with a request, each with its remedy."""
+    """Return what is wrong with a request, each with its remedy."""
     found = []
     if not NAME.fullmatch(request.name):
         found.append(f"name {request.name!r} is no name; hint: a letter, then letters, digits, dashes")
@@ -122,12 +122,12 @@ def free_subnet(taken: Iterable[str]) -> str | None:
 
 
 def host_address(subnet: str, number: int) -> str:
-    """Give the address of host `number`, counted from 1."""
+    """Return the address of host `number`, counted from 1."""
     return str(ipaddress.IPv4Network(subnet)[FIRST_HOST_OCTET - 1 + number])
 
 
 def box_named(name: str) -> Box:
-    """Give a known box."""
+    """Return a known box."""
     return next(box for box in BOXES if box.name == name)
 
 
@@ -185,7 +185,7 @@ _DMI_DEFAULTS = {
 
 
 def box_facts(name: str, memory_gib: int | None = None) -> dict[str, object]:
-    """Give /etc/strixfleet-sandbox/box.json: what a sandbox host simulates."""
+    """Return /etc/strixfleet-sandbox/box.json: what a sandbox host simulates."""
     box = box_named(name)
     halo = box.pci_id == STRIX_HALO_PCI
     return {

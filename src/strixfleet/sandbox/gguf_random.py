@@ -122,11 +122,11 @@ class Noise:
 
     @property
     def block_bytes(self) -> int:
-        """Give the size of 32 values."""
+        """Return the size of 32 values."""
         return int(self._blocks.shape[1])
 
     def tensor(self, name: str, shape: Sequence[int]) -> "np.ndarray[Any, Any]":
-        """Give the tensor's bytes: standard deviation 1/sqrt(row), four times that for the output head."""
+        """Return the tensor's bytes: standard deviation 1/sqrt(row), four times that for the output head."""
         import numpy as np
 
         blocks = prod(shape) // VALUES_PER_BLOCK
@@ -142,7 +142,7 @@ class Noise:
         return data.reshape(-1)
 
     def plain(self, name: str, shape: Sequence[int]) -> "np.ndarray[Any, Any]":
-        """Give a tensor kept in float32: ones for a norm, noise for a router."""
+        """Return a tensor kept in float32: ones for a norm, noise for a router."""
         import numpy as np
 
         if "norm" in name:

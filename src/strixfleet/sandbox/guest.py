@@ -47,7 +47,7 @@ def _authorise(seed: Path, public_key: str) -> None:
 
 
 def host_key_lines(host: SandboxHost) -> list[str]:
-    """Give the host's public keys as known_hosts has them, under the address that ssh connects to."""
+    """Return the host's public keys as known_hosts has them, under the address that ssh connects to."""
     keys = sorted((host.folder / "seed/etc/ssh").glob("ssh_host_*_key.pub"))
     return [" ".join([host.address, *key.read_text(encoding="utf-8").split()[:2]]) for key in keys]
 
@@ -69,7 +69,7 @@ def network_text(sandbox: Sandbox, host: SandboxHost) -> str:
 
 
 def resolv_conf() -> str:
-    """Give this machine's name servers; those behind systemd-resolved where that is in use."""
+    """Return this machine's name servers; those behind systemd-resolved where that is in use."""
     own = Path("/etc/resolv.conf")
     text = own.read_text(encoding="utf-8") if own.exists() else ""
     return RESOLVED_UPSTREAM.read_text(encoding="utf-8") if "127.0.0.53" in text else text

@@ -58,7 +58,7 @@ systemctl --root="$root" --quiet disable systemd-networkd-wait-online
 
 
 def base_image(progress: Callable[[str], None]) -> Path:
-    """Give the base system, built at the first call."""
+    """Return the base system, built at the first call."""
     files = recipe_files()
     folder = base_folder()
     if folder.is_dir():
@@ -91,12 +91,12 @@ def base_image(progress: Callable[[str], None]) -> Path:
 
 
 def recipe_files() -> Path:
-    """Give the folder whose files every host has."""
+    """Return the folder whose files every host has."""
     return assets.path("templates", "sandbox", "base")
 
 
 def base_folder() -> Path:
-    """Give the place of the base system that the present recipe makes."""
+    """Return the place of the base system that the present recipe makes."""
     return cache_dir() / f"base-{recipe_digest(recipe_files())}"
 
 
@@ -161,7 +161,7 @@ def recipe_digest(files: Path) -> str:
 
 
 def mirrors() -> tuple[str, str]:
-    """Give the Debian mirror and the security mirror that this machine uses; empty where it has none."""
+    """Return the Debian mirror and the security mirror that this machine uses; empty where it has none."""
     listing = run(["apt-get", "indextargets", "--format", "$(CREATED_BY) $(REPO_URI) $(RELEASE)"])
     found = {"main": "", "security": ""}
     for line in sorted(set(listing.splitlines())):
@@ -196,7 +196,7 @@ def reachable(url: str) -> bool:
 
 
 def proxy() -> str:
-    """Give the proxy that this machine's apt uses for http, to be used by the hosts as well."""
+    """Return the proxy that this machine's apt uses for http, to be used by the hosts as well."""
     return (
         run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"])
         .removeprefix("proxy=")

@@ -17,12 +17,12 @@ KEEP_UNUSED_S = 30 * 24 * 3600
 
 
 def pool() -> Path:
-    """Give the folder with every package that any host downloaded."""
+    """Return the folder with every package that any host downloaded."""
     return cache_dir() / "packages"
 
 
 def offer(host_label: str) -> Path:
-    """Give a host its archives folder, filled with what the pool holds."""
+    """Return a host its archives folder, filled with what the pool holds."""
     folder = cache_dir() / "archives" / host_label
     (folder / "partial").mkdir(parents=True, exist_ok=True)
     pool().mkdir(parents=True, exist_ok=True)

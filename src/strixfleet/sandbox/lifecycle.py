@@ -103,7 +103,7 @@ def _boot(sandbox: Sandbox, hosts: tuple[SandboxHost, ...], lower: list[Path]) -
 
 
 def named(name: str) -> Sandbox:
-    """Give a sandbox by name, or say that there is none."""
+    """Return a sandbox by name, or say that there is none."""
     sandbox = sandbox_state.read_record(name)
     if sandbox is None:
         raise UsageError(f"there is no sandbox {name!r}", where="sandbox", hint="strixfleet sandbox list")
@@ -146,7 +146,7 @@ def is_running(host: SandboxHost) -> bool:
 
 
 def layers_dir() -> Path:
-    """Give the folder of cached states on the present base system."""
+    """Return the folder of cached states on the present base system."""
     return sandbox_state.cache_dir() / "layers" / base_folder().name
 
 

@@ -112,7 +112,7 @@ def import_from_sdist(
 
 
 def imported_once(version: str = VERSION) -> tuple[Path, str]:
-    """Give a repository in the cache that has a release's tree, and its tag; import it where missing."""
+    """Return a repository in the cache that has a release's tree, and its tag; import it where missing."""
     repository = platformdirs.user_cache_path("strixfleet") / "llama.cpp" / "imported.git"
     tag = f"v{version}"
     with file_lock.held(repository.with_name("imported.lock")):
@@ -152,7 +152,7 @@ def _write_tree(repository: Path, work_tree: Path, index: Path) -> str:
 
 
 def _upstream(top: Path, version: str, tree: str) -> tuple[str, bool]:
-    """Give upstream's commit, in full and proved when its object is there, else as the CHANGELOG names it."""
+    """Return upstream's commit, in full and proved when its object is there, else as the CHANGELOG names it."""
     named = _named_in_changelog((top / "CHANGELOG.md").read_text(encoding="utf-8"), version)
     modules = top / ".git" / "modules" / "vendor" / "llama.cpp"
     head = modules / "HEAD"

@@ -48,7 +48,7 @@ def start(sandbox: Sandbox, host: SandboxHost, lower: list[Path]) -> None:
 
 
 def lower_of(host: SandboxHost) -> list[Path]:
-    """Give the layers below a host's own that it was last started on."""
+    """Return the layers below a host's own that it was last started on."""
     launch = json.loads((host.folder / "launch.json").read_text(encoding="utf-8"))
     return [Path(folder) for folder in launch["lower"][1:]]
 
@@ -96,7 +96,7 @@ def wait_for_ssh(host: SandboxHost, timeout_s: float = BOOT_TIMEOUT_S) -> None:
 
 
 def last_words(host: SandboxHost) -> str:
-    """Give the end of what a host and its supervisor printed."""
+    """Return the end of what a host and its supervisor printed."""
     log = host.folder / "console.log"
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     words = " / ".join(line.strip() for line in lines if line.strip())[-300:]

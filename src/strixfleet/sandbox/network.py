@@ -70,7 +70,7 @@ def restore_forwarding() -> None:
 
 
 def table_of(sandbox: Sandbox) -> str:
-    """Give the name of a sandbox's nft table; names hold no underscore, so none collide."""
+    """Return the name of a sandbox's nft table; names hold no underscore, so none collide."""
     return f"{TABLE_PREFIX}{sandbox.label.replace('-', '_')}"
 
 

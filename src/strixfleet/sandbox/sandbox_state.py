@@ -13,12 +13,12 @@ from strixfleet.sandbox.boxes import Sandbox, SandboxHost
 
 
 def state_dir() -> Path:
-    """Give the folder with one folder per sandbox."""
+    """Return the folder with one folder per sandbox."""
     return user_state_path("strixfleet") / "sandboxes"
 
 
 def cache_dir() -> Path:
-    """Give the folder with base images, layers, packages and compiler cache: all can be made again."""
+    """Return the folder with base images, layers, packages and compiler cache: all can be made again."""
     return user_cache_path("strixfleet") / "sandbox"
 
 
@@ -43,7 +43,7 @@ def write_record(sandbox: Sandbox) -> None:
 
 
 def read_record(name: str) -> Sandbox | None:
-    """Give a sandbox by name; None when it is not there or was made by half."""
+    """Return a sandbox by name; None when it is not there or was made by half."""
     try:
         plain = json.loads((state_dir() / name / "sandbox.json").read_text(encoding="utf-8"))
         hosts = [

@@ -34,7 +34,7 @@ def main(folder: Path) -> int:
 
 
 def nspawn_argv(folder: Path, launch: dict[str, object]) -> list[str]:
-    """Give the command that boots the host; the guest sets its address, its veth joins the bridge."""
+    """Return the command that boots the host; the guest sets its address, its veth joins the bridge."""
     binds = launch["binds"]
     assert isinstance(binds, dict)  # noqa: S101 - written by launch_record
     return [

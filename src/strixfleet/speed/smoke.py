@@ -78,7 +78,7 @@ def smoke_reports(
     *,
     forks: int,
 ) -> dict[str, HostReport]:
-    """Give the rows of these hosts with the smoke benchmark; not of those whose change failed."""
+    """Return the rows of these hosts with the smoke benchmark; not of those whose change failed."""
     fine = {name: one for name, one in seen.items() if reports[name].error is None}
     measured = measure_all(fleet, fine, forks=forks)
     return {name: _joined(reports[name], one) for name, one in measured.items()}

@@ -67,7 +67,7 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 def collections_path() -> Path:
-    """Give a folder in which this package is the Ansible collection strixfleet.fleet."""
+    """Return a folder in which this package is the Ansible collection strixfleet.fleet."""
     target = assets.root()
     mark = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # two checkouts do not share one link
     base = platformdirs.user_cache_path("strixfleet") / f"collections-{__version__}-{mark}"
@@ -194,7 +194,7 @@ def _events(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
 
 
 def _after(outcomes: dict[str, HostOutcome], event: dict[str, Any]) -> dict[str, HostOutcome]:
-    """Give the outcomes after one event."""
+    """Return the outcomes after one event."""
     host = event.get("host")
     if not isinstance(host, str):
         return outcomes

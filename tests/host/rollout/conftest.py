@@ -119,7 +119,7 @@ class Site:
         return subprocess.Popen(argv, stdout=out, stderr=out, text=True, env=self.environment(), cwd=ROOT)
 
     def call(self, *words: str) -> tuple[int, dict[str, Any], str]:
-        """Give exit code, JSON document and what was said on stderr."""
+        """Return exit code, JSON document and what was said on stderr."""
         process = self.start(*words, "--json")
         out, said = process.communicate(timeout=2400)
         assert "Traceback" not in said, said

@@ -19,7 +19,7 @@ HEALTH = (
 
 
 def told(site: Site, host: str) -> str:
-    """Give the command line of a server that answers."""
+    """Return the command line of a server that answers."""
     assert site.run(host, HEALTH) == "200"
     pid = site.run(host, "systemctl show -P MainPID llama-server@chat")
     return site.run(host, f'tr "\\000" " " < /proc/{pid}/cmdline')

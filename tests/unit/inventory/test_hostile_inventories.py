@@ -84,7 +84,7 @@ def places() -> Iterator[tuple[str, ...]]:
 
 
 def planted(path: tuple[str, ...], text: object) -> dict[str, Any]:
-    """Give good values with one of them replaced; `*` is both a name and a value of a map."""
+    """Return good values with one of them replaced; `*` is both a name and a value of a map."""
     values: dict[str, Any] = json.loads(json.dumps(BASE))
     target: Any = values
     for key in path[:-1]:

@@ -21,13 +21,13 @@ def ansible_constants() -> Any:  # noqa: ANN401 - a module without types
 
 
 def configured_sources() -> tuple[str, ...]:
-    """Give ansible.cfg's inventory."""
+    """Return ansible.cfg's inventory."""
     given = ansible_constants().DEFAULT_HOST_LIST
     return tuple(given) if isinstance(given, list | tuple) else tuple(str(given).split(","))
 
 
 def connection_defaults() -> dict[str, object]:
-    """Give what ansible.cfg and ANSIBLE_* say about connections, under the variables' names."""
+    """Return what ansible.cfg and ANSIBLE_* say about connections, under the variables' names."""
     from ansible.plugins.loader import connection_loader
 
     constants = ansible_constants()

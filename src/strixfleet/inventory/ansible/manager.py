@@ -35,7 +35,7 @@ class AnsibleInventory:
         self._captured = captured
 
     def warnings(self) -> tuple[str, ...]:
-        """Give what Ansible warned of so far, but what the scan says better."""
+        """Return what Ansible warned of so far, but what the scan says better."""
         sentences = (_sentence(summary) for summary in self._captured.get_warnings())
         return tuple(text for text in sentences if not SAID_BETTER.search(text))
 
@@ -45,7 +45,7 @@ class AnsibleInventory:
         return quiet
 
     def hosts(self, limit: str | None) -> list[Any]:
-        """Give the hosts of a pattern in the inventory's order."""
+        """Return the hosts of a pattern in the inventory's order."""
         from ansible.errors import AnsibleError
 
         try:
@@ -65,15 +65,15 @@ class AnsibleInventory:
                 raise UsageError(f"the limit {limit!r}: {part[1]!r} matches no host", hint=hint)
 
     def all_names(self) -> set[str]:
-        """Give every host's name, whatever the limit."""
+        """Return every host's name, whatever the limit."""
         return set(self._manager.hosts)
 
     def all_groups(self) -> set[str]:
-        """Give every group's name."""
+        """Return every group's name."""
         return set(self._manager.groups)
 
     def concerned(self, scope: Scope) -> tuple[str, ...]:
-        """Give the names of the hosts that a definition concerns, in the inventory's order."""
+        """Return the names of the hosts that a definition concerns, in the inventory's order."""
         if scope.level == "extra":
             return tuple(self._manager.hosts)
         if scope.level == "host":
@@ -82,13 +82,13 @@ class AnsibleInventory:
         return tuple(str(host.name) for host in group.get_hosts()) if group else ()
 
     def groups_of(self, host: Any) -> tuple[str, ...]:
-        """Give a host's groups, weakest first."""
+        """Return a host's groups, weakest first."""
         from ansible.inventory.helpers import sort_groups
 
         return tuple(str(group.name) for group in sort_groups(host.get_groups()))
 
     def variables(self, host: Any) -> HostVariables:
-        """Give a host's variables, unresolved."""
+        """Return a host's variables, unresolved."""
         from ansible.errors import AnsibleError
 
         try:
@@ -97,7 +97,7 @@ class AnsibleInventory:
             raise InventoryError(_failures(error, (), ())) from None
 
     def decrypt(self, path: str) -> bytes:
-        """Give the content of an encrypted file."""
+        """Return the content of an encrypted file."""
         from ansible.errors import AnsibleError
 
         try:
@@ -193,7 +193,7 @@ def _extra(loader: Any, extra_vars: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _sentence(summary: Any) -> str:
-    """Give a warning with its causes as one line."""
+    """Return a warning with its causes as one line."""
     text, event = "", summary.event
     for _ in range(CAUSES_SHOWN):
         more = str(event.msg).strip().rstrip(".")

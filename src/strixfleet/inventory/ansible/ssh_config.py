@@ -89,7 +89,7 @@ def _lines() -> Iterator[str]:
 
 
 def _lines_of(path: Path, depth: int = 0) -> Iterator[str]:
-    """Give a file's lines, and in their place those of the files that it includes."""
+    """Return a file's lines, and in their place those of the files that it includes."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -125,7 +125,7 @@ def _without_file(arguments: Sequence[str]) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _answer(address: str, arguments: tuple[str, ...]) -> tuple[Values, str]:
-    """Give what ssh would do, and what it complains of."""
+    """Return what ssh would do, and what it complains of."""
     argv = ["ssh", *arguments, "-G", "--", address]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

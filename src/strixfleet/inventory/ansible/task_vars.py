@@ -17,7 +17,7 @@ FIELDS = frozenset(HostSettings.model_fields)
 
 
 def inventory_folder(variables: Mapping[str, Any]) -> Path:
-    """Give the folder that relative paths count from, the same as on the command line."""
+    """Return the folder that relative paths count from, the same as on the command line."""
     sources = variables.get("ansible_inventory_sources") or ()
     return folder_of([str(source) for source in sources])
 

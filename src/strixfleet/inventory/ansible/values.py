@@ -72,7 +72,7 @@ class HostVariables:
         return name in self._raw
 
     def place(self, name: str) -> Place | None:
-        """Give the place of a variable's unresolved value."""
+        """Return the place of a variable's unresolved value."""
         return place_of(self._raw.get(name))
 
     def resolve(self, name: str) -> Value:
@@ -104,7 +104,7 @@ def place_of(value: object) -> Place | None:
 
 @lru_cache(maxsize=4096)
 def real_path(path: str) -> str:
-    """Give a path without links: Ansible resolves some and keeps others."""
+    """Return a path without links: Ansible resolves some and keeps others."""
     return os.path.realpath(path)
 
 
@@ -138,7 +138,7 @@ def _key(key: object) -> object:
 
 
 def reason(error: BaseException) -> str:
-    """Give an error of Ansible as one line without values."""
+    """Return an error of Ansible as one line without values."""
     text = str(getattr(error, "message", None) or error) or type(error).__name__
     line = re.sub(r"\s+", " ", text).strip()
     if "Recursive loop" in line:

@@ -31,7 +31,7 @@ def give_vault_secrets(loader: Any, *, ask: bool, password_files: tuple[str, ...
 
 
 def _identities(password_files: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Give identities with their sources, `dev@file` or `file`: ansible.cfg's first, as Ansible has it."""
+    """Return identities with their sources, `dev@file` or `file`: ansible.cfg's first, as Ansible has it."""
     from ansible import constants
 
     configured = constants.DEFAULT_VAULT_PASSWORD_FILE

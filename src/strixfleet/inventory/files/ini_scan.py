@@ -98,7 +98,7 @@ def _twice(pairs: list[tuple[str, str]], name: str) -> bool:
 
 
 def _line(text: str, section: str, kind: str) -> tuple[Scope, list[tuple[str, str]]]:
-    """Give whom a line concerns and its `name=value` pairs."""
+    """Return whom a line concerns and its `name=value` pairs."""
     if kind == "vars":
         name, _, value = text.partition("=")
         return Scope("group", section), [(name.strip(), value.strip())]

@@ -12,7 +12,7 @@ ABSENT = "check the path; relative ones count from the inventory's folder"
 
 
 def folder_of(sources: Sequence[str]) -> Path:
-    """Give the folder that relative paths count from: the first inventory's."""
+    """Return the folder that relative paths count from: the first inventory's."""
     for source in sources:
         path = Path(source)
         if path.exists():

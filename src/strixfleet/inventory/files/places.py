@@ -61,7 +61,7 @@ class Places:
         return 0
 
     def written(self, path: tuple[str | int, ...]) -> str | None:
-        """Give a value's text as it stands in its file; None when it is quoted or not to be found."""
+        """Return a value's text as it stands in its file; None when it is quoted or not to be found."""
         name, rest = str(path[0]), path[1:]
         place = self.values[name].places.get(rest) if name in self.values else None
         for item in self.by_name.get(name, ()) if place else ():
@@ -71,7 +71,7 @@ class Places:
         return None
 
     def _missing(self) -> Origin:
-        """Give the place for what is not there: where the host's servers are, else where the host is."""
+        """Return the place for what is not there: where the host's servers are, else where the host is."""
         servers = self.values.get("llama_server_instances")
         if servers and servers.raw_place:
             return Origin(servers.raw_place.file, servers.raw_place.line)

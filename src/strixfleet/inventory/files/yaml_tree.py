@@ -16,7 +16,7 @@ class Node:
     merged: list["Node"] = field(default_factory=list)  # maps taken in by `<<`
 
     def entry(self, key: object) -> "Entry | None":
-        """Give a key's entry, also out of merged maps."""
+        """Return a key's entry, also out of merged maps."""
         if self.items is not None and isinstance(key, int) and 0 <= key < len(self.items):
             return Entry(self.items[key].line, self.items[key])
         if self.entries is not None and str(key) in self.entries:
@@ -24,7 +24,7 @@ class Node:
         return next((found for node in self.merged if (found := node.entry(key))), None)
 
     def find(self, path: Sequence[object]) -> "Node | None":
-        """Give the node of a key path."""
+        """Return the node of a key path."""
         node = self
         for key in path:
             entry = node.entry(key)
@@ -34,7 +34,7 @@ class Node:
         return node
 
     def locate(self, path: Sequence[object]) -> int:
-        """Give the line of a key path, or of as much of it as there is."""
+        """Return the line of a key path, or of as much of it as there is."""
         node, line = self, self.line
         for key in path:
             entry = node.entry(key)

@@ -16,7 +16,7 @@ class Password:
         self.__value = value
 
     def reveal(self) -> str:
-        """Give the secret itself."""
+        """Return the secret itself."""
         return self.__value
 
     def __repr__(self) -> str:
@@ -39,7 +39,7 @@ class Origin:
     templated: bool = False
 
     def __str__(self) -> str:
-        """Give `file:line`."""
+        """Return `file:line`."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
@@ -94,7 +94,7 @@ class Fleet:
     warnings: tuple[Mistake, ...] = ()
 
     def host(self, name: str) -> Host:
-        """Give the host of that name."""
+        """Return the host of that name."""
         for host in self.hosts:
             if host.name == name:
                 return host

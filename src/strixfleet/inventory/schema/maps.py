@@ -95,7 +95,7 @@ IOMMU_VALUES = frozenset(
 
 
 def _value(value: object) -> str | None:
-    """Give a value as text, None for none; refuse what YAML turned into a boolean or a structure."""
+    """Return a value as text, None for none; refuse what YAML turned into a boolean or a structure."""
     if isinstance(value, bool):
         word = "on" if value else "off"
         raise refusal(

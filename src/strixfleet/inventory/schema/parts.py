@@ -56,7 +56,7 @@ class _Source(Part):
 
     @property
     def address(self) -> str:
-        """Give the one of url, path and host_path that is set."""
+        """Return the one of url, path and host_path that is set."""
         return self.url or self.path or self.host_path or ""
 
     @property
@@ -90,7 +90,7 @@ class ModelFile(_Source):
 
     @property
     def file_name(self) -> str:
-        """Give the name of the file in the store."""
+        """Return the name of the file in the store."""
         return self.name or base_name(self.address)
 
     @model_validator(mode="after")
@@ -112,7 +112,7 @@ class Model(_Source):
 
     @property
     def parts(self) -> tuple[ModelFile, ...]:
-        """Give the files, a single one under `<name>.gguf`."""
+        """Return the files, a single one under `<name>.gguf`."""
         if self.files is not None:
             return self.files
         return (

@@ -52,7 +52,7 @@ def plan_pin(selected: Iterable[Host], everyone: Iterable[Host], new: str) -> tu
 
 
 def rewrite(text: str, edits: Iterable[PinEdit]) -> str:
-    """Give a file's text with its pins changed, and nothing else; the rest of each line stays."""
+    """Return a file's text with its pins changed, and nothing else; the rest of each line stays."""
     lines = text.splitlines(keepends=True)
     for edit in edits:
         where = f"{edit.file}:{edit.line}"

@@ -51,7 +51,7 @@ class Problem:
 
     @property
     def field(self) -> str:
-        """Give the path as `llama_models[0].sha256`."""
+        """Return the path as `llama_models[0].sha256`."""
         text = ""
         for key in self.path:
             text += f"[{key}]" if isinstance(key, int) else f".{_shown(key)}" if text else _shown(key)
@@ -124,7 +124,7 @@ def _not_one_of(path: tuple[str | int, ...], value: object, expected: str) -> Pr
 
 
 def part_of(path: Sequence[str | int]) -> type[BaseModel]:
-    """Give the model that a path of keys leads into."""
+    """Return the model that a path of keys leads into."""
     if len(path) > 1 and path[0] in PARTS:
         return ModelFile if "files" in path else PARTS[str(path[0])]
     return HostSettings

@@ -72,7 +72,7 @@ first: the others are mistakes.
 
 
 def page() -> str:
-    """Give the whole page as Markdown."""
+    """Return the whole page as Markdown."""
     return "\n".join(_lines()) + "\n"
 
 
@@ -124,7 +124,7 @@ def _type(shape: Mapping[str, Any]) -> str:
 
 
 def _limits(metadata: Iterable[object]) -> str:
-    """Give a number's range as `, 1 to 9`."""
+    """Return a number's range as `, 1 to 9`."""
     bounds: dict[str, object] = {}
     for item in metadata:
         bounds.update({side: getattr(item, side) for side in ("ge", "gt", "le", "lt") if hasattr(item, side)})

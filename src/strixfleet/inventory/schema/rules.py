@@ -26,7 +26,7 @@ PIN_EXAMPLE = "write llama_cpp_ref: b10991 (any release tag of llama.cpp) or a 4
 
 
 def check(values: Values, today: date) -> tuple[HostSettings | None, tuple[Problem, ...]]:
-    """Give the settings unless something is wrong, and everything that is wrong or doubtful."""
+    """Return the settings unless something is wrong, and everything that is wrong or doubtful."""
     settings: HostSettings | None = None
     problems: list[Problem] = []
     try:

@@ -193,7 +193,7 @@ class GpuStack:
             yield OUR_TAILSCALE
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role its packages, files and account."""
+        """Return the role its packages, files and account."""
         absent = [path for path in self.icds if path.startswith("/etc/")] if self.graphics else []
         wishes = [*self.packages, *(self.kernel.wishes() if self.kernel else ())]
         return {

@@ -6,12 +6,12 @@ from strixfleet.managed.things.package import PackageWish
 
 
 def source_of(choice: str, auto: str) -> str:
-    """Give the source that a choice of the inventory leads to."""
+    """Return the source that a choice of the inventory leads to."""
     return auto if choice == "auto" else choice
 
 
 def _release(known: Distribution, source: str) -> str | None:
-    """Give what apt has to be told: backports are taken only when they are asked for."""
+    """Return what apt has to be told: backports are taken only when they are asked for."""
     return known.suites[source].suite if source == "backports" else None
 
 
@@ -37,7 +37,7 @@ def package_wishes(settings: HostSettings, known: Distribution) -> tuple[Package
 
 
 def wanted_suites(settings: HostSettings, known: Distribution) -> dict[str, tuple[str, ...]]:
-    """Give the suites that the choices lead to, whatever is installed: a second run wants the same."""
+    """Return the suites that the choices lead to, whatever is installed: a second run wants the same."""
     chosen = {"distribution"} if settings.llama_cpp_backend != "cpu" else set()
     if chosen:
         chosen.add(source_of(settings.gpu_stack_kernel_from, known.kernel.auto))

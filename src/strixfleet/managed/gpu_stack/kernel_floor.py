@@ -96,7 +96,7 @@ class KernelWish:
         return Observed("gpu_stack:kernel", have, message=message)
 
     def wishes(self) -> tuple[PackageWish, ...]:
-        """Give the package to install, where the newest kernel that is installed will not do."""
+        """Return the package to install, where the newest kernel that is installed will not do."""
         if self.package is None or not self.running or self.accepts(self.installed):
             return ()
         return (PackageWish(self.package, release=self.suite, newest=True),)

@@ -38,7 +38,7 @@ BOOLEAN = {"Y": "1", "N": "0"}  # how sysfs shows a parameter of type bool
 
 def gtt_arguments(gtt_gib: int, choice: str, kernel_release: str) -> dict[str, str]:
     """
-    Give the arguments that make `gtt_gib` GiB addressable by the GPU.
+    Return the arguments that make `gtt_gib` GiB addressable by the GPU.
 
     `auto` writes ttm.pages_limit alone where the kernel calls gttsize deprecated (6.16 and newer), else both:
     gttsize alone leaves HIP at half of the memory (apellegr/Strix-Halo-Models, kernel 6.18).
@@ -63,7 +63,7 @@ def default_gtt_gib(profile: Profile | None, facts: Facts) -> int | None:
 
 
 def booting_release(answers: Answers) -> str | None:
-    """Give the kernel that the next boot takes: the newest one installed, which may not run yet."""
+    """Return the kernel that the next boot takes: the newest one installed, which may not run yet."""
     names = answers[Question(Ask.NAMES, "/boot")].value
     return newest(installed(names if isinstance(names, list) else ()))
 
@@ -251,5 +251,5 @@ class Kernel:
         )
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role its file and what the running kernel must show."""
+        """Return the role its file and what the running kernel must show."""
         return {"kernel_files": [self.drop_in.role_var()], "kernel_stale": self.stale}

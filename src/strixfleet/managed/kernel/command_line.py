@@ -12,12 +12,12 @@ LOADER_ADDS = frozenset({"BOOT_IMAGE", "initrd", "vt.handoff"})
 
 
 def plain_name(word: str) -> str:
-    """Give an argument's name in the kernel's spelling, without the quotes and escapes that grub.cfg adds."""
+    """Return an argument's name in the kernel's spelling, without the quotes and escapes that grub.cfg adds."""
     return re.sub(r"[\\\"']", "", word.partition("=")[0]).replace("-", "_")
 
 
 def occurrences(command_line: str, name: str) -> Json:
-    """Give the value of an argument: None absent, "" a bare flag, a list where it stands more than once."""
+    """Return the value of an argument: None absent, "" a bare flag, a list where it stands more than once."""
     values: list[Json] = []
     for word in command_line.split():
         key, equals, value = word.partition("=")
@@ -29,13 +29,13 @@ def occurrences(command_line: str, name: str) -> Json:
 
 
 def configured_command_line(grub_cfg: str | None) -> str | None:
-    """Give the command line of the first entry of grub.cfg, which is what boots by default."""
+    """Return the command line of the first entry of grub.cfg, which is what boots by default."""
     found = LINUX.search(grub_cfg or "")
     return found[1] if found else None
 
 
 def _first_entry(grub_cfg: str) -> list[str]:
-    """Give the words of all command lines of the first entry: several where GRUB chooses by an `if`."""
+    """Return the words of all command lines of the first entry: several where GRUB chooses by an `if`."""
     first = LINUX.search(grub_cfg)
     entry = END.split(grub_cfg[first.start() :], maxsplit=1)[0] if first else ""
     return [word for found in LINUX.finditer(entry) for word in found[1].split()]
@@ -43,7 +43,7 @@ def _first_entry(grub_cfg: str) -> list[str]:
 
 def left_running(grub_cfg: str | None, running: str) -> list[Json]:
     """
-    Give what the kernel was booted with and grub.cfg no longer says, by name: a reboot ends it.
+    Return what the kernel was booted with and grub.cfg no longer says, by name: a reboot ends it.
 
     Nothing where grub.cfg leaves words to variables of GRUB, such as tuned's.
     """

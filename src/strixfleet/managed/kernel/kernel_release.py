@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 def release_key(release: str) -> tuple[tuple[int, ...], int]:
     """
-    Give what orders releases: `6.17.0-19-generic` is ((6, 17, 0), 19), `6.18.9+deb14-amd64` ((6, 18, 9), 0).
+    Return what orders releases: `6.17.0-19-generic` is ((6, 17, 0), 19), `6.18.9+deb14-amd64` ((6, 18, 9), 0).
 
     The number after the dash counts only where a dash or the end follows it, as in Ubuntu's releases.
     """
@@ -23,13 +23,13 @@ def at_least(release: str, floor: str) -> bool:
 
 
 def newest(releases: Iterable[str]) -> str | None:
-    """Give the newest release, the one that GRUB boots by default."""
+    """Return the newest release, the one that GRUB boots by default."""
     return max(releases, key=release_key, default=None)
 
 
 def installed(names: Iterable[object]) -> tuple[str, ...]:
     """
-    Give the releases that could boot, of the names in /boot.
+    Return the releases that could boot, of the names in /boot.
 
     dpkg unpacks a kernel before its scripts make the initrd; cut in between, GRUB lists what cannot boot.
     """
@@ -39,7 +39,7 @@ def installed(names: Iterable[object]) -> tuple[str, ...]:
 
 
 def flavour_floor(floors: Mapping[str, str], release: str) -> str:
-    """Give the floor of a release by its flavour, the word after its last dash."""
+    """Return the floor of a release by its flavour, the word after its last dash."""
     return floors.get(release.rpartition("-")[2], floors["default"])
 
 

@@ -46,7 +46,7 @@ TIMER_STATE = {"UnitFileState": "enabled", "ActiveState": "active"}
 
 
 def shipped(name: str) -> str:
-    """Give the text of a program that is copied to hosts."""
+    """Return the text of a program that is copied to hosts."""
     return files("strixfleet.on_host.switch").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -218,7 +218,7 @@ class LlamaCpp:
         return Observed("llama_cpp:previous", have, error)
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role the build's recipe and what the host needs for it."""
+        """Return the role the build's recipe and what the host needs for it."""
         build = self.build
         offline: list[Json] = [[list(names), value] for names, value in OFFLINE_DEFINITIONS]
         recipe: dict[str, Json] = {}

@@ -68,7 +68,7 @@ class LlamaModels:
             yield _observe(file, answers)
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role its files and how to fetch them."""
+        """Return the role its files and how to fetch them."""
         return {
             "llama_models_files": [file.role_var() for file in self.files],
             "llama_models_http_allowed": self.http_allowed,
@@ -81,7 +81,7 @@ def _files(host: Host) -> tuple[StoredFile, ...]:
 
 
 def _folders(files: tuple[StoredFile, ...]) -> tuple[str, ...]:
-    """Give the folders that hold files of ours; none when nothing is stored."""
+    """Return the folders that hold files of ours; none when nothing is stored."""
     own = dict.fromkeys(file.path.rpartition("/")[0] for file in files if file.in_store)
     return (STORE, *own) if own else ()
 

@@ -36,7 +36,7 @@ class StoredFile:
 
     @property
     def item_id(self) -> str:
-        """Give the audit item's id."""
+        """Return the audit item's id."""
         return f"llama_models:{self.path}"
 
     def questions(self) -> Iterator[Question]:
@@ -45,7 +45,7 @@ class StoredFile:
         yield Question(Ask.READ, self.stamp)
 
     def verified_sha256(self, answers: Answers) -> str | None:
-        """Give the digest that the stamp vouches for, None where the file is not the one stamped."""
+        """Return the digest that the stamp vouches for, None where the file is not the one stamped."""
         stat = answers[Question(Ask.STAT, self.path)].value
         stamp = _json_map(answers[Question(Ask.READ, self.stamp)])
         if not isinstance(stat, dict) or any(stat.get(key) != stamp.get(key) for key in _IDENTITY):
@@ -56,7 +56,7 @@ class StoredFile:
         return digest if isinstance(digest, str) else None
 
     def role_var(self) -> dict[str, Json]:
-        """Give the role what the module `model_file` takes."""
+        """Return the role what the module `model_file` takes."""
         return {
             "path": self.path,
             "stamp": self.stamp,
@@ -84,10 +84,10 @@ def _stored(model: Model, index: int, part: ModelFile) -> StoredFile:
 
 
 def stored_files(model: Model) -> tuple[StoredFile, ...]:
-    """Give the files of a model in order; llama-server is given the first and finds the others beside it."""
+    """Return the files of a model in order; llama-server is given the first and finds the others beside it."""
     return tuple(_stored(model, index, part) for index, part in enumerate(model.parts))
 
 
 def catalogue(models: Iterable[Model]) -> dict[str, tuple[StoredFile, ...]]:
-    """Give the files of all models by the model's name."""
+    """Return the files of all models by the model's name."""
     return {model.name: stored_files(model) for model in models}

@@ -35,7 +35,7 @@ LOOPBACK_ALONE = f"the current build takes one address: `strixfleet upgrade` to 
 
 
 def tailnet_address(answers: Answers) -> str | None:
-    """Give the host's own address in its tailnet."""
+    """Return the host's own address in its tailnet."""
     try:
         status = json.loads(answers.text(Ask.RUN, "tailscale") or "")
     except ValueError:
@@ -172,7 +172,7 @@ class LlamaServer:
         return Observed(f"{self.name}:listeners", extra)
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role its files, its units, and what has to go."""
+        """Return the role its files, its units, and what has to go."""
         files = [self.template, *(unit.drop_in for unit in self.units)] if self.units else []
         return {
             "llama_server_files": [file.role_var() for file in files],

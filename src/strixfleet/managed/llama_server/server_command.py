@@ -27,13 +27,13 @@ class Listening:
 
     @property
     def url(self) -> str:
-        """Give the base address for questions from the host itself."""
+        """Return the base address for questions from the host itself."""
         first = self.addresses[0]
         return f"http://{_bracketed(first)}:{self.port}"
 
     @property
     def bound(self) -> tuple[str, ...]:
-        """Give `address:port` as `ss` shows it."""
+        """Return `address:port` as `ss` shows it."""
         return tuple(f"{_bracketed(address)}:{self.port}" for address in self.addresses)
 
 
@@ -50,7 +50,7 @@ def listening(instance: Instance, tailnet_address: str | None = None) -> Listeni
 
 
 def threads(wish: str | None, backend: str, facts: Facts) -> str | None:
-    """Give the thread count: never above the physical cores, which is also the default of a CPU backend."""
+    """Return the thread count: never above the physical cores, which is also the default of a CPU backend."""
     cores = facts.physical_cores
     if wish is None:
         return str(cores) if backend == "cpu" and cores else None
@@ -58,7 +58,7 @@ def threads(wish: str | None, backend: str, facts: Facts) -> str | None:
 
 
 def command(instance: Instance, backend: str, facts: Facts, where: Listening) -> dict[str, str | None]:
-    """Give the options of one instance, less model and keys, the inventory's own last and strongest."""
+    """Return the options of one instance, less model and keys, the inventory's own last and strongest."""
     options: dict[str, str | None] = {
         "alias": instance.model,
         "host": ",".join(where.addresses),
@@ -80,7 +80,7 @@ def command(instance: Instance, backend: str, facts: Facts, where: Listening) ->
 
 
 def environment(instance: Instance, backend: str, facts: Facts) -> dict[str, str]:
-    """Give the environment of one instance, the inventory's own strongest."""
+    """Return the environment of one instance, the inventory's own strongest."""
     found = {"LLAMA_ARG_CORS_ORIGINS": "localhost"}
     if backend == "vulkan" and facts.simulated:  # no GPU there: Mesa's llvmpipe, which has to be named
         found["VK_DRIVER_FILES"] = f"{ICD}/lvp_icd.x86_64.json:{ICD}/lvp_icd.json"

@@ -20,12 +20,12 @@ PROBES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "health
 
 
 def backend_of(situation: Situation) -> str:
-    """Give the current build's backend, which `provision` keeps; the wished one where no build is current."""
+    """Return the current build's backend, which `provision` keeps; the wished one where no build is current."""
     return server_unit.backend_in_use(situation.answers, situation.host.settings.llama_cpp_backend)
 
 
 def template_file(backend: str, *, simulated: bool) -> ManagedFile:
-    """Give the unit that all instances share."""
+    """Return the unit that all instances share."""
     devices = DEVICES[backend]
     content = assets.render(
         f"host{TEMPLATE}.j2",

@@ -36,7 +36,7 @@ class OptionCheck:
 
 def unit_words(options: Mapping[str, str | None]) -> tuple[list[str | Variable], dict[str, str]]:
     """
-    Give the words of a unit's command, and the variables for what releases spell differently, by name.
+    Return the words of a unit's command, and the variables for what releases spell differently, by name.
 
     Those come last, in the order of the table, so that the strongest load mode wins. Several addresses are
     a variable, too: an older build, which takes one, listens on loopback alone.
@@ -61,14 +61,14 @@ def unit_words(options: Mapping[str, str | None]) -> tuple[list[str | Variable],
 
 
 def inventory_line(spelling: str) -> str:
-    """Give a spelling as it stands under `arguments` of an instance; what takes a value keeps it."""
+    """Return a spelling as it stands under `arguments` of an instance; what takes a value keeps it."""
     name, _, value = spelling.removeprefix("--").partition(" ")
     flag = " " in SPELLINGS.get(spelling, "")
     return f"{name}: {value or ('null' if flag else '…')}"
 
 
 def used_options(argv: Iterable[str]) -> tuple[str, ...]:
-    """Give the long options of a command line."""
+    """Return the long options of a command line."""
     return tuple(word.split("=", 1)[0] for word in argv if re.match(r"--[a-z]", word))
 
 
@@ -87,7 +87,7 @@ def _as_in_unit(argv: Sequence[str], spellings: Iterable[str]) -> list[str]:
 
 
 def _spelling(words: Sequence[str], name: str) -> str:
-    """Give the spelling in the table that an option of a command line is, or the option itself."""
+    """Return the spelling in the table that an option of a command line is, or the option itself."""
     at = words.index(name) if name in words else len(words)
     whole = " ".join(words[at : at + 2])
     return whole if whole in SPELLINGS else name

@@ -26,18 +26,18 @@ KEY_ROUNDS = 100_000
 
 
 def unit_name(instance: str) -> str:
-    """Give the unit of an instance."""
+    """Return the unit of an instance."""
     return f"llama-server@{instance}.service"
 
 
 def drop_in_path(instance: str) -> str:
-    """Give the path of our drop-in."""
+    """Return the path of our drop-in."""
     return f"{UNITS}/{unit_name(instance)}.d/{DROP_IN}"
 
 
 @cache
 def key_fingerprint(instance: str, key: str) -> str:
-    """Give what tells one key from another, and nothing more: the digest it goes into can be read by all."""
+    """Return what tells one key from another, and nothing more: the digest it goes into can be read by all."""
     return hashlib.pbkdf2_hmac("sha256", key.encode(), f"strixfleet:{instance}".encode(), KEY_ROUNDS).hex()
 
 
@@ -47,7 +47,7 @@ def config_digest(*parts: Json) -> str:
 
 
 def key_file(instance: str, key: str) -> ManagedFile:
-    """Give the file with the API key; systemd hands it to the unit, no other account reads it."""
+    """Return the file with the API key; systemd hands it to the unit, no other account reads it."""
     return ManagedFile(f"{KEYS}/{instance}", f"{key}\n", mode="0600", secret=True, cost=Cost.RESTART)
 
 
@@ -73,7 +73,7 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """Give the unit's name."""
+        """Return the unit's name."""
         return unit_name(self.instance)
 
     def want(self) -> dict[str, Json]:
@@ -105,7 +105,7 @@ class Unit:
         }
 
     def role_var(self) -> dict[str, Json]:
-        """Give what the module `llama_instance` takes."""
+        """Return what the module `llama_instance` takes."""
         return {
             "name": self.instance,
             "config": self.config,
@@ -118,7 +118,7 @@ class Unit:
 
 
 def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
-    """Give `current` when the process runs the current build and says so itself, else what it runs."""
+    """Return `current` when the process runs the current build and says so itself, else what it runs."""
     exe = str(unit.get("exe") or "nothing")
     target = answers[Question(Ask.LINK, CURRENT)].value
     if not isinstance(target, str):
@@ -134,7 +134,7 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
 
 
 def backend_in_use(answers: Answers, wished: str) -> str:
-    """Give the current build's backend, which `provision` keeps; the wished one where no build is current."""
+    """Return the current build's backend, which `provision` keeps; the wished one where no build is current."""
     manifest = parse_manifest(answers.text(Ask.READ, MANIFEST))
     return manifest.backend if manifest else wished
 

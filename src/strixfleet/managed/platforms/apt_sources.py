@@ -139,7 +139,7 @@ def _plain(uris: Iterable[str]) -> set[str]:
 
 def mirror_of(sources: Iterable[Source], suite: str, os_id: str) -> Source | None:
     """
-    Give the machine's own mirror: the source that offers `main` of a suite, with its keyring.
+    Return the machine's own mirror: the source that offers `main` of a suite, with its keyring.
 
     Vendors name their suites like the distribution's, and may end their address in its name; a mirror has
     `-updates`, too, or at least an address that ends in the distribution's name. None where there is none, or
@@ -168,7 +168,7 @@ def offers(sources: Iterable[Source], uri: str, suite: str) -> bool:
 
 
 def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source) -> tuple[Source, ...]:
-    """Give what to add for what is missing; where the mirror offers that suite already, said like there."""
+    """Return what to add for what is missing; where the mirror offers that suite already, said like there."""
     known = [one for one in sources if _plain(one.uris) & _plain(mirror.uris)]
     found = []
     for one in missing:

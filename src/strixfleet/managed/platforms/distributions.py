@@ -96,7 +96,7 @@ def _table() -> Mapping[str, Distribution]:
 
 
 def distribution(os_id: str, os_version: str) -> Distribution | None:
-    """Give what is known of a release by ID and VERSION_ID of /etc/os-release; None where nothing is."""
+    """Return what is known of a release by ID and VERSION_ID of /etc/os-release; None where nothing is."""
     return _table().get(f"{os_id}-{os_version}")
 
 
@@ -106,7 +106,7 @@ def known_distributions() -> tuple[str, ...]:
 
 
 def every_package() -> frozenset[str]:
-    """Give the packages of all releases, so that one round of questions serves any host."""
+    """Return the packages of all releases, so that one round of questions serves any host."""
     found: set[str] = set()
     for one in _table().values():
         found |= {*one.kernel.packages.values(), one.firmware.package, *one.mesa.packages, *one.rocm.packages}

@@ -134,7 +134,7 @@ class Tailscale:
         yield _observe_server(answers, down, self.state)
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role the repository and how to join; the key only where it is needed."""
+        """Return the role the repository and how to join; the key only where it is needed."""
         settings, joined = self.settings, self.state in {"Running", "Stopped"}
         if not settings.tailscale_enabled:
             return {key: [] for key in VARIABLES}
@@ -161,7 +161,7 @@ class Tailscale:
 
 
 def _server(url: str | None) -> str:
-    """Give a control server's address in one spelling."""
+    """Return a control server's address in one spelling."""
     plain = (url or "").rstrip("/")
     return CONTROL if plain in CONTROL_NAMES else plain
 

@@ -32,7 +32,7 @@ def dearmor(text: str) -> bytes:
 
 
 def _crc24(data: bytes) -> int:
-    """Give the checksum of RFC 4880, section 6.1."""
+    """Return the checksum of RFC 4880, section 6.1."""
     crc = 0xB704CE
     for byte in data:
         crc ^= byte << 16
@@ -71,7 +71,7 @@ def _old_length(data: bytes, at: int, kind: int) -> tuple[int, int]:
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give (tag, body) of each packet; RFC 4880, section 4.2."""
+    """Return (tag, body) of each packet; RFC 4880, section 4.2."""
     at = 0
     while at < len(data):
         first = data[at]
@@ -91,7 +91,7 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def fingerprints(data: bytes) -> list[str]:
     """
-    Give the fingerprints of all primary keys: SHA-1 over 0x99, the length and the packet (RFC 4880, 12.2).
+    Return the fingerprints of all primary keys: SHA-1 over 0x99, the length and the packet (RFC 4880, 12.2).
 
     Secret keys and key versions other than 4 are refused with ValueError, and so is anything cut or damaged.
     """
@@ -113,5 +113,5 @@ def fingerprints(data: bytes) -> list[str]:
 
 
 def read_key(content: bytes) -> bytes:
-    """Give the binary form of a key file, armoured or not."""
+    """Return the binary form of a key file, armoured or not."""
     return dearmor(content.decode("ascii", "replace")) if content.lstrip().startswith(b"-----") else content

@@ -44,7 +44,7 @@ class ManagedFile:
         return Observed(f"{aspect}:{self.path}", answer.value, answer.error)
 
     def role_var(self) -> dict[str, Json]:
-        """Give what a role hands to `copy`."""
+        """Return what a role hands to `copy`."""
         return {
             "path": self.path,
             "content": self.content,

@@ -54,14 +54,14 @@ class PackageWish:
             yield Observed(f"{key}.known_bad", self.bad_version(installed), answer.error)
 
     def bad_version(self, installed: str | None) -> str | None:
-        """Give the entry of the list that an installed version is, if any."""
+        """Return the entry of the list that an installed version is, if any."""
         for bad in self.known_bad:
             if installed and re.match(rf"{re.escape(bad)}(?![0-9])", installed):
                 return bad
         return None
 
     def role_var(self) -> dict[str, Json]:
-        """Give what a role hands to `apt_packages`."""
+        """Return what a role hands to `apt_packages`."""
         return {
             "name": self.name,
             "floor": self.floor,

@@ -133,7 +133,7 @@ class Tuning:
         yield Observed("tuning:gpu_performance_level", list(found), levels.error)
 
     def role_vars(self) -> dict[str, Json]:
-        """Give the role its profile and what to make of it; nothing where tuning is off."""
+        """Return the role its profile and what to make of it; nothing where tuning is off."""
         if not self.enabled:
             return {key: [] for key in VARIABLES}
         return {
@@ -171,7 +171,7 @@ def _fragment(answers: Answers, unit: str) -> str:
 
 
 def _effects(answers: Answers) -> dict[str, Observed]:
-    """Give what the machine shows of the power state, one value where all processors agree; or why not."""
+    """Return what the machine shows of the power state, one value where all processors agree; or why not."""
     found = {}
     choices = answers[Question(Ask.READ, CHOICES)]
     if choices.error or "performance" in str(choices.value).split():

@@ -25,7 +25,7 @@ HELP_S = 60.0
 
 
 def describe(path: str) -> Optional[str]:
-    """Give a file's SHA-256, or where a link leads."""
+    """Return a file's SHA-256, or where a link leads."""
     try:
         if os.path.islink(path):
             return "-> " + os.readlink(path)
@@ -39,7 +39,7 @@ def describe(path: str) -> Optional[str]:
 
 
 def help_of(program: str) -> str:
-    """Give what a program says of its options, run without rights; nothing where it does not say."""
+    """Return what a program says of its options, run without rights; nothing where it does not say."""
     root = os.geteuid() == 0
     try:
         done = subprocess.run(
@@ -66,7 +66,7 @@ class Builds:
         self.refused = JsonFile(root, "refused.json")
 
     def link(self, name: str) -> Optional[str]:
-        """Give the build that `current` or `previous` names."""
+        """Return the build that `current` or `previous` names."""
         try:
             return os.path.basename(os.readlink(os.path.join(self.folder, name)))
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class Builds:
         return sorted(name for name in names if BUILD_ID.match(name))
 
     def manifest(self, build: str) -> Row:
-        """Give a build's manifest, or an empty one."""
+        """Return a build's manifest, or an empty one."""
         try:
             with open(os.path.join(self.folder, build, "manifest.json"), encoding="utf-8") as file:
                 manifest: Row = json.load(file)
@@ -118,7 +118,7 @@ class Builds:
                 raise Refused(text % (row["ref"], row["at"], row["reason"]))
 
     def spelling(self, build: str) -> str:
-        """Give what a build calls options that releases spell differently, as its file OPTIONS has it."""
+        """Return what a build calls options that releases spell differently, as its file OPTIONS has it."""
         if build not in self.present():
             raise Refused("%s is absent" % build)
         text = help_of(os.path.join(self.folder, build, "bin", "llama-server"))

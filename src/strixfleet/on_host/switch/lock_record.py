@@ -17,7 +17,7 @@ class Fence:
         self.record = JsonFile(root, "lock.json")
 
     def held(self) -> Row:
-        """Give the lock while somebody holds it."""
+        """Return the lock while somebody holds it."""
         lock = self.record.read()
         return lock if lock.get("owner") and left_s(lock) > 0 else {}
 
@@ -37,7 +37,7 @@ class Fence:
             self.record.write({**held, **deadline(held["length_s"])})
 
     def release(self, token: Optional[int], force: bool, owner: Optional[str]) -> bool:
-        """Give the lock back: one's own, any by force, or that of a dead owner; its token stays known."""
+        """Return the lock back: one's own, any by force, or that of a dead owner; its token stays known."""
         held = self.held()
         if owner is not None:
             if held and held["owner"] != owner:

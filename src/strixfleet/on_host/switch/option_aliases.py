@@ -36,7 +36,7 @@ _REMOVED = re.compile(r"\bargument has been removed\b[.:, ]*(.*?)[. ]*(?:\(env: 
 
 
 def option(words: str) -> str:
-    """Give the option of a spelling, less its value."""
+    """Return the option of a spelling, less its value."""
     return words.split(maxsplit=1)[0]
 
 
@@ -54,7 +54,7 @@ def _blocks(help_text: str) -> List[Tuple[List[str], str]]:
 
 def help_options(help_text: str) -> Dict[str, str]:
     """
-    Give the options that a `--help` lists: "" for one that works, else what the help says to use instead.
+    Return the options that a `--help` lists: "" for one that works, else what the help says to use instead.
 
     A removed option is still listed, and ends the server with an error.
     """
@@ -68,12 +68,12 @@ def help_options(help_text: str) -> Dict[str, str]:
 
 
 def known_options(help_text: str) -> FrozenSet[str]:
-    """Give the options that work."""
+    """Return the options that work."""
     return frozenset(name for name, instead in help_options(help_text).items() if not instead)
 
 
 def respelled(help_text: str) -> Dict[str, str]:
-    """Give {spelling that a build does not understand: the one that it does}."""
+    """Return {spelling that a build does not understand: the one that it does}."""
     known = known_options(help_text)
     return {
         words: other
@@ -99,6 +99,6 @@ def options_text(spelling: Dict[str, str], several: bool = True) -> str:
 
 
 def foreign_lines(text: str) -> List[str]:
-    """Give the lines of a file OPTIONS that are none of ours."""
+    """Return the lines of a file OPTIONS that are none of ours."""
     ours = options_text(SPELLINGS, False).splitlines()
     return [line for line in text.splitlines() if line not in ours]

@@ -17,7 +17,7 @@ class Refused(Exception):
 
 
 def now_s() -> float:
-    """Give seconds since boot, suspend included."""
+    """Return seconds since boot, suspend included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -28,7 +28,7 @@ def boot_id() -> str:
 
 
 def today() -> str:
-    """Give the time of day for people; nothing is decided by it."""
+    """Return the time of day for people; nothing is decided by it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
@@ -38,7 +38,7 @@ def deadline(length_s: float) -> Row:
 
 
 def left_s(record: Row) -> float:
-    """Give the seconds that are left; none after a reboot."""
+    """Return the seconds that are left; none after a reboot."""
     if not record or record["boot_id"] != boot_id():
         return 0.0
     return max(0.0, float(record["deadline_s"]) - now_s())
@@ -85,7 +85,7 @@ class JsonFile:
         self.path = os.path.join(root, STATE, name)
 
     def read(self) -> Row:
-        """Give what is recorded; an empty one where nothing is, or nothing that can be read."""
+        """Return what is recorded; an empty one where nothing is, or nothing that can be read."""
         try:
             with open(self.path, encoding="utf-8") as file:
                 data = json.load(file)

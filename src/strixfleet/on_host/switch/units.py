@@ -29,7 +29,7 @@ class Units:
         return sorted({os.path.basename(path) for path in glob.glob(os.path.join(self.root, WANTS))})
 
     def main_pid(self, name: str) -> int:
-        """Give the process of one; 0 where none runs."""
+        """Return the process of one; 0 where none runs."""
         shown = self._run("show", "--property=MainPID", "--value", "--", name).stdout.strip()
         return int(shown) if shown.isdigit() else 0
 

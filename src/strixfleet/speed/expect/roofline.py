@@ -72,7 +72,7 @@ def costs_of(backend: str) -> Costs | None:
 
 
 def quantities(shape: ModelShape) -> dict[str, float]:
-    """Give what is multiplied with the constants: GB in all and by class, operations, recurrent layers."""
+    """Return what is multiplied with the constants: GB in all and by class, operations, recurrent layers."""
     found = {"gb": (shape.bytes_read_per_token + 2 * shape.state_bytes) / _GB}
     for read in shape.reads:
         name = type_class(read.type_name, routed=read.routed)
@@ -112,7 +112,7 @@ def decode_times(shape: ModelShape, machine: Machine, backend: str, depth: int =
 
 def ceiling_tps(shape: ModelShape, machine: Machine, depth: int = 0) -> float:
     """
-    Give what no machine with this memory can exceed: bandwidth / bytes per token.
+    Return what no machine with this memory can exceed: bandwidth / bytes per token.
 
     A bandwidth that was measured, and a model small enough for caches, leave room above.
     """

@@ -13,7 +13,7 @@ from strixfleet.speed.measure.served import Served
 def rows_of(
     evidence: Evidence, yardstick: Expectations, why: tuple[Reason, ...], generate_tokens: int
 ) -> dict[str, list[Json]]:
-    """Give the rows of one target by the key of the host's entry."""
+    """Return the rows of one target by the key of the host's entry."""
     name, gain = evidence.target.instance_name, evidence.draft_gain(generate_tokens)
     draft: dict[str, Json] = {"draft": gain.to_json()} if gain else {}
     return {
@@ -25,7 +25,7 @@ def rows_of(
 
 
 def runs_json(evidence: Evidence, yardstick: Expectations, generate_tokens: int) -> list[Json]:
-    """Give the samples behind the verdicts."""
+    """Return the samples behind the verdicts."""
     rows: list[Json] = []
     for run in evidence.runs(generate_tokens):
         if run.samples_tps:
@@ -45,7 +45,7 @@ def runs_json(evidence: Evidence, yardstick: Expectations, generate_tokens: int)
 
 
 def latency_json(served: Served | None) -> Mapping[str, Json]:
-    """Give the time to the first token."""
+    """Return the time to the first token."""
     if served is None or not served.runs:
         return {}
     return {

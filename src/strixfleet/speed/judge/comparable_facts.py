@@ -22,7 +22,7 @@ _OWN_OPTIONS = frozenset({"alias", "host", "port"})
 
 
 def traits_of(state: HostState, answers: Answers, rows: tuple[Difference, ...]) -> dict[str, str]:
-    """Give {id: value} of what was read; what could not be read is left out."""
+    """Return {id: value} of what was read; what could not be read is left out."""
     facts = state.facts
     found = {
         "gpu_stack:kernel": facts.kernel_release,
@@ -40,7 +40,7 @@ def _gib(count: int) -> str:
 
 
 def _arguments(command_line: str) -> Iterator[tuple[str, str]]:
-    """Give the kernel's arguments that are no place and no part of the GTT's size."""
+    """Return the kernel's arguments that are no place and no part of the GTT's size."""
     for word in command_line.split():
         name, equals, value = word.partition("=")
         if name not in {*_PLACES, *_GTT} and not name.startswith(_PLACE_PREFIXES):
@@ -48,7 +48,7 @@ def _arguments(command_line: str) -> Iterator[tuple[str, str]]:
 
 
 def _rows(rows: tuple[Difference, ...], answers: Answers) -> Iterator[tuple[str, str]]:
-    """Give items that tell a value, and versions of the packages that items are about."""
+    """Return items that tell a value, and versions of the packages that items are about."""
     for row in rows:
         aspect, _, name = row.id.partition(":")
         version = answers.text(Ask.PACKAGE, name) if Question(Ask.PACKAGE, name) in answers else None
@@ -62,13 +62,13 @@ def _rows(rows: tuple[Difference, ...], answers: Answers) -> Iterator[tuple[str,
 
 
 def _today(name: str, value: str | None) -> tuple[str, str]:
-    """Give an option as today's releases spell it: either spelling says the same."""
+    """Return an option as today's releases spell it: either spelling says the same."""
     option, _, fixed = dict(PAIRS).get(f"--{name}", f"--{name}").removeprefix("--").partition(" ")
     return option, fixed or value or "set"
 
 
 def options_of(state: HostState, answers: Answers, instance: Instance) -> Mapping[str, str]:
-    """Give {id: value} of a server's options and variables; where it listens is no matter of speed."""
+    """Return {id: value} of a server's options and variables; where it listens is no matter of speed."""
     backend = backend_in_use(answers, state.host.settings.llama_cpp_backend)
     options = command(instance, backend, state.facts, listening(instance))
     words = dict(_today(*one) for one in options.items() if one[0] not in _OWN_OPTIONS)

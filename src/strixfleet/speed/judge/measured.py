@@ -63,7 +63,7 @@ class Evidence:
     against_cpu: tuple[AgainstCpu, ...] = ()
 
     def runs(self, generate_tokens: int) -> Iterator[BenchRun]:
-        """Give each test as the judge wants it."""
+        """Return each test as the judge wants it."""
         state = wrong_state(self.state)
         if self.problem:
             yield replace(self._run(test_name(0, generate_tokens, 0), ()), invalid_state=(self.problem,))
@@ -80,7 +80,7 @@ class Evidence:
         return self.served.draft.gain(bench) if self.served else None
 
     def wrong_device(self, row: BenchRow) -> str:
-        """Give the evidence that not the wanted device computed; empty where it did."""
+        """Return the evidence that not the wanted device computed; empty where it did."""
         return wrong_device(row, self.backend, amd=self.amd, software=self.simulated)
 
     def disturbed(self, test: str) -> str:
@@ -129,12 +129,12 @@ class Expectations:
     past_tolerance: float | None = None
 
     def of(self, run: BenchRun) -> Expectation | None:
-        """Give the expectation for one run; no ceiling where one read of the weights gave several tokens."""
+        """Return the expectation for one run; no ceiling where one read of the weights gave several tokens."""
         found = self.expectation(run.test)
         return replace(found, ceiling_tps=inf) if found and run.speculated else found
 
     def expectation(self, test: str) -> Expectation | None:
-        """Give the expectation for one test; prefill has none but its past."""
+        """Return the expectation for one test; prefill has none but its past."""
         decodes = test.removeprefix(SERVED).startswith("tg")
         formula = self.formula if decodes else None
         found = self.last_good.expectation(self.subject, test, formula, self.past_tolerance)

@@ -64,11 +64,11 @@ class Sibling:
         )
 
     def all_of(self, instance: str) -> dict[str, str]:
-        """Give what bears on the speed of one instance."""
+        """Return what bears on the speed of one instance."""
         return {**self.traits, **self.options.get(instance, {})}
 
     def faster(self, verdict: Verdict, other: "Sibling") -> Verdict | None:
-        """Give another host's good verdict on the same file and test, where it is clearly faster."""
+        """Return another host's good verdict on the same file and test, where it is clearly faster."""
         files = self.models.get(verdict.model)
         if self.profile is None or self.profile != other.profile or not files or not verdict.measured_tps:
             return None
@@ -89,7 +89,7 @@ class Beside:
     reasons: tuple[Reason, ...]
 
     def __str__(self) -> str:
-        """Give the difference in words, or that there is none."""
+        """Return the difference in words, or that there is none."""
         if self.reasons:
             return f"beside {self.name}: {in_words(self.reasons)}"
         return f"{self.name} reaches {self.tps:.2f} t/s, and nothing that was read differs"
@@ -118,7 +118,7 @@ def beside(mine: Sibling, verdict: Verdict, others: Sequence[Sibling]) -> Beside
 
 
 def _differing(own: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give what differs, with the other's value; what was read on one host only tells nothing."""
+    """Return what differs, with the other's value; what was read on one host only tells nothing."""
     for item in sorted({*own, *theirs}):
         optional = item.startswith(_OPTIONAL) and item not in _MEASURED
         if own.get(item) != theirs.get(item) and (optional or (item in own and item in theirs)):

@@ -43,11 +43,11 @@ class Reason:
     weight: float
 
     def to_json(self) -> dict[str, Json]:
-        """Give a row for scripts."""
+        """Return a row for scripts."""
         return {"cause": self.cause, "evidence": self.evidence, "cure": self.cure}
 
     def __str__(self) -> str:
-        """Give `cause (evidence); cure`."""
+        """Return `cause (evidence); cure`."""
         return f"{self.cause} ({self.evidence}): {self.cure}"
 
 
@@ -131,7 +131,7 @@ def _drifts(known: SlowRunContext) -> Iterator[Reason]:
 
 
 def weight_of(item: str) -> float | None:
-    """Give what an item is known to cost, to rank it; None where it has nothing to do with speed."""
+    """Return what an item is known to cost, to rank it; None where it has nothing to do with speed."""
     return next((weight for start, weight in _WEIGHTS.items() if item.startswith(start)), None)
 
 

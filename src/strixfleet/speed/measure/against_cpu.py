@@ -22,23 +22,23 @@ class AgainstCpu:
 
     @property
     def ratio(self) -> float:
-        """Give how many times as fast the GPU is."""
+        """Return how many times as fast the GPU is."""
         return self.gpu_tps / self.cpu_tps
 
     def to_json(self) -> dict[str, Json]:
-        """Give a row for scripts."""
+        """Return a row for scripts."""
         speeds: dict[str, Json] = {"tps": round(self.cpu_tps, 4), "ratio": round(self.ratio, 4)}
         return {"model": self.model, "test": self.test, **speeds}
 
     def __str__(self) -> str:
-        """Give the comparison in words."""
+        """Return the comparison in words."""
         what = f"{self.model}: {'prefill' if self.test.startswith('pp') else 'decode'} on the CPU"
         if self.ratio < 1:
             return f"warning: {what}: {self.cpu_tps:.2f} t/s, the GPU reaches only {self.gpu_tps:.2f}"
         return f"{what}: {self.cpu_tps:.2f} t/s, the GPU is {self.ratio:.1f} times as fast"
 
     def reasons(self, host: str) -> tuple[Reason, ...]:
-        """Give a reason to look at the GPU where the CPU is faster."""
+        """Return a reason to look at the GPU where the CPU is faster."""
         if self.ratio >= 1:
             return ()
         evidence = f"{self.test}: {self.cpu_tps:.2f} t/s on the CPU, {self.gpu_tps:.2f} on the GPU"

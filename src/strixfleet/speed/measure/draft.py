@@ -45,7 +45,7 @@ class Draft:
 
     @property
     def acceptance(self) -> float | None:
-        """Give the share of drafted tokens that was accepted; None where none are shown."""
+        """Return the share of drafted tokens that was accepted; None where none are shown."""
         drafted = sum(run.draft_tokens for run in self.speculating)
         accepted = sum(run.accepted_tokens for run in self.speculating)
         return accepted / drafted if drafted else None
@@ -72,11 +72,11 @@ class DraftGain:
 
     @property
     def gain(self) -> float | None:
-        """Give the share of speed that is gained; below 0, lost."""
+        """Return the share of speed that is gained; below 0, lost."""
         return self.tps_with / self.tps_without - 1 if self.tps_without else None
 
     def to_json(self) -> dict[str, Json]:
-        """Give a row for scripts."""
+        """Return a row for scripts."""
         figures = {
             "tps_with": self.tps_with,
             "tps_without": self.tps_without,
@@ -87,7 +87,7 @@ class DraftGain:
         return {**rounded, "without_by": self.by or None}
 
     def note(self, model: str) -> str:
-        """Give the comparison in words, with advice where there is some."""
+        """Return the comparison in words, with advice where there is some."""
         words = f"{model}: draft model: {self.tps_with:.1f} t/s with"
         if self.gain is None or self.tps_without is None:
             words += "; without it could not be measured: the server drafts whatever a request says"
@@ -103,7 +103,7 @@ class DraftGain:
         return f"{words}; it slows decoding down: remove `draft_model`" if (self.gain or 0.0) < 0 else words
 
     def reasons(self, instance: str) -> tuple[Reason, ...]:
-        """Give a reason where drafting costs speed."""
+        """Return a reason where drafting costs speed."""
         if self.gain is None or self.gain >= 0 or self.acceptance is None:
             return ()
         evidence = f"{self.tps_with:.2f} t/s with it, {self.tps_without:.2f} without"

@@ -17,7 +17,7 @@ _OWN_SCALING = frozenset(
 
 
 def map_at(raw: Mapping[str, Json], *keys: str) -> dict[str, Json]:
-    """Give a map inside a host's answer; {} where there is none."""
+    """Return a map inside a host's answer; {} where there is none."""
     found: Json = dict(raw)
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
@@ -31,29 +31,29 @@ class HostMeasure:
     raw: Mapping[str, Json]
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Give a list of words."""
+        """Return a list of words."""
         value = self.raw.get(key)
         return tuple(printable(str(one)) for one in value) if isinstance(value, list) else ()
 
     def number(self, key: str) -> float:
-        """Give a number, 0 where there is none."""
+        """Return a number, 0 where there is none."""
         value = self.raw.get(key)
         return float(value) if isinstance(value, int | float) else 0.0
 
     @property
     def hottest_c(self) -> float:
-        """Give the highest temperature of CPU and GPU, 0 where none is known."""
+        """Return the highest temperature of CPU and GPU, 0 where none is known."""
         value = self.raw.get("temperatures_c")
         rows = value.values() if isinstance(value, dict) else ()
         return max((float(row) for row in rows if isinstance(row, int | float)), default=0.0)
 
     @property
     def busy_share(self) -> float:
-        """Give what share of the CPU was busy before the run."""
+        """Return what share of the CPU was busy before the run."""
         return self.number("cpu_busy_share")
 
     def memory_bytes(self, key: str) -> int:
-        """Give one row of the memory table."""
+        """Return one row of the memory table."""
         value = self.raw.get("memory")
         row = value.get(key) if isinstance(value, dict) else None
         return row if isinstance(row, int) else 0
@@ -85,7 +85,7 @@ def _wrong(measure: HostMeasure) -> Iterator[str]:
 
 
 def busy_remark(before: float, during: float) -> str:
-    """Give what explains a slow run on the CPU: the shares that others took of it; empty where none did."""
+    """Return what explains a slow run on the CPU: the shares that others took of it; empty where none did."""
     if during > DISTURBED_SHARE:
         return f"other work took {during:.0%} of the CPU during the run"
     return f"other work kept {before:.0%} of the CPU busy before the run" if before > BUSY_SHARE else ""
@@ -108,7 +108,7 @@ class MemoryNow:
 
     @property
     def share(self) -> float:
-        """Give what share of the speed others leave: the least that decoding must reach beside them."""
+        """Return what share of the speed others leave: the least that decoding must reach beside them."""
         return self.now_gb_s / self.kept_gb_s if self.remark else 1.0
 
 

@@ -45,7 +45,7 @@ class BenchRow:
 
     @property
     def measured_tps(self) -> float:
-        """Give the median."""
+        """Return the median."""
         return median(self.samples_tps)
 
 
@@ -54,7 +54,7 @@ class BenchUnreadableError(ValueError):
 
 
 def bench_arguments(model_path: str, smoke: SmokeBench, options: Iterable[str]) -> list[str]:
-    """Give llama-bench's arguments."""
+    """Return llama-bench's arguments."""
     return [
         *("-m", model_path, "-o", "json"),
         *("-p", str(smoke.prompt_tokens), "-n", str(smoke.generate_tokens), "-r", str(smoke.repetitions)),
@@ -113,7 +113,7 @@ def _text(row: Mapping[str, Json], key: str) -> str:
 
 def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = False) -> str:
     """
-    Give the evidence that not the wanted device computed; empty where it did.
+    Return the evidence that not the wanted device computed; empty where it did.
 
     A build for Vulkan that finds no driver runs on the CPU and still reports `backends: Vulkan`, with an
     empty `gpu_info`. With `amd`, Vulkan must be RADV: its name stands in the device's. With `software`,
@@ -137,7 +137,7 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = Fal
 
 
 def spread(samples: Iterable[float]) -> float:
-    """Give (highest - lowest) / median."""
+    """Return (highest - lowest) / median."""
     kept = list(samples)
     return (max(kept) - min(kept)) / median(kept) if kept and median(kept) > 0 else 0.0
 

@@ -21,7 +21,7 @@ class MemorySpeed:
 
     @property
     def kept_gb_s(self) -> float:
-        """Give what was measured since the host was last booted in another way; 0 where nothing was."""
+        """Return what was measured since the host was last booted in another way; 0 where nothing was."""
         kept = map_at(self._raw, "bandwidth")
         speed = kept.get("read_gb_s") if kept.get("boot_key") == self._raw.get("boot_key") else None
         return float(speed) if isinstance(speed, int | float) else 0.0
@@ -32,7 +32,7 @@ class MemorySpeed:
 
     def best_gb_s(self, *, again: bool) -> float:
         """
-        Give what is kept; measure where nothing is, or `again`, or while other work disturbed the last try.
+        Return what is kept; measure where nothing is, or `again`, or while other work disturbed the last try.
 
         Other work only ever makes it slower, so the best of all tries is kept.
         """
@@ -60,7 +60,7 @@ class MemorySpeed:
 
 
 def machine_of(profile: Profile | None, memory: MemorySpeed, *, again: bool) -> Machine | None:
-    """Give what decode speed depends on: the profile's bandwidth, or what was seen of the memory."""
+    """Return what decode speed depends on: the profile's bandwidth, or what was seen of the memory."""
     if profile is not None and profile.bandwidth_gb_s:
         return Machine(profile.bandwidth_gb_s, measured=False, halo=profile.gfx == "gfx1151")
     speed = memory.best_gb_s(again=again)

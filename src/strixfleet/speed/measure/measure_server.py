@@ -116,7 +116,7 @@ def cpu_speeds(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBen
 
 
 def _llama_bench(server: Server, bench: Bench, arguments: list[str]) -> tuple[Rows, str, float]:
-    """Give rows, or why there are none, and what share of the CPU others took."""
+    """Return rows, or why there are none, and what share of the CPU others took."""
     unit = server.unit
     request: dict[str, Json] = {
         "program": "llama-bench",

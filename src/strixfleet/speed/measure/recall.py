@@ -90,7 +90,7 @@ class Planted:
         return 0 < self.facts == sum(one.recalled for one in self.short)
 
     def wrong_output(self) -> str:
-        """Give the evidence that facts are lost beyond a micro-batch; empty where they are not."""
+        """Return the evidence that facts are lost beyond a micro-batch; empty where they are not."""
         asked = len(self.long) == self.facts
         if not self.calibrated or not asked or any(one.recalled for one in self.long):
             return ""

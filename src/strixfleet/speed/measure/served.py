@@ -25,7 +25,7 @@ class Served:
 
     @property
     def decode_tps(self) -> tuple[float, ...]:
-        """Give the decode rate of each request."""
+        """Return the decode rate of each request."""
         return tuple(run.decode_tps for run in self.runs)
 
     @property
@@ -35,11 +35,11 @@ class Served:
 
     @property
     def beginnings(self) -> tuple[str, ...]:
-        """Give how the answer to each prompt begins: its first token, or letter where tokens are not told."""
+        """Return how the answer to each prompt begins: its first token, or letter where tokens are not told."""
         return tuple(_beginning(output) for output in self.outputs[1:])
 
     def wrong_output(self) -> str:
-        """Give the evidence that the server does not compute what it should; empty where it does."""
+        """Return the evidence that the server does not compute what it should; empty where it does."""
         if len(self.outputs) < 2:  # noqa: PLR2004 - the first prompt is sent twice
             return ""
         if not all(_says_something(output) for output in self.outputs):
@@ -83,7 +83,7 @@ PROMPTS = ("The capital of France is", "1, 2, 3, 4, 5, 6,", "def add(a, b):\n   
 
 
 def served_body(prompt_tokens: int, generate_tokens: int) -> dict[str, Json]:
-    """Give a request whose length does not depend on what the model would like to say."""
+    """Return a request whose length does not depend on what the model would like to say."""
     words: Sequence[str] = ("the", "of", "and", "to", "in", "a", "is", "it")
     prompt = " ".join(words[index % len(words)] for index in range(prompt_tokens))
     return {"prompt": prompt, "n_predict": generate_tokens, "ignore_eos": True}

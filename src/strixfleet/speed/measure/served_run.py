@@ -19,7 +19,7 @@ class ServedRun:
 
     @property
     def decode_tps(self) -> float:
-        """Give the rate after the first token: it is prefill that the first one waits for."""
+        """Return the rate after the first token: it is prefill that the first one waits for."""
         span_s = self.last_token_s - self.first_token_s
         return (self.tokens - 1) / span_s if span_s > 0 else 0.0
 

@@ -47,7 +47,7 @@ class ServerFlags:
         return cls((*words, "--port", str(instance.port)), instance.environment)
 
     def value(self, *names: str) -> str | None:
-        """Give the value of the first of these options or variables that is set."""
+        """Return the value of the first of these options or variables that is set."""
         for name in names:
             if name in self.argv[:-1]:
                 return self.argv[len(self.argv) - 1 - self.argv[::-1].index(name) + 1]
@@ -57,7 +57,7 @@ class ServerFlags:
 
     @property
     def url(self) -> str:
-        """Give an address of the server that can be reached on its host."""
+        """Return an address of the server that can be reached on its host."""
         hosts = (self.value("--host", "LLAMA_ARG_HOST") or LOOPBACK).split(",")
         named = [host for host in hosts if not host.endswith(".sock")]
         host = named[0] if named and named[0] not in {"0.0.0.0", "::"} else LOOPBACK  # noqa: S104 - compared only
@@ -66,12 +66,12 @@ class ServerFlags:
 
     @property
     def key_file(self) -> str | None:
-        """Give the file that holds the keys of callers."""
+        """Return the file that holds the keys of callers."""
         return self.value("--api-key-file", "LLAMA_ARG_API_KEY_FILE")
 
     @property
     def model_path(self) -> str | None:
-        """Give the first file of the model."""
+        """Return the first file of the model."""
         return self.value("--model", "-m", "LLAMA_ARG_MODEL")
 
     def _number(self, names: tuple[str, ...], default: int) -> int:
@@ -80,19 +80,19 @@ class ServerFlags:
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Give how many tokens of a prompt are computed at once; never more than a batch."""
+        """Return how many tokens of a prompt are computed at once; never more than a batch."""
         micro = self._number(_SHARED["-ub"], _MICRO_BATCH_TOKENS)
         return min(micro, self._number(_SHARED["-b"], _BATCH_TOKENS))
 
     @property
     def slot_tokens(self) -> int:
-        """Give how many tokens one request may hold, as far as options tell."""
+        """Return how many tokens one request may hold, as far as options tell."""
         context = self._number(("--ctx-size", "-c", "LLAMA_ARG_CTX_SIZE"), _ANY_CONTEXT_TOKENS)
         return context // self._number(("--parallel", "-np", "LLAMA_ARG_N_PARALLEL"), 1)
 
     def bench_options(self, *, on_cpu: bool = False) -> list[str]:
         """
-        Give llama-bench what the server was told, in its own words; what is automatic stays so.
+        Return llama-bench what the server was told, in its own words; what is automatic stays so.
 
         With `on_cpu`, no device: llama-bench runs once for each `-dev` that it is given, so there is one.
         """

@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def type_sizes() -> dict[int, tuple[str, int, int]]:
-    """Give id to name, values per block, bytes per block."""
+    """Return id to name, values per block, bytes per block."""
     sizes = _constants().GGML_QUANT_SIZES
     return {int(kind): (str(kind.name), int(values), int(size)) for kind, (values, size) in sizes.items()}
 

@@ -47,14 +47,14 @@ class Hyperparameters:
         return cls(header, architecture, layers)
 
     def number(self, key: str, default: int) -> int:
-        """Give one whole number; of a per-layer array its largest."""
+        """Return one whole number; of a per-layer array its largest."""
         value = self.header.metadata.get(f"{self.architecture}.{key}")
         if isinstance(value, tuple):
             return max((_checked(item, 0) for item in value), default=default)
         return _checked(value, default)
 
     def per_layer(self, key: str, default: int) -> tuple[int, ...]:
-        """Give one number for each layer, from a scalar or an array."""
+        """Return one number for each layer, from a scalar or an array."""
         value = self.header.metadata.get(f"{self.architecture}.{key}")
         if isinstance(value, tuple) and value:
             numbers = [_checked(item, default) for item in value]
@@ -62,7 +62,7 @@ class Hyperparameters:
         return (self.number(key, default),) * self.layers
 
     def flags(self, key: str) -> tuple[bool, ...] | None:
-        """Give an array of true and false, when there is one of full length."""
+        """Return an array of true and false, when there is one of full length."""
         value = self.header.metadata.get(f"{self.architecture}.{key}")
         if isinstance(value, tuple) and len(value) >= self.layers:
             return tuple(bool(item) for item in value[: self.layers])

@@ -48,13 +48,13 @@ class KvLayer:
     window: int | None
 
     def held_bytes(self, context: int) -> int:
-        """Give the memory that the layer's cache takes."""
+        """Return the memory that the layer's cache takes."""
         if self.window is not None:
             context = min(context, -(-(self.window + _MICRO_BATCH) // _CACHE_PADDING) * _CACHE_PADDING)
         return self.bytes_per_token * context
 
     def read_bytes(self, depth: int) -> int:
-        """Give what one token at this depth reads of it."""
+        """Return what one token at this depth reads of it."""
         return self.bytes_per_token * (depth if self.window is None else min(depth, self.window))
 
 
@@ -77,7 +77,7 @@ def is_recurrent(names: AbstractSet[str]) -> bool:
 
 def state_bytes_per_layer(hyper: Hyperparameters) -> int:
     """
-    Give the recurrent state of one such layer, which each token reads and writes.
+    Return the recurrent state of one such layer, which each token reads and writes.
 
     Mamba and delta nets: state_size x inner_size, and conv_kernel - 1 columns of
     inner_size + 2 x groups x state. KDA and RWKV: head_size squared for each head.
@@ -117,7 +117,7 @@ def _windows(hyper: Hyperparameters) -> tuple[int | None, ...]:
 
 
 def _bytes_per_token(hyper: Hyperparameters, windows: Sequence[int | None]) -> tuple[int, ...]:
-    """Give K and V of each layer; latent attention (MLA) caches one latent vector with its rotary part."""
+    """Return K and V of each layer; latent attention (MLA) caches one latent vector with its rotary part."""
     latent = hyper.number("attention.kv_lora_rank", 0)
     if latent and hyper.number("attention.key_length_mla", 0):
         width = latent + hyper.number("rope.dimension_count", 64)

@@ -25,7 +25,7 @@ class MemoryFit:
 
     @property
     def needed_bytes(self) -> int:
-        """Give all that has to be held."""
+        """Return all that has to be held."""
         return self.weights_bytes + self.kv_bytes + self.overhead_bytes
 
     @property

@@ -64,12 +64,12 @@ class ModelShape:
 
     @property
     def bytes_read_per_token(self) -> int:
-        """Give what has to cross the memory bus for one token at depth 0."""
+        """Return what has to cross the memory bus for one token at depth 0."""
         return sum(read.size_bytes for read in self.reads)
 
     @property
     def routed_types(self) -> Mapping[str, int]:
-        """Give the bytes read of routed experts by type."""
+        """Return the bytes read of routed experts by type."""
         return MappingProxyType({read.type_name: read.size_bytes for read in self.reads if read.routed})
 
     @property
@@ -81,11 +81,11 @@ class ModelShape:
         return max(sizes, key=lambda name: (sizes[name], name))
 
     def kv_bytes(self, context: int) -> int:
-        """Give cache and recurrent state at a context size."""
+        """Return cache and recurrent state at a context size."""
         return sum(layer.held_bytes(context) for layer in self.kv) + self.state_bytes
 
     def kv_read_bytes(self, depth: int) -> int:
-        """Give what one token reads of the cache at a depth."""
+        """Return what one token reads of the cache at a depth."""
         return sum(layer.read_bytes(depth) for layer in self.kv)
 
 

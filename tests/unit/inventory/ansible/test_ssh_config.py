@@ -33,7 +33,7 @@ Host *
 
 @pytest.fixture(autouse=True)
 def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give ssh a configuration: it would take that of the account, wherever HOME points."""
+    """Return ssh a configuration: it would take that of the account, wherever HOME points."""
     config, program = tmp_path / "config", tmp_path / "ssh"
     config.write_text(CONFIG)
     program.write_text(

@@ -15,7 +15,7 @@ CHAT = {"name": "chat", "model": "tiny", "port": 8080}
 
 
 def problems(**values: Any) -> list[str]:  # noqa: ANN401 - raw inventory values
-    """Give the fields of all mistakes, warnings in brackets."""
+    """Return the fields of all mistakes, warnings in brackets."""
     given = {"llama_cpp_ref": "b10991", "llama_models": [MODEL], "llama_server_instances": [CHAT], **values}
     settings, found = check(given, TODAY)
     assert (settings is None) == any(not problem.warning for problem in found)
