@@ -27,7 +27,7 @@ def _status(host: Host, known_hosts: str) -> HostAnswer:
 
 
 def on_trial(answers: Answers) -> dict[str, float]:
-    """Return the hosts that run a build which nobody has confirmed yet, and the seconds until they go back."""
+    """Return hosts that run a build which nobody has confirmed yet, and the seconds until they go back."""
     rows = {name: one.pending for name, one in answers.items() if isinstance(one, HostAnswer)}
     return {name: float(str(row["left_s"])) for name, row in rows.items() if row}
 

@@ -152,7 +152,7 @@ def _write_tree(repository: Path, work_tree: Path, index: Path) -> str:
 
 
 def _upstream(top: Path, version: str, tree: str) -> tuple[str, bool]:
-    """Return upstream's commit, in full and proved when its object is there, else as the CHANGELOG names it."""
+    """Return upstream's commit: in full when its object is there, else as the CHANGELOG names it."""
     named = _named_in_changelog((top / "CHANGELOG.md").read_text(encoding="utf-8"), version)
     modules = top / ".git" / "modules" / "vendor" / "llama.cpp"
     head = modules / "HEAD"

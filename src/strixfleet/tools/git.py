@@ -215,7 +215,7 @@ def upstream_answers(url: str) -> bool:
 
 @lru_cache(maxsize=64)
 def revision_of(folder: str) -> str | None:
-    """Return the commit that an inventory is at, `-dirty` where files differ; None where it is under no git."""
+    """Return commit that an inventory is at, `-dirty` where files differ; None where it is under no git."""
     describe = ("describe", "--always", "--dirty", "--exclude=*")
     argv = ["git", "-c", "core.fsmonitor=false", "-C", folder, *describe]
     try:

@@ -12,7 +12,7 @@ LOADER_ADDS = frozenset({"BOOT_IMAGE", "initrd", "vt.handoff"})
 
 
 def plain_name(word: str) -> str:
-    """Return an argument's name in the kernel's spelling, without the quotes and escapes that grub.cfg adds."""
+    """Return an argument's name in the kernel's spelling, without quotes and escapes that grub.cfg adds."""
     return re.sub(r"[\\\"']", "", word.partition("=")[0]).replace("-", "_")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 def release_key(release: str) -> tuple[tuple[int, ...], int]:
     """
-    Return what orders releases: `6.17.0-19-generic` is ((6, 17, 0), 19), `6.18.9+deb14-amd64` ((6, 18, 9), 0).
+    Return the sort key: `6.17.0-19-generic` is ((6, 17, 0), 19), `6.18.9+deb14-amd64` ((6, 18, 9), 0).
 
     The number after the dash counts only where a dash or the end follows it, as in Ubuntu's releases.
     """

@@ -84,7 +84,7 @@ def _stored(model: Model, index: int, part: ModelFile) -> StoredFile:
 
 
 def stored_files(model: Model) -> tuple[StoredFile, ...]:
-    """Return the files of a model in order; llama-server is given the first and finds the others beside it."""
+    """Return files of a model in order; llama-server is given the first and finds the others beside it."""
     return tuple(_stored(model, index, part) for index, part in enumerate(model.parts))
 
 

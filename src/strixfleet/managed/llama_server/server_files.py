@@ -20,7 +20,7 @@ PROBES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "health
 
 
 def backend_of(situation: Situation) -> str:
-    """Return the current build's backend, which `provision` keeps; the wished one where no build is current."""
+    """Return current build's backend, which `provision` keeps; the wished one where no build is current."""
     return server_unit.backend_in_use(situation.answers, situation.host.settings.llama_cpp_backend)
 
 

@@ -37,7 +37,7 @@ def drop_in_path(instance: str) -> str:
 
 @cache
 def key_fingerprint(instance: str, key: str) -> str:
-    """Return what tells one key from another, and nothing more: the digest it goes into can be read by all."""
+    """Return what tells one key from another and no more: everybody can read the digest that it goes into."""
     return hashlib.pbkdf2_hmac("sha256", key.encode(), f"strixfleet:{instance}".encode(), KEY_ROUNDS).hex()
 
 
@@ -134,7 +134,7 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
 
 
 def backend_in_use(answers: Answers, wished: str) -> str:
-    """Return the current build's backend, which `provision` keeps; the wished one where no build is current."""
+    """Return current build's backend, which `provision` keeps; the wished one where no build is current."""
     manifest = parse_manifest(answers.text(Ask.READ, MANIFEST))
     return manifest.backend if manifest else wished
 

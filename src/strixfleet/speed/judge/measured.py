@@ -129,7 +129,7 @@ class Expectations:
     past_tolerance: float | None = None
 
     def of(self, run: BenchRun) -> Expectation | None:
-        """Return the expectation for one run; no ceiling where one read of the weights gave several tokens."""
+        """Return expectation for one run; no ceiling where one read of the weights gave several tokens."""
         found = self.expectation(run.test)
         return replace(found, ceiling_tps=inf) if found and run.speculated else found
 

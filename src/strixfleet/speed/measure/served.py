@@ -35,7 +35,7 @@ class Served:
 
     @property
     def beginnings(self) -> tuple[str, ...]:
-        """Return how the answer to each prompt begins: its first token, or letter where tokens are not told."""
+        """Return how each answer begins: its first token, or its first letter where tokens are not known."""
         return tuple(_beginning(output) for output in self.outputs[1:])
 
     def wrong_output(self) -> str:
