@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from strixfleet.errors import FleetError
-from strixfleet.findings.items import Excuse, Status, waive
+from strixfleet.findings.items import waive
+from strixfleet.fleet.handed_state import state_for_roles
 from strixfleet.hosts.probe import probe_argv, read_answers
 from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder
 from strixfleet.managed.compiled import compile_host, questions_for
 from strixfleet.tools.git import revision_of
 
 
-KNOWN = frozenset({Status.OK, Status.WAIVED})
+def _known(name: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """Return the state that this play compiled before, else the one that the command handed on."""
+    state = variables.get("strixfleet_state")
+    if isinstance(state, dict) and "deeds" in state:
+        return dict(state)
+    handed = variables.get("strixfleet_states")
+    states = json.loads(Path(str(handed)).read_text(encoding="utf-8")) if handed else {}
+    return dict(states.get(name, {}))
 
 
 class ActionModule(ActionBase):
@@ -27,32 +38,22 @@ class ActionModule(ActionBase):
     _requires_connection = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return `role_vars` by role, `differences`, `reboot_due` and `digest`."""
+        """Return `deeds` by role and kind, `differences`, `reboot_due` and what is recorded when applied."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         name = str(variables["inventory_hostname"])
+        if not boolean(self._task.args.get("again", False)) and (known := _known(name, variables)):
+            return {**result, **known, "changed": False}
         try:
             host = host_from_vars(name, variables, self._loader)
-            root = host.settings.sandbox_hardware_root
-            argv = probe_argv(questions_for(host), root=root)
+            argv = probe_argv(questions_for(host), root=host.settings.sandbox_hardware_root)
             done = self._low_level_execute_command(shlex.join(argv))
             answers = read_answers(done["stdout"], host=name, stderr=done.get("stderr", ""))
             state = compile_host(host, answers)
-            excuses = [Excuse(one.item, one.reason, one.expires) for one in host.settings.audit_waivers]
-            rows = waive(state.differences(answers), excuses, datetime.now(UTC).date())
+            rows = waive(state.differences(answers), host.settings.audit_waivers, datetime.now(UTC).date())
         except AnsibleConnectionFailure:
             raise
         except FleetError as error:
             raise AnsibleActionFail(str(error)) from None
-        return {
-            **result,
-            "changed": False,
-            "role_vars": state.role_vars(),
-            "digest": state.digest,
-            "revision": revision_of(str(inventory_folder(variables))),
-            "applied_stale": state.since_applied != "same",
-            "simulated": state.facts.simulated or "",
-            "boot_id": state.facts.boot_id,
-            "differences": [row.to_json() for row in rows if row.status not in KNOWN],
-            "reboot_due": any(row.status is Status.PENDING_REBOOT for row in rows),
-        }
+        revision = revision_of(str(inventory_folder(variables)))
+        return {**result, "changed": False, **state_for_roles(state, answers, rows, revision)}

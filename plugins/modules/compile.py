@@ -9,10 +9,16 @@ module: compile
 short_description: Hand the compiled state of a host to the roles
 description:
   - Runs the probe of C(strixfleet audit) on the host and compiles the inventory against what it answered.
-  - Returns one dictionary of variables per role; the roles' defaults read it from C(strixfleet_state).
+  - Returns what each role has to do by kind; roles read it from C(strixfleet_state).
   - Changes nothing.
 author: The strixfleet developers
-options: {}
+options:
+  again:
+    description: >-
+      Probe the host although this play has compiled its state already, or the command that began the play
+      handed it on; needed after something changed that the state depends on.
+    type: bool
+    default: false
 """
 
 EXAMPLES = """
@@ -23,9 +29,39 @@ EXAMPLES = """
 """
 
 RETURN = """
-role_vars:
-  description: Variables by role.
+deeds:
+  description: What each role has to do, lists of arguments by role and kind. Holds secrets.
   type: dict
+  returned: success
+problems:
+  description: What keeps this host from being provisioned at all, each with its remedy.
+  type: list
+  elements: str
+  returned: success
+recorded:
+  description: What is recorded on the host once all of it is applied.
+  type: dict
+  returned: success
+applied_stale:
+  description: Whether the host records something else than I(recorded).
+  type: bool
+  returned: success
+simulated:
+  description: The box that a sandbox host presents; empty on a real one.
+  type: str
+  returned: success
+kernel_root:
+  description: The folder that stands in for /proc and /sys there.
+  type: str
+  returned: success
+boot_id:
+  description: The kernel's id of this boot.
+  type: str
+  returned: success
+differences:
+  description: What differs, in the form of the audit's items.
+  type: list
+  elements: dict
   returned: success
 reboot_due:
   description: Whether a reboot is all that some item lacks.

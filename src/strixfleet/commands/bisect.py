@@ -17,8 +17,7 @@ from strixfleet.fleet.session import finish, now
 from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.host_program import HostProgram
 from strixfleet.inventory.schema.pin import KEY
-from strixfleet.managed.llama_cpp.aspect import MANIFEST
-from strixfleet.managed.llama_cpp.build import parse_manifest
+from strixfleet.managed.llama_cpp.aspect import manifest_of
 from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.bisection import Found, Search, builds_at_most
@@ -117,7 +116,7 @@ def _commits(scene: RolloutSurvey, good: str, bad: str) -> tuple[tuple[str, str]
     seen = scene.good[host.name]
     repository = repository_of(host.settings.llama_cpp_repository)
     first, last = git.resolve(repository, good).commit, git.resolve(repository, bad).commit
-    manifest = parse_manifest(seen.answers.text(MANIFEST.verb, MANIFEST.subject))
+    manifest = manifest_of(seen.answers)
     if manifest is None or manifest.commit != first:
         runs = manifest.ref if manifest else "nothing"
         hint = f"`strixfleet upgrade --to {good} -l {host.name}` first"

@@ -10,17 +10,21 @@ from strixfleet.errors import ExitCode, FleetError, UsageError
 from strixfleet.findings.items import Cost, Status
 from strixfleet.findings.results import HostReport, Report
 from strixfleet.fleet.build_watch import BuildWatch
+from strixfleet.fleet.handed_state import state_for_roles
 from strixfleet.fleet.host_status import is_measured
 from strixfleet.fleet.options import Options, change_options, fleet_options
 from strixfleet.fleet.play_progress import PlayProgress
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.planned_builds import current_build
 from strixfleet.rollout.refuse_busy import refuse_busy, statuses
 from strixfleet.speed.smoke import smoke_reports
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
+from strixfleet.tools.git import revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,12 @@ def _settle_reboot(consent: Consent, due: list[str]) -> str:
     return "auto" if click.confirm(f"Reboot, one at a time: {names}?", err=True) else "never"
 
 
+def handed_state(seen: ProbedHost, fleet: Fleet) -> dict[str, Json]:
+    """Return what the play need not find out again."""
+    revision = revision_of(str(folder_of(fleet.source)))
+    return state_for_roles(seen.state, seen.answers, seen.differences, revision)
+
+
 def _play(
     fleet: Fleet, chosen: dict[str, ProbedHost], options: Options, consent: Consent
 ) -> dict[str, HostOutcome]:
@@ -69,6 +79,7 @@ def _play(
         ",".join(chosen),
         fleet.known_hosts,
         variables={"strixfleet_reboot": consent.reboot},
+        states={name: handed_state(one, fleet) for name, one in chosen.items()},
         extra_vars=options.extra_vars,
         check=consent.check,
         diff=consent.diff,

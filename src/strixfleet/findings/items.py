@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 
+from strixfleet.inventory.schema.parts import Waiver
 from strixfleet.on_host.questions import Json
 
 
@@ -43,38 +44,11 @@ class Rule(StrEnum):
     EQUAL = "equal"
     AT_MOST = "at_most"  # numbers
     AT_LEAST = "at_least"  # numbers
+    AT_LEAST_IF_ANY = "at_least_if_any"  # numbers; have may be absent
     VERSION_AT_LEAST = "version_at_least"  # dotted versions, compared number by number
     NONE_OF = "none_of"  # want is a list; have, or each of have, is not in it
     INCLUDES = "includes"  # want and have are lists
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """
-    One thing that must be true; `id` reads `aspect:key`.
-
-    Where `want` is a map, `live` names the keys that show the running system: when only these differ, and the
-    first of them does, a reboot is all that is missing. When the first is right and a later one is not, the
-    system was booted as asked and it did not help: that is drift.
-    """
-
-    id: str
-    want: Json
-    cure: Cure = Cure.PROVISION
-    cost: Cost = Cost.NONE
-    rule: Rule = Rule.EQUAL
-    live: tuple[str, ...] = ()
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What is true, in the shape of the item with the same id; `error` says why it could not be read."""
-
-    id: str
-    have: Json = None
-    error: str | None = None
-    message: str = ""
+    KNOWN = "known"  # want describes, have is anything but absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +80,6 @@ class Difference:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Excuse:
-    """A difference that the operator knows of, until a date (inclusive)."""
-
-    item: str
-    reason: str
-    expires: date
-
-
 def version_key(version: str) -> tuple[int, ...]:
     """Return the leading dotted numbers of a version: `6.18.9+deb14-amd64` is (6, 18, 9)."""
     found = re.match(r"\D*(\d+(?:\.\d+)*)", version)
@@ -140,61 +105,34 @@ def _includes(want: Json, have: Json) -> bool:
     return isinstance(want, list) and isinstance(have, list) and all(value in have for value in want)
 
 
-_RULES: Mapping[Rule, Callable[[Json, Json], bool]] = {
+RULES: Mapping[Rule, Callable[[Json, Json], bool]] = {
     Rule.EQUAL: lambda want, have: want == have,
     Rule.AT_MOST: lambda want, have: _compare_numbers(want, have, lambda w, h: h <= w),
     Rule.AT_LEAST: lambda want, have: _compare_numbers(want, have, lambda w, h: h >= w),
+    Rule.AT_LEAST_IF_ANY: lambda want, have: have is None or RULES[Rule.AT_LEAST](want, have),
     Rule.VERSION_AT_LEAST: lambda want, have: (
         isinstance(have, str) and version_key(have) >= version_key(str(want))
     ),
     Rule.NONE_OF: _none_of,
     Rule.INCLUDES: _includes,
+    Rule.KNOWN: lambda _want, have: have is not None,
 }
 
 
-def _only_live_differs(item: Item, have: Json) -> bool:
-    if not item.live or not isinstance(item.want, dict) or not isinstance(have, dict):
-        return False
-    if have.get(item.live[0]) == item.want.get(item.live[0]):
-        return False
-    return all(have.get(key) == value for key, value in item.want.items() if key not in item.live)
-
-
-def compare(item: Item, observed: Observed | None) -> Difference:
-    """Hold one item against what was observed."""
-    have = observed.have if observed else None
-    error = observed.error if observed else "was not observed"
-    row = Difference(item.id, Status.OK, item.want, have, item.cure, item.cost)
-    if error is not None:
-        return replace(row, status=Status.UNKNOWN, message=error)
-    message = (observed.message if observed else "") or item.message
-    if _RULES[item.rule](item.want, have):
-        return row
-    if _only_live_differs(item, have):
-        return replace(row, status=Status.PENDING_REBOOT, cure=Cure.REBOOT, cost=Cost.REBOOT, message=message)
-    return replace(row, status=Status.DRIFT, message=message)
-
-
-def diff(items: Iterable[Item], observed: Iterable[Observed]) -> tuple[Difference, ...]:
-    """Hold all items against all observations; what was not observed is unknown, never fine."""
-    by_id = {one.id: one for one in observed}
-    return tuple(compare(item, by_id.get(item.id)) for item in items)
-
-
-def waive(rows: Iterable[Difference], excuses: Iterable[Excuse], today: date) -> tuple[Difference, ...]:
+def waive(rows: Iterable[Difference], waivers: Iterable[Waiver], today: date) -> tuple[Difference, ...]:
     """
-    Mark drifts that the operator excused; an excuse past its date excuses nothing and says so.
+    Mark the drifts that the operator accepts; a waiver past its date accepts nothing and says so.
 
-    What could not be read is no known difference: nothing excuses it.
+    What could not be read is not a known difference: no waiver covers it.
     """
-    known = {excuse.item: excuse for excuse in excuses}
+    known = {waiver.item: waiver for waiver in waivers}
 
     def judged(row: Difference) -> Difference:
-        excuse = known.get(row.id)
-        if excuse is None or row.status in {Status.OK, Status.WAIVED, Status.UNKNOWN}:
+        waiver = known.get(row.id)
+        if waiver is None or row.status in {Status.OK, Status.WAIVED, Status.UNKNOWN}:
             return row
-        if excuse.expires < today:
-            return replace(row, message=f"{row.message} (waiver ended on {excuse.expires})".strip())
-        return replace(row, status=Status.WAIVED, message=f"{excuse.reason} (until {excuse.expires})")
+        if waiver.expires < today:
+            return replace(row, message=f"{row.message} (waiver expired on {waiver.expires})".strip())
+        return replace(row, status=Status.WAIVED, message=f"{waiver.reason} (until {waiver.expires})")
 
     return tuple(judged(row) for row in rows)

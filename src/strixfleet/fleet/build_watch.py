@@ -12,6 +12,7 @@ from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.openssh_remote import Remote
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
+from strixfleet.managed.llama_cpp.aspect import build_for
 
 
 BUILD_TASK = "Build llama.cpp"
@@ -20,9 +21,8 @@ INTERVAL_S = 10.0
 
 def progress_file(seen: ProbedHost) -> str | None:
     """Return the path of the progress file of a host's build, None where nothing is pinned."""
-    build = seen.state.role_vars().get("llama_cpp", {}).get("llama_cpp_build")
-    name = build.get("id") if isinstance(build, dict) else None
-    return f"/var/lib/strixfleet/build/{name}/progress" if name else None
+    build = build_for(seen.state.host.settings, seen.state.machine)
+    return f"/var/lib/strixfleet/build/{build.id}/progress" if build else None
 
 
 class BuildWatch:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import click
 
 from strixfleet.errors import FleetError
-from strixfleet.findings.items import Difference, Excuse, waive
+from strixfleet.findings.items import Difference, waive
 from strixfleet.findings.results import HostReport, Report
 from strixfleet.findings.runs import RECORDED
 from strixfleet.fleet.host_status import LAST_GOOD
@@ -18,8 +18,7 @@ from strixfleet.fleet.progress import say
 from strixfleet.hosts.fabric_remote import ask, remote_for
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.inventory.schema.fleet_model import Fleet, Host, Password
-from strixfleet.managed.aspect import HostState
-from strixfleet.managed.compiled import compile_host, questions_for
+from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
 from strixfleet.on_host.questions import Answers, Json
 
 
@@ -27,7 +26,7 @@ from strixfleet.on_host.questions import Answers, Json
 class ProbedHost:
     """One host as it was found: its desired state, its answers, and how they differ."""
 
-    state: HostState
+    state: DesiredState
     answers: Answers
     differences: tuple[Difference, ...]
     seconds: float
@@ -73,8 +72,7 @@ def look(host: Host, known_hosts: str) -> ProbedHost:
     finally:
         remote.close()
     state = compile_host(host, answers)
-    excuses = (Excuse(waiver.item, waiver.reason, waiver.expires) for waiver in host.settings.audit_waivers)
-    rows = waive(state.differences(answers), excuses, now().date())
+    rows = waive(state.differences(answers), host.settings.audit_waivers, now().date())
     return ProbedHost(state, answers, rows, time.monotonic() - started)
 
 

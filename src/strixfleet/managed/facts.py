@@ -1,6 +1,5 @@
 """What a host is, read in the same round trip as everything else; settles what `auto` means."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,8 +35,8 @@ class Facts:
     One host as found.
 
     `vram_bytes` is the BIOS carve-out, `memory_bytes` what the kernel calls MemTotal; neither contains the
-    other. `simulated` names the box that a sandbox host presents, else None. `applied_digest` is that of the
-    desired state when the host was last provisioned.
+    other. `simulated` names the box that a sandbox host presents, else None. `applied` is the text that was
+    recorded when the host was last provisioned.
     """
 
     kernel_release: str = ""
@@ -53,7 +52,7 @@ class Facts:
     dmi: Mapping[str, str] | None = None
     pci_ids: tuple[str, ...] = ()
     simulated: str | None = None
-    applied_digest: str | None = None
+    applied: str | None = None
 
 
 def _os_release(text: str) -> dict[str, str]:
@@ -83,15 +82,6 @@ def _amd_cards(answers: Answers) -> dict[str, str]:
     return found
 
 
-def _applied_digest(text: str | None) -> str | None:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return None
-    digest = found.get("digest") if isinstance(found, dict) else None
-    return digest if isinstance(digest, str) else None
-
-
 def facts_from(answers: Answers) -> Facts:
     """Read the facts out of the answers; what could not be read stays empty or zero."""
     os_release = _os_release(answers.text(Ask.READ, "/etc/os-release") or "")
@@ -118,5 +108,5 @@ def facts_from(answers: Answers) -> Facts:
         dmi={name: answers.text(Ask.READ, f"{DMI}/{name}") or "" for name in names},
         pci_ids=tuple(cards.values()),
         simulated=answers.text(Ask.RUN, "simulated") or None,
-        applied_digest=_applied_digest(answers.text(Ask.READ, APPLIED)),
+        applied=answers.text(Ask.READ, APPLIED),
     )

@@ -248,6 +248,21 @@ def http(subject, _root):
         return {"status": status, "body": None}
 
 
+def parameters(module, root):
+    """List the parameters of a kernel module, loaded or not, built in or not; None where there is none."""
+    shown = names("/sys/module/%s/parameters" % module, root) or []
+    if root:
+        listed = read(root + "/modinfo/" + module, "")
+        return sorted({*listed.split(), *shown}) if listed is not None else (shown or None)
+    try:
+        code, out, _err = run(["modinfo", "-F", "parm", "--", module])
+    except FileNotFoundError:
+        raise OSError("modinfo is not installed") from None
+    if code != 0:
+        return shown or None
+    return sorted({*(line.split(":")[0] for line in out.splitlines()), *shown})
+
+
 def command(name, root):
     """Run a program of the fixed table; None where it is not installed."""
     if name == "simulated":
@@ -273,6 +288,7 @@ SINGLE = {
     "space": space,
     "http": http,
     "run": command,
+    "parameters": parameters,
 }
 TOGETHER = {"unit": units, "package": packages}
 

@@ -18,6 +18,7 @@ class Ask(StrEnum):
     TREE directory: {relative path: sha256, or "-> target" for a link}. LINK path: its target.
     UNIT name: systemd properties, and of its main process `exe` and `config` (STRIXFLEET_CONFIG).
     PACKAGE name: installed version. USER name: {uid, groups}. SPACE path: free bytes.
+    PARAMETERS module: names of its parameters, None where modinfo knows no such module.
     HTTP "url[ key=path]": {status, body}. RUN name: output of a command from the probe's fixed table.
     """
 
@@ -34,6 +35,7 @@ class Ask(StrEnum):
     SPACE = "space"
     HTTP = "http"
     RUN = "run"
+    PARAMETERS = "parameters"
 
 
 @dataclass(frozen=True, slots=True, order=True)

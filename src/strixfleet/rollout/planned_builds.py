@@ -1,30 +1,28 @@
 """What a rollout knows of its hosts before it begins: which build each runs, and which it is to run."""
 
-import posixpath
-
 from strixfleet.errors import UsageError
 from strixfleet.fleet.session import ProbedHost
 from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.managed.llama_cpp.aspect import CURRENT, MANIFEST, LlamaCpp
-from strixfleet.managed.llama_cpp.build import Build, Manifest, parse_manifest
+from strixfleet.managed.llama_cpp import build as builds
+from strixfleet.managed.llama_cpp.aspect import build_for, manifest_of
+from strixfleet.managed.llama_cpp.build import Build, Manifest
 
 
 def current_build(seen: ProbedHost) -> str | None:
     """Return the id of the build that is current on a host."""
-    target = seen.answers[CURRENT].value
-    return posixpath.basename(target) if isinstance(target, str) else None
+    return builds.current_build(seen.answers)
 
 
 def current_manifest(seen: ProbedHost) -> Manifest | None:
     """Return what the current build says of itself."""
-    return parse_manifest(seen.answers.text(MANIFEST.verb, MANIFEST.subject)) if current_build(seen) else None
+    return manifest_of(seen.answers) if current_build(seen) else None
 
 
 def wanted_build(seen: ProbedHost) -> Build:
     """Return the build that the inventory pins for a host."""
-    for aspect in seen.state.aspects:
-        if isinstance(aspect, LlamaCpp) and aspect.build is not None:
-            return aspect.build
+    build = build_for(seen.state.host.settings, seen.state.machine)
+    if build is not None:
+        return build
     hint = "add `llama_cpp_ref: bNNNN`, or name a ref with --to"
     raise UsageError("nothing is pinned", where=seen.state.host.name, hint=hint)
 

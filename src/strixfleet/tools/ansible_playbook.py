@@ -36,13 +36,19 @@ class PlayStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlayRequest:
-    """One run of a playbook; `variables` go through a 0600 file, never through argv."""
+    """
+    One run of a playbook.
+
+    `variables` go through a 0600 file, never through argv. So do `states`, the compiled states of hosts that
+    the play need not probe again; they are read as data and never templated.
+    """
 
     playbook: str
     sources: tuple[str, ...]
     limit: str
     known_hosts: str
     variables: Mapping[str, Any] = field(default_factory=dict)
+    states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     extra_vars: tuple[str, ...] = ()
     check: bool = False
     diff: bool = False
@@ -115,6 +121,11 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
     variables = temporary / "variables.json"
     variables.touch(mode=0o600)
     given = dict(request.variables)
+    if request.states:
+        states = temporary / "states.json"
+        states.touch(mode=0o600)
+        states.write_text(json.dumps(request.states), encoding="utf-8")
+        given["strixfleet_states"] = str(states)
     if request.become_password is not None:
         given["ansible_become_password"] = request.become_password
     variables.write_text(json.dumps(given), encoding="utf-8")

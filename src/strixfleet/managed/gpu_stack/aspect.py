@@ -3,246 +3,207 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
-from strixfleet import assets
-from strixfleet.findings.items import Cost, Cure, Item, Observed, Rule
-from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.managed.aspect import Situation
-from strixfleet.managed.gpu_stack.gpu_packages import package_wishes, source_of, wanted_suites
-from strixfleet.managed.gpu_stack.kernel_floor import CWSR_PROPERTIES, KernelWish
-from strixfleet.managed.platforms.apt_sources import (
-    LIST,
-    OUR_TAILSCALE,
-    PARTS,
-    SOURCES_FILE,
-    Source,
-    added,
-    contradicting,
-    mirror_of,
-    missing_of,
-    sources_of,
-)
+from strixfleet.findings.items import Cost, Cure, Rule
+from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.gpu_stack.apt_suites import second_tailscale_source, suites_file
+from strixfleet.managed.gpu_stack.kernel_floor import BOOT, KernelRelease, kernel_release
+from strixfleet.managed.machine import Machine
+from strixfleet.managed.platforms.apt_sources import LIST, PARTS, mirror_of, missing_of, sources_of
+from strixfleet.managed.platforms.backends import Backend, backend
 from strixfleet.managed.platforms.distributions import (
     Distribution,
     distribution,
-    every_package,
     known_distributions,
+    source_of,
 )
-from strixfleet.managed.things.file import ManagedFile
-from strixfleet.managed.things.package import PackageWish
+from strixfleet.managed.things.account import Account
+from strixfleet.managed.things.file import Folder
+from strixfleet.managed.things.package import HELD, Holds, Package
+from strixfleet.managed.things.thing import Check, Deed, Have, Settled, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
 ACCOUNT = "strixfleet"
 GROUPS = ("render", "video")  # render opens /dev/kfd and /dev/dri/renderD*, video /dev/dri/card*
 HOME = "/var/lib/strixfleet"
-NO_SHELL = "/usr/sbin/nologin"
-AMDVLK = (
-    "/etc/vulkan/icd.d/amd_icd*.json",
-    "/usr/share/vulkan/icd.d/amd_icd*.json",
-)  # llama.cpp #22375: -39 %
-FOREIGN = (
-    "amdgpu-dkms",
-    "amdgpu-dkms-firmware",
-    "amdvlk",
-)  # the second can carry the bad MES blob: kyuz0 #37
-FIRMWARE_INFO = "/sys/kernel/debug/dri/*/amdgpu_firmware_info"
-VENDOR_ROCM = "/opt/rocm"
+AMDVLK = tuple(
+    Question(Ask.GLOB, f"{folder}/vulkan/icd.d/amd_icd*.json")  # llama.cpp #22375: -39 %
+    for folder in ("/etc", "/usr/share")
+)
+# The second can carry the bad MES firmware: kyuz0/amd-strix-halo-toolboxes#37.
+FOREIGN = tuple(Question(Ask.PACKAGE, name) for name in ("amdgpu-dkms", "amdgpu-dkms-firmware", "amdvlk"))
+FIRMWARE_INFO = Question(Ask.GLOB, "/sys/kernel/debug/dri/*/amdgpu_firmware_info")
+VENDOR_ROCM = Question(Ask.NAMES, "/opt/rocm")
+OS_RELEASE = Question(Ask.READ, "/etc/os-release")
 BAD_MES = "0x83"  # ROCm #5724
 
 
-@dataclass(frozen=True, slots=True)
-class GpuStack:
-    """The GPU stack of one host; no distribution means that nothing can be done there."""
+@dataclass(frozen=True, kw_only=True)
+class Supported(Thing):
+    """A system that this project knows, with all that the settings need of it."""
 
-    problems: tuple[str, ...]
-    kernel: KernelWish | None
-    packages: tuple[PackageWish, ...]
-    added: tuple[Source, ...]
-    hold: bool
-    managed: tuple[str, ...]
-    icds: tuple[str, ...]
-    stray_sources: bool
-    second_tailscale: bool
-    graphics: bool
-    shows_firmware: bool
-
-    name: ClassVar[str] = "gpu_stack"
-
-    @classmethod
-    def questions(cls, host: Host) -> Iterator[Question]:
-        """Ask for sources, packages, account, and leftovers."""
-        del host
-        yield from (LIST, *PARTS)
-        for pattern in (*AMDVLK, CWSR_PROPERTIES, FIRMWARE_INFO):
-            yield Question(Ask.GLOB, pattern)
-        for package in (*every_package(), *FOREIGN):
-            yield Question(Ask.PACKAGE, package)
-        yield Question(Ask.NAMES, "/boot")
-        yield Question(Ask.NAMES, VENDOR_ROCM)
-        yield Question(Ask.RUN, "held")
-        yield Question(Ask.USER, ACCOUNT)
-        yield Question(Ask.DIGEST, SOURCES_FILE)
-        yield Question(Ask.DIGEST, HOME)
-
-    @classmethod
-    def compile(cls, situation: Situation) -> Self:
-        """Settle what is needed from the backend, the distribution and its floors."""
-        settings, answers = situation.host.settings, situation.answers
-        known = distribution(situation.facts.os_id, situation.facts.os_version)
-        graphics = settings.llama_cpp_backend != "cpu"
-        sources = sources_of(answers)
-        packages = package_wishes(settings, known) if known else ()
-        kernel = KernelWish.settle(settings, known, situation) if known and graphics else None
-        missing = missing_of(sources, wanted_suites(settings, known).items()) if known else ()
-        mirror = mirror_of(sources, known.base_suite, situation.facts.os_id) if known else None
-        managed = [wish.name for wish in packages]
-        if kernel and kernel.package and (kernel.wishes() or answers.text(Ask.PACKAGE, kernel.package)):
-            managed.append(kernel.package)
-        stray = answers[Question(Ask.DIGEST, SOURCES_FILE)].value is not None and not missing
-        return cls(
-            _problems(situation, known, mirror if missing else Source((), (), ())),
-            kernel,
-            packages,
-            added(missing, sources, mirror) if mirror else (),
-            settings.gpu_stack_hold_packages,
-            tuple(sorted(managed)),
-            tuple(sorted(path for pattern in AMDVLK for path in answers.texts(pattern))),
-            stray,
-            contradicting(answers),
-            graphics,
-            any(answers.texts(FIRMWARE_INFO).values()),
-        )
+    settings: HostSettings
+    machine: Machine
+    known: Distribution | None
+    cure: Cure = Cure.MANUAL
 
     @property
-    def sources_file(self) -> ManagedFile | None:
-        """The apt source of ours, where the machine's own lack something."""
-        if not self.added:
-            return None
-        return ManagedFile(SOURCES_FILE, assets.render(f"host{SOURCES_FILE}.j2", added=self.added))
+    def want(self) -> Json:
+        """No problem."""
+        return {"problems": []}
 
-    def items(self) -> Iterator[Item]:
-        """Floors, sources, holds, the account; and what must not be there."""
-        yield Item("gpu_stack:distribution", [], Cure.MANUAL, message="; ".join(self.problems))
-        yield Item("gpu_stack:account", {"shell": NO_SHELL, "home": HOME, "groups": list(GROUPS)})
-        home: dict[str, Json] = {"sha256": "directory", "mode": "0755", "owner": "root", "group": "root"}
-        yield Item(f"gpu_stack:{HOME}", home)
-        if self.sources_file:
-            yield self.sources_file.item(self.name)
-        elif self.stray_sources:
-            yield Item(f"gpu_stack:{SOURCES_FILE}", None, message="the machine's own sources have it all")
-        if self.second_tailscale:
-            message = "the host has a source of its own for it, and apt refuses both"
-            yield Item(f"gpu_stack:{OUR_TAILSCALE}", None, message=message)
-        if self.kernel:
-            yield self.kernel.item()
-        for wish in self.packages:
-            yield from wish.items(self.name)
-        if self.managed:
-            rule = Rule.INCLUDES if self.hold else Rule.NONE_OF
-            message = "" if self.hold else "held although gpu_stack_hold_packages is off"
-            yield Item("gpu_stack:held", list(self.managed), rule=rule, message=message)
-        if self.graphics:
-            yield from self._leftovers()
+    def asks(self) -> Iterator[Question]:
+        """Ask for system, sources and a ROCm of the vendor's."""
+        yield from (OS_RELEASE, LIST, *PARTS, VENDOR_ROCM)
 
-    def _leftovers(self) -> Iterator[Item]:
-        yield Item(
-            "gpu_stack:amdvlk", [], message="AMDVLK overrides RADV silently and costs a third of prefill"
-        )
-        message = "`apt purge` them: they replace the kernel's own driver or firmware"
-        yield Item("gpu_stack:foreign_packages", [], Cure.MANUAL, Cost.REBOOT, message=message)
-        if self.shows_firmware:
-            message = f"firmware with MES {BAD_MES} is loaded: replace linux-firmware 20251125, then reboot"
-            yield Item(
-                "gpu_stack:mes_firmware", [BAD_MES], Cure.REBOOT, Cost.REBOOT, Rule.NONE_OF, message=message
+    def read(self, answers: Answers) -> Have:
+        """Return the system, and what keeps the role from working there."""
+        error = next((answers[one].error for one in (OS_RELEASE, LIST, *PARTS) if answers[one].error), None)
+        system = f"{self.machine.os_id or 'an unknown system'} {self.machine.os_version}".strip()
+        problems = self._problems(system, answers)
+        return Have({"system": system, "problems": [*problems]}, error, "; ".join(problems))
+
+    def _problems(self, system: str, answers: Answers) -> list[str]:
+        known, settings = self.known, self.settings
+        if known is None:
+            return [f"{system} is not supported; hint: install one of {', '.join(known_distributions())}"]
+        found = []
+        source = source_of(settings.gpu_stack_kernel_from, known.kernel.auto)
+        if source not in known.kernel.packages:
+            names = ", ".join(known.kernel.packages)
+            text = f"{known.label} has no kernel from {source}; hint: set gpu_stack_kernel_from to {names}"
+            found.append(text)
+        if settings.llama_cpp_backend == "rocm" and known.rocm.missing and not answers[VENDOR_ROCM].value:
+            found.append(known.rocm.missing)
+        sources = sources_of(answers)
+        lacking = missing_of(sources, wanted_suites(settings, known).items())
+        if lacking and mirror_of(sources, known.base_suite, self.machine.os_id) is None:
+            found.append(
+                f"no apt source of this host that can be copied offers {known.base_suite} main (one with "
+                "allow-insecure or the like cannot); hint: restore its mirror, or let it offer the rest"
             )
+        return found
 
-    def observe(self, answers: Answers) -> Iterator[Observed]:
-        """Read packages, sources, account and leftovers."""
-        read = (Question(Ask.READ, "/etc/os-release"), LIST, *PARTS)
-        error = next((answers[one].error for one in read if answers[one].error), None)
-        yield Observed("gpu_stack:distribution", list(self.problems), error)
-        yield _observe_account(answers)
-        home = answers[Question(Ask.DIGEST, HOME)]
-        yield Observed(f"gpu_stack:{HOME}", home.value, home.error)
-        answer = answers[Question(Ask.DIGEST, SOURCES_FILE)]
-        yield Observed(f"gpu_stack:{SOURCES_FILE}", answer.value, answer.error)
-        if self.second_tailscale:
-            yield Observed(f"gpu_stack:{OUR_TAILSCALE}", "beside the host's own")
-        if self.kernel:
-            yield self.kernel.observe()
-        for wish in self.packages:
-            yield from wish.observe(self.name, answers)
-        held = answers[Question(Ask.RUN, "held")]
-        words: list[Json] = list(held.value.split()) if isinstance(held.value, str) else []
-        yield Observed("gpu_stack:held", [word for word in words if word in self.managed], held.error)
-        error = next((e for one in AMDVLK if (e := answers[Question(Ask.GLOB, one)].error)), None)
-        yield Observed("gpu_stack:amdvlk", list(self.icds), error)
-        foreign = {name: answers[Question(Ask.PACKAGE, name)] for name in FOREIGN}
-        error = next((answer.error for answer in foreign.values() if answer.error), None)
-        found: list[Json] = [name for name, answer in foreign.items() if answer.value is not None]
-        yield Observed("gpu_stack:foreign_packages", found, error)
-        yield Observed("gpu_stack:mes_firmware", _mes_version(answers))
-
-    def _stray_files(self) -> Iterator[str]:
-        """Name the files of ours that only are in apt's way."""
-        if self.stray_sources:
-            yield SOURCES_FILE
-        if self.second_tailscale:
-            yield OUR_TAILSCALE
-
-    def role_vars(self) -> dict[str, Json]:
-        """Return the role its packages, files and account."""
-        absent = [path for path in self.icds if path.startswith("/etc/")] if self.graphics else []
-        wishes = [*self.packages, *(self.kernel.wishes() if self.kernel else ())]
-        return {
-            "gpu_stack_problems": list(self.problems),
-            "gpu_stack_files": [self.sources_file.role_var()] if self.sources_file else [],
-            "gpu_stack_absent": [*absent, *self._stray_files()],
-            "gpu_stack_packages": [wish.role_var() for wish in wishes],
-            "gpu_stack_held": list(self.managed) if self.hold else [],
-            "gpu_stack_released": [] if self.hold else list(self.managed),
-            "gpu_stack_account": {"name": ACCOUNT, "home": HOME, "shell": NO_SHELL, "groups": list(GROUPS)},
-        }
+    def deeds(self, answers: Answers) -> Iterator[Deed]:
+        """Refuse the host."""
+        have = self.read(answers).value
+        problems = have.get("problems") if isinstance(have, dict) else None
+        for text in problems if isinstance(problems, list) else ():
+            yield Deed("problem", {"text": text})
 
 
-def _problems(situation: Situation, known: Distribution | None, mirror: Source | None) -> tuple[str, ...]:
-    """Say what keeps the role from working here, each with its remedy."""
-    facts, settings = situation.facts, situation.host.settings
-    if known is None:
-        here = f"{facts.os_id or 'an unknown system'} {facts.os_version}".strip()
-        return (f"{here} is not supported; hint: install one of {', '.join(known_distributions())}",)
-    found = []
-    source = source_of(settings.gpu_stack_kernel_from, known.kernel.auto)
-    if source not in known.kernel.packages:
-        names = ", ".join(known.kernel.packages)
-        found.append(f"{known.label} has no kernel from {source}; hint: set gpu_stack_kernel_from to {names}")
-    vendors = situation.answers[Question(Ask.NAMES, VENDOR_ROCM)].value
-    if settings.llama_cpp_backend == "rocm" and known.rocm.missing and not vendors:
-        found.append(known.rocm.missing)
-    if mirror is None:
-        found.append(
-            f"no apt source of this host that can be copied offers {known.base_suite} main (one with "
-            "allow-insecure or the like cannot); hint: restore its mirror, or let it offer what is missing"
+def wanted_suites(settings: HostSettings, known: Distribution) -> dict[str, tuple[str, ...]]:
+    """Return the suites that the choices lead to, whatever is installed: a second run wants the same."""
+    if not backend(settings.llama_cpp_backend).graphics:
+        return {}
+    chosen = {
+        "distribution",
+        source_of(settings.gpu_stack_kernel_from, known.kernel.auto),
+        source_of(settings.gpu_stack_firmware_from, known.firmware.auto),
+        source_of(settings.gpu_stack_mesa_from, known.mesa.auto),
+    }
+    rows = (known.suites[name] for name in sorted(chosen, reverse=True) if name in known.suites)
+    return {row.suite: row.components for row in rows}
+
+
+def _holds(packages: tuple[Package, ...], kernel: KernelRelease | None, *, held: bool) -> Settled:
+    """Hold the packages of the stack, and the kernel's where it is installed or about to be."""
+    names = tuple(one.name for one in packages)
+    own = kernel.package if kernel else None
+
+    def choose(answers: Answers) -> Thing:
+        there = own and (answers.text(Ask.PACKAGE, own) or list(kernel.deeds(answers) if kernel else ()))
+        return Holds(
+            id="gpu_stack:held",
+            names=tuple(sorted([*names, *([own] if own and there else [])])),
+            held=held,
+            message="" if held else "held although gpu_stack_hold_packages is off",
         )
-    return tuple(found)
+
+    stated: Json = {"names": [*sorted(names)], "held": held}
+    questions = (HELD, *(kernel.asks() if kernel else ()))
+    return Settled(id="gpu_stack:held", statement=stated, choose=choose, questions=questions)
 
 
-def _observe_account(answers: Answers) -> Observed:
-    answer = answers[Question(Ask.USER, ACCOUNT)]
-    have = answer.value
-    if isinstance(have, dict):
-        groups = have.get("groups")
-        present = [group for group in GROUPS if isinstance(groups, list) and group in groups]
-        have = {"shell": have.get("shell"), "home": have.get("home"), "groups": list(present)}
-    return Observed("gpu_stack:account", have, answer.error)
+def _amdvlk() -> Check:
+    def read(answers: Answers) -> Have:
+        error = next((answers[one].error for one in AMDVLK if answers[one].error), None)
+        paths = sorted(path for one in AMDVLK for path in answers.texts(one.subject))
+        return Have([*paths], error)
+
+    def remove(answers: Answers) -> Iterator[Deed]:
+        for path in answers.texts(AMDVLK[0].subject):  # a package's own file is left to apt
+            yield Deed("absent", {"path": path})
+
+    return Check(
+        id="gpu_stack:amdvlk",
+        wanted=[],
+        reader=read,
+        questions=AMDVLK,
+        message="AMDVLK overrides RADV silently and costs a third of prefill",
+        steps=remove,
+    )
 
 
-def _mes_version(answers: Answers) -> str | None:
-    for text in answers.texts(FIRMWARE_INFO).values():
-        if found := re.search(
-            r"^MES feature version: \d+, firmware version: 0x0*([0-9a-f]+)", text, re.MULTILINE
-        ):
-            return f"0x{found[1]}"
-    return None
+def _foreign_packages() -> Check:
+    def read(answers: Answers) -> Have:
+        error = next((answers[one].error for one in FOREIGN if answers[one].error), None)
+        return Have([one.subject for one in FOREIGN if answers[one].value is not None], error)
+
+    return Check(
+        id="gpu_stack:foreign_packages",
+        wanted=[],
+        reader=read,
+        questions=FOREIGN,
+        cure=Cure.MANUAL,
+        cost=Cost.REBOOT,
+        message="`apt purge` them: they replace the kernel's own driver or firmware",
+    )
+
+
+def _mes_firmware() -> Check:
+    def read(answers: Answers) -> Have:
+        for text in answers.texts(FIRMWARE_INFO.subject).values():
+            pattern = r"^MES feature version: \d+, firmware version: 0x0*([0-9a-f]+)"
+            if found := re.search(pattern, text, re.MULTILINE):
+                return Have(f"0x{found[1]}")
+        return Have(None)  # debugfs is not mounted everywhere
+
+    return Check(
+        id="gpu_stack:mes_firmware",
+        wanted=[BAD_MES],
+        reader=read,
+        questions=(FIRMWARE_INFO,),
+        cure=Cure.REBOOT,
+        cost=Cost.REBOOT,
+        rule=Rule.NONE_OF,
+        message=f"firmware with MES {BAD_MES} is loaded: replace linux-firmware 20251125, then reboot",
+    )
+
+
+def gpu_stack(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
+    """Return floors, sources, holds, the account; and what must not be there."""
+    known = distribution(machine.os_id, machine.os_version)
+    chosen: Backend = backend(settings.llama_cpp_backend)
+    supported = "gpu_stack:distribution"
+    yield Supported(id=supported, settings=settings, machine=machine, known=known)
+    comment = "Serves language models"
+    yield Account(id="gpu_stack:account", name=ACCOUNT, home=HOME, groups=GROUPS, comment=comment)
+    yield Folder(id=f"gpu_stack:{HOME}", path=HOME)
+    yield second_tailscale_source()
+    if known is None:
+        return
+    yield suites_file(wanted_suites(settings, known), known, machine)
+    packages = chosen.packages(settings, known)
+    kernel = kernel_release(settings, known) if chosen.graphics else None
+    if kernel:
+        yield kernel
+    yield from packages
+    if packages:
+        yield _holds(packages, kernel, held=settings.gpu_stack_hold_packages)
+    if chosen.graphics:
+        yield from (_amdvlk(), _foreign_packages(), _mes_firmware())
+
+
+__all__ = ["BOOT", "gpu_stack", "wanted_suites"]

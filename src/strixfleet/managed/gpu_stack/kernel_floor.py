@@ -1,13 +1,11 @@
 """The kernel that a host must have installed and be running, judged with backported fixes in mind."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
 
-from strixfleet.findings.items import Cost, Item, Observed
+from strixfleet.findings.items import Cost
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.aspect import Situation
 from strixfleet.managed.kernel.kernel_release import (
     at_least,
     flavour_floor,
@@ -16,87 +14,91 @@ from strixfleet.managed.kernel.kernel_release import (
     newest,
     release_key,
 )
-from strixfleet.managed.platforms.distributions import Distribution
-from strixfleet.managed.things.package import PackageWish
-from strixfleet.on_host.questions import Ask, Json, Question
+from strixfleet.managed.platforms.distributions import Distribution, apt_release, source_of
+from strixfleet.managed.things.package import Package
+from strixfleet.managed.things.thing import Deed, Have, Thing
+from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
-CWSR_PROPERTIES = "/sys/class/kfd/kfd/topology/nodes/*/properties"
+BOOT = Question(Ask.NAMES, "/boot")
+RELEASE = Question(Ask.READ, "/proc/sys/kernel/osrelease")
+CWSR_PROPERTIES = Question(Ask.GLOB, "/sys/class/kfd/kfd/topology/nodes/*/properties")
 
 
-@dataclass(frozen=True, slots=True)
-class KernelWish:
+def releases_in_boot(answers: Answers) -> tuple[str, ...]:
+    """Return the kernel releases that could boot."""
+    names = answers[BOOT].value
+    return installed(names if isinstance(names, list) else ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelRelease(Thing):
     """
-    A kernel not older than its flavour's floor and none of the known-bad ones.
+    A kernel not older than its flavour's floor and none of the known-bad ones; a newer one may wait to boot.
 
-    `shows_fix` is set where KFD shows cwsr_size, which only kernels with the CWSR fix do: such a kernel, and
-    any newer one, passes the shipped floors whatever its number (lemonade docs, gfx1151_linux.html).
+    Where `floors` are the shipped ones, a kernel whose KFD shows cwsr_size has the CWSR fix and passes
+    whatever its number, and so does any newer one (lemonade docs, gfx1151_linux.html).
     """
 
     package: str | None
     suite: str | None
     floors: Mapping[str, str]
     known_bad: tuple[str, ...]
-    running: str
-    installed: str
-    shows_fix: bool
+    floors_are_shipped: bool
+    cost: Cost = Cost.REBOOT
+    live: tuple[str, ...] = ("running",)
 
-    @classmethod
-    def settle(cls, settings: HostSettings, known: Distribution, situation: Situation) -> Self:
-        """Settle the floor from inventory and distribution, and read which kernels are there."""
-        answers, running = situation.answers, situation.facts.kernel_release
-        names = answers[Question(Ask.NAMES, "/boot")].value
-        found = installed(names if isinstance(names, list) else ())
-        source = (
-            known.kernel.auto if settings.gpu_stack_kernel_from == "auto" else settings.gpu_stack_kernel_from
-        )
-        own_floor, own_bad = settings.gpu_stack_kernel_floor, settings.gpu_stack_kernel_known_bad
-        shows_fix = any(
-            re.search(r"^cwsr_size \d", text, re.MULTILINE)
-            for text in answers.texts(CWSR_PROPERTIES).values()
-        )
-        return cls(
-            known.kernel.packages.get(source),
-            known.suites[source].suite if source == "backports" and source in known.suites else None,
-            {"default": own_floor} if own_floor else known.kernel.floors,
-            known.kernel.known_bad if own_bad is None else tuple(own_bad),
-            running,
-            newest([*found, running]) or running,
-            shows_fix and own_floor is None,
-        )
+    @property
+    def want(self) -> Json:
+        """The releases that are accepted, by flavour."""
+        others = ", ".join(f"{name}: {floor}" for name, floor in self.floors.items() if name != "default")
+        words = [f">= {self.floors['default']}" + (f" ({others})" if others else "")]
+        accepted = ", ".join([*words, *(f"not {bad}" for bad in self.known_bad)])
+        return {"installed": accepted, "running": accepted}
 
-    def accepts(self, release: str) -> bool:
+    def asks(self) -> Iterator[Question]:
+        """Ask which kernels are there, which runs, and whether it has the fix."""
+        yield from (BOOT, RELEASE, CWSR_PROPERTIES)
+        if self.package:
+            yield Question(Ask.PACKAGE, self.package)
+
+    def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
         """Tell whether a release will do."""
+        release, running = str(have.get(key)), str(have.get("running"))
         if is_known_bad(release, self.known_bad):
             return False
-        fixed = self.shows_fix and release_key(release) >= release_key(self.running)
-        return fixed or at_least(release, flavour_floor(self.floors, release))
+        fixed = self.floors_are_shipped and have.get("cwsr_fix") is True
+        newer = release_key(release) >= release_key(running)
+        return (fixed and newer) or at_least(release, flavour_floor(self.floors, release))
 
-    def _wanted(self, release: str) -> str:
-        words = [f">= {flavour_floor(self.floors, release)}", *(f"not {bad}" for bad in self.known_bad)]
-        return ", ".join(words)
+    def read(self, answers: Answers) -> Have:
+        """Return the newest release that could boot, the running one, and whether that shows the fix."""
+        running = answers.text(RELEASE.verb, RELEASE.subject)
+        if not running:
+            return Have(error=answers[RELEASE].error or "the running kernel's release could not be read")
+        topology = answers.texts(CWSR_PROPERTIES.subject).values()
+        fixed = any(re.search(r"^cwsr_size \d", text, re.MULTILINE) for text in topology)
+        newest_one = newest([*releases_in_boot(answers), running])
+        return Have({"installed": newest_one, "running": running, "cwsr_fix": fixed})
 
-    def item(self) -> Item:
-        """Say what must be installed and running; a newer one that only waits for a reboot is no drift."""
-        want: dict[str, Json] = {
-            "installed": self._wanted(self.installed),
-            "running": self._wanted(self.running),
-        }
-        return Item("gpu_stack:kernel", want, cost=Cost.REBOOT, live=("running",))
+    def deeds(self, answers: Answers) -> Iterator[Deed]:
+        """Install the newest one, where the newest that is installed will not do."""
+        have = self.read(answers).value
+        if self.package is None or not isinstance(have, dict) or self.key_holds("installed", have):
+            return
+        wish = Package(id=self.id, name=self.package, release=self.suite, newest=True)
+        yield from wish.deeds(answers)
 
-    def observe(self) -> Observed:
-        """Say what is installed and running; what will do reads as what is wanted."""
-        if not self.running:
-            return Observed("gpu_stack:kernel", error="the running kernel's release could not be read")
-        have: dict[str, Json] = {
-            key: self._wanted(release) if self.accepts(release) else release
-            for key, release in (("installed", self.installed), ("running", self.running))
-        }
-        message = "" if self.accepts(self.running) else f"the running kernel is {self.running}"
-        return Observed("gpu_stack:kernel", have, message=message)
 
-    def wishes(self) -> tuple[PackageWish, ...]:
-        """Return the package to install, where the newest kernel that is installed will not do."""
-        if self.package is None or not self.running or self.accepts(self.installed):
-            return ()
-        return (PackageWish(self.package, release=self.suite, newest=True),)
+def kernel_release(settings: HostSettings, known: Distribution) -> KernelRelease:
+    """Settle package and floors from inventory and distribution."""
+    source = source_of(settings.gpu_stack_kernel_from, known.kernel.auto)
+    floor, bad = settings.gpu_stack_kernel_floor, settings.gpu_stack_kernel_known_bad
+    return KernelRelease(
+        id="gpu_stack:kernel",
+        package=known.kernel.packages.get(source),
+        suite=apt_release(known, source) if source in known.suites else None,
+        floors={"default": floor} if floor else known.kernel.floors,
+        known_bad=known.kernel.known_bad if bad is None else tuple(bad),
+        floors_are_shipped=floor is None,
+    )

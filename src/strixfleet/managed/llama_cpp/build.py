@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from strixfleet.on_host.questions import Json
+from strixfleet.managed.platforms.backends import backend
+from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
 
 
 BUILDS = "/opt/strixfleet/llama.cpp"
+CURRENT = Question(Ask.LINK, f"{BUILDS}/current")
+MANIFEST = Question(Ask.READ, f"{BUILDS}/current/manifest.json")
 COMMIT_CHARS_IN_ID = 12
 BUILD_ID = re.compile(r"[a-z0-9.]+-(?:vulkan|rocm|cpu)-[0-9a-f]{8}\Z")
 COMMON_DEFINITIONS: Mapping[str, str] = {
@@ -23,11 +26,6 @@ COMMON_DEFINITIONS: Mapping[str, str] = {
     "GGML_RPC": "OFF",  # rpc-server is open to remote code execution: CVE-2026-34159, llama.cpp #25289
     "LLAMA_BUILD_EXAMPLES": "OFF",
     "LLAMA_BUILD_TESTS": "OFF",
-}
-BACKEND_DEFINITIONS: Mapping[str, Mapping[str, str]] = {
-    "cpu": {},
-    "vulkan": {"GGML_VULKAN": "ON"},
-    "rocm": {"GGML_HIP": "ON"},
 }
 # Given to those pins whose tree knows one of the names; the first known one is used.
 # Without them a build downloads its web pages, or needs npm or libcurl: llama.cpp #23156, #28928, #18828.
@@ -46,14 +44,6 @@ COMMON_PACKAGES = (
     "libssl-dev",
     "ninja-build",
 )
-BACKEND_PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "cpu": (),
-    "vulkan": ("glslc", "libvulkan-dev", "spirv-headers"),
-    "rocm": ("hipcc", "libamdhip64-dev", "libhipblas-dev", "librocblas-dev"),
-}
-GIB = 1 << 30
-# Seen on Debian 13: source 0.2, objects 0.3 (cpu) to 0.6 (vulkan), ccache 2, ROCm's packages 5.
-NEEDED_DISK_BYTES: Mapping[str, int] = {"cpu": 3 * GIB, "vulkan": 4 * GIB, "rocm": 12 * GIB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +84,25 @@ class Build:
     @property
     def packages(self) -> tuple[str, ...]:
         """The Debian packages that compiling takes; running takes none of them."""
-        return tuple(sorted((*COMMON_PACKAGES, *BACKEND_PACKAGES[self.backend])))
+        return tuple(sorted((*COMMON_PACKAGES, *backend(self.backend).build_packages)))
 
 
 def plan_build(
-    ref: str, backend: str, extra: Mapping[str, str | None], *, gfx: str | None, toolchain: str
+    ref: str, backend_name: str, extra: Mapping[str, str | None], *, gfx: str | None, toolchain: str
 ) -> Build:
     """Settle the CMake definitions: ours, the backend's, then the inventory's, which win; None drops one."""
-    definitions = dict(COMMON_DEFINITIONS) | dict(BACKEND_DEFINITIONS[backend])
-    if backend == "rocm" and gfx:
-        definitions["GPU_TARGETS"] = gfx
+    chosen = backend(backend_name)
+    definitions = dict(COMMON_DEFINITIONS) | dict(chosen.definitions)
+    if chosen.target_definition and gfx:
+        definitions[chosen.target_definition] = gfx
     for name, value in extra.items():
         if value is None:
             definitions.pop(name, None)
         else:
             definitions[name] = value
-    strict = {*BACKEND_DEFINITIONS[backend], *extra, "GPU_TARGETS"} & definitions.keys()
-    return Build(ref, backend, dict(sorted(definitions.items())), toolchain, tuple(sorted(strict)))
+    target = [chosen.target_definition] if chosen.target_definition else []
+    strict = {*chosen.definitions, *extra, *target} & definitions.keys()
+    return Build(ref, backend_name, dict(sorted(definitions.items())), toolchain, tuple(sorted(strict)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +122,12 @@ class Manifest:
     files: Mapping[str, str]
     build_number: int
     lacks: frozenset[str] = frozenset()
+
+
+def current_build(answers: Answers) -> str | None:
+    """Return the id of the current build; None where there is none."""
+    target = answers[CURRENT].value
+    return target.rsplit("/", 1)[-1] if isinstance(target, str) else None
 
 
 def _text_map(value: Json) -> dict[str, str] | None:

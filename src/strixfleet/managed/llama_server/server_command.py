@@ -9,13 +9,11 @@ releases read LLAMA_ARG_NO_MMAP.
 from dataclasses import dataclass
 
 from strixfleet.inventory.schema.parts import Instance
-from strixfleet.managed.facts import Facts
+from strixfleet.managed.platforms.backends import Backend
 
 
 SERVER = "/opt/strixfleet/llama.cpp/current/bin/llama-server"
 CREDENTIAL = "api-key"
-ICD = "/usr/share/vulkan/icd.d"
-ANY_OF_DEVICE = {"vulkan": "Vulkan0", "rocm": "ROCm0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +47,14 @@ def listening(instance: Instance, tailnet_address: str | None = None) -> Listeni
     return Listening(("127.0.0.1" if instance.host == "localhost" else instance.host,), instance.port)
 
 
-def threads(wish: str | None, backend: str, facts: Facts) -> str | None:
-    """Return the thread count: never above the physical cores, which is also the default of a CPU backend."""
-    cores = facts.physical_cores
+def threads(wish: str | None, serving: Backend, cores: int) -> str | None:
+    """Return the thread count: never above the physical cores, which is also the default without a GPU."""
     if wish is None:
-        return str(cores) if backend == "cpu" and cores else None
+        return str(cores) if not serving.graphics and cores else None
     return str(min(int(wish), cores)) if cores and wish.isdigit() else wish
 
 
-def command(instance: Instance, backend: str, facts: Facts, where: Listening) -> dict[str, str | None]:
+def command(instance: Instance, serving: Backend, cores: int, where: Listening) -> dict[str, str | None]:
     """Return the options of one instance, less model and keys, the inventory's own last and strongest."""
     options: dict[str, str | None] = {
         "alias": instance.model,
@@ -67,34 +64,16 @@ def command(instance: Instance, backend: str, facts: Facts, where: Listening) ->
         "metrics": None,
         "no-slots": None,  # /slots shows the prompts of all callers
     }
-    if backend in ANY_OF_DEVICE:
-        options |= {
-            "n-gpu-layers": "999",
-            "device": ANY_OF_DEVICE[backend],
-        }  # no device: fails, never the CPU
-    count = threads(instance.arguments.get("threads"), backend, facts)
+    if serving.any_device:  # where there is no such device the server fails, and never falls back to the CPU
+        options |= {"n-gpu-layers": "999", "device": serving.any_device}
+    count = threads(instance.arguments.get("threads"), serving, cores)
     options |= instance.arguments | ({"threads": count} if count else {})
     if "slots" in options:
         del options["no-slots"]
     return options
 
 
-def environment(instance: Instance, backend: str, facts: Facts) -> dict[str, str]:
+def environment(instance: Instance, serving: Backend, *, simulated: bool) -> dict[str, str]:
     """Return the environment of one instance, the inventory's own strongest."""
-    found = {"LLAMA_ARG_CORS_ORIGINS": "localhost"}
-    if backend == "vulkan" and facts.simulated:  # no GPU there: Mesa's llvmpipe, which has to be named
-        found["VK_DRIVER_FILES"] = f"{ICD}/lvp_icd.x86_64.json:{ICD}/lvp_icd.json"
-        found["GGML_VK_VISIBLE_DEVICES"] = "0"
-    elif backend == "vulkan":
-        found["AMD_VULKAN_ICD"] = "RADV"
-        found["VK_DRIVER_FILES"] = f"{ICD}/radeon_icd.x86_64.json:{ICD}/radeon_icd.json"
-    if backend != "cpu":
-        found["LLAMA_ARG_FIT"] = "off"  # fitting misjudges unified memory: strix-halo-facts 4.1
-    if backend == "rocm":
-        found |= {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
-    return found | instance.environment
-
-
-def may_write_and_execute(backend: str, *, simulated: bool) -> bool:
-    """Tell whether memory may be writable and executable: llvmpipe compiles for the CPU, ROCm may as well."""
-    return backend == "rocm" or (backend == "vulkan" and simulated)
+    own = serving.server_environment(simulated=simulated)
+    return {"LLAMA_ARG_CORS_ORIGINS": "localhost", **own, **instance.environment}

@@ -4,13 +4,13 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from strixfleet.findings.items import Cost
-from strixfleet.managed.llama_cpp.build import parse_manifest
-from strixfleet.managed.things.file import ManagedFile
+from strixfleet.managed.things.file import File, SecretFile
+from strixfleet.managed.things.thing import Deed, Have, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
 
@@ -20,6 +20,7 @@ KEYS = "/etc/strixfleet/keys"
 CURRENT = "/opt/strixfleet/llama.cpp/current"
 MANIFEST = f"{CURRENT}/manifest.json"
 OPTIONS_FILE = f"{CURRENT}/{OPTIONS}"
+LISTENERS = Question(Ask.RUN, "listeners")
 DROP_IN = "10-strixfleet.conf"
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - what the unit does not see
 KEY_ROUNDS = 100_000
@@ -46,9 +47,10 @@ def config_digest(*parts: Json) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def key_file(instance: str, key: str) -> ManagedFile:
+def key_file(instance: str, key: str) -> SecretFile:
     """Return the file with the API key; systemd hands it to the unit, no other account reads it."""
-    return ManagedFile(f"{KEYS}/{instance}", f"{key}\n", mode="0600", secret=True, cost=Cost.RESTART)
+    path = f"{KEYS}/{instance}"
+    return SecretFile(id=f"llama_server:{path}", path=path, source=f"{key}\n", cost=Cost.RESTART)
 
 
 def http_questions(instance: str, url: str, *, has_key: bool) -> tuple[Question, Question]:
@@ -57,64 +59,94 @@ def http_questions(instance: str, url: str, *, has_key: bool) -> tuple[Question,
     return Question(Ask.HTTP, f"{url}/health"), Question(Ask.HTTP, f"{url}/props{key}")
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What one instance must be; `renamed` if it uses options that releases spell differently."""
+@dataclass(frozen=True, kw_only=True)
+class Server(Thing):
+    """
+    One running instance.
+
+    `renamed` if it uses options that releases spell differently; `waits_for_tailnet` if it is to serve on the
+    tailnet and the host has no address there yet.
+    """
 
     instance: str
-    drop_in: ManagedFile
-    key: ManagedFile | None
+    drop_in: File
+    key: SecretFile | None
     config: str
     url: str
     listeners: tuple[str, ...]
     models: tuple[str, ...]
     probe: str
     renamed: bool = False
+    waits_for_tailnet: bool = False
+    cost: Cost = Cost.RESTART
 
     @property
     def name(self) -> str:
         """Return the unit's name."""
         return unit_name(self.instance)
 
-    def want(self) -> dict[str, Json]:
-        """Say what must be true of the running server."""
+    @property
+    def want(self) -> Json:
+        """What must be true of the running server."""
         return {
             "enabled": "enabled",
             "active": "active",
             "config": self.config,
             "build": "current",
             "health": 200,
-            "listening": list(self.listeners),
+            "listening": [*self.listeners, *(["the tailnet"] if self.waits_for_tailnet else [])],
         }
+
+    @property
+    def unit_question(self) -> Question:
+        """Ask systemd about the unit."""
+        return Question(Ask.UNIT, self.name)
 
     @property
     def http_questions(self) -> tuple[Question, Question]:
         """Ask for health and build."""
         return http_questions(self.instance, self.url, has_key=self.key is not None)
 
-    def have(self, unit: Mapping[str, Json], health: Json, props: Json, answers: Answers) -> dict[str, Json]:
-        """Say what is true, in the shape of `want`."""
-        found = listeners(answers.text(Ask.RUN, "listeners") or "")
-        return {
+    def asks(self) -> Iterator[Question]:
+        """Ask for the unit, its answers on the port, listeners, and which build is current."""
+        yield self.unit_question
+        yield from self.http_questions
+        yield from (LISTENERS, Question(Ask.LINK, CURRENT), Question(Ask.READ, MANIFEST))
+
+    def read(self, answers: Answers) -> Have:
+        """Return what systemd, the server itself and the list of listeners say."""
+        answer = answers[self.unit_question]
+        health, props = (answers[question] for question in self.http_questions)
+        error = answer.error or health.error or props.error or answers[LISTENERS].error
+        unit = answer.value
+        if error or not isinstance(unit, dict):
+            return Have(error=error or "systemd does not describe this unit")
+        found = listeners(answers.text(LISTENERS.verb, LISTENERS.subject) or "")
+        have: dict[str, Json] = {
             "enabled": unit.get("UnitFileState"),
             "active": unit.get("ActiveState"),
             "config": unit.get("config"),
-            "build": build_of(unit, props, answers),
-            "health": health.get("status") if isinstance(health, dict) else None,
+            "build": build_of(unit, props.value, answers),
+            "health": health.value.get("status") if isinstance(health.value, dict) else None,
             "listening": [one for one in self.listeners if one in found],
         }
+        return Have(have, message="the host has no tailnet address yet" if self.waits_for_tailnet else "")
 
-    def role_var(self) -> dict[str, Json]:
-        """Return what the module `llama_instance` takes."""
-        return {
-            "name": self.instance,
-            "config": self.config,
-            "url": self.url,
-            "key_file": self.key.path if self.key else "",
-            "models": list(self.models),
-            "probe": self.probe,
-            "renamed": self.renamed,
-        }
+    def deeds(self, answers: Answers) -> Iterator[Deed]:
+        """Bring it up."""
+        del answers
+        yield Deed(
+            "server",
+            {
+                "name": self.instance,
+                "config": self.config,
+                "url": self.url,
+                "key_file": self.key.path if self.key else "",
+                "models": [*self.models],
+                "probe": self.probe,
+                "renamed": self.renamed,
+            },
+        )
 
 
 def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
@@ -131,12 +163,6 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
     if isinstance(said, str) and not _same_commit(said, answers):
         return f"{exe}, which calls itself {said}"
     return "current"
-
-
-def backend_in_use(answers: Answers, wished: str) -> str:
-    """Return current build's backend, which `provision` keeps; the wished one where no build is current."""
-    manifest = parse_manifest(answers.text(Ask.READ, MANIFEST))
-    return manifest.backend if manifest else wished
 
 
 def _same_commit(build_info: str, answers: Answers) -> bool:

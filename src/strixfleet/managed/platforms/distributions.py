@@ -105,9 +105,16 @@ def known_distributions() -> tuple[str, ...]:
     return tuple(one.label for one in _table().values())
 
 
-def every_package() -> frozenset[str]:
-    """Return the packages of all releases, so that one round of questions serves any host."""
-    found: set[str] = set()
-    for one in _table().values():
-        found |= {*one.kernel.packages.values(), one.firmware.package, *one.mesa.packages, *one.rocm.packages}
-    return frozenset(found)
+def release_keys() -> tuple[tuple[str, str], ...]:
+    """Return ID and VERSION_ID of the releases that are known."""
+    return tuple((key.rpartition("-")[0], key.rpartition("-")[2]) for key in _table())
+
+
+def source_of(choice: str, auto: str) -> str:
+    """Return the source that a choice of the inventory leads to."""
+    return auto if choice == "auto" else choice
+
+
+def apt_release(known: Distribution, source: str) -> str | None:
+    """Return what `apt-get -t` has to be told: backports are taken only when they are asked for."""
+    return known.suites[source].suite if source == "backports" else None

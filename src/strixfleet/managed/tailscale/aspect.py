@@ -4,227 +4,258 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
-from strixfleet import assets
-from strixfleet.findings.items import Cure, Item, Observed, Rule
-from strixfleet.inventory.schema.fleet_model import Host
+from strixfleet.findings.items import Cure, Rule
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.aspect import Situation
+from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import LIST, OUR_TAILSCALE, PARTS, offers, sources_of
 from strixfleet.managed.tailscale.openpgp import dearmor, fingerprints
-from strixfleet.managed.things.file import ManagedFile
-from strixfleet.managed.things.package import PackageWish
+from strixfleet.managed.things.file import File, Template
+from strixfleet.managed.things.package import Package
+from strixfleet.managed.things.thing import Check, Deed, Have, Reader, Settled, Thing
+from strixfleet.managed.things.unit import Unit
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
-PACKAGE = PackageWish("tailscale")
-UNIT = "tailscaled.service"
+UNIT = Unit(id="tailscale:tailscaled.service", name="tailscaled.service")
 KEY = "/etc/apt/keyrings/strixfleet-tailscale.asc"
 PIN = "/etc/apt/preferences.d/strixfleet-tailscale"
 VENDOR = "https://pkgs.tailscale.com/stable"
 CONTROL = "https://controlplane.tailscale.com"
 CONTROL_NAMES = {CONTROL, "https://login.tailscale.com", ""}
+STATUS = Question(Ask.RUN, "tailscale")
+PREFERENCES = Question(Ask.RUN, "tailscale_prefs")
+CLOCK = Question(Ask.RUN, "clock")
+INSTALLED = Question(Ask.PACKAGE, "tailscale")
 EXPIRY_DAYS = 14
 DAY_S = 86_400
-VARIABLES = (
-    "tailscale_problems",
-    "tailscale_keys",
-    "tailscale_files",
-    "tailscale_packages",
-    "tailscale_units",
-    "tailscale_joins",
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Tailscale:
-    """
-    The tailnet membership of one host: `state` as its daemon said, `bare` where it has not joined yet.
+class Membership:
+    """What the daemon says; `down` where it does not run, `error` why it could not be asked."""
 
-    No `files` where a source of the host's own has the repository already: apt refuses all its sources when
-    two of one repository name different keys.
-    """
-
-    settings: HostSettings
-    files: tuple[ManagedFile, ...]
     state: str | None
-    bare: bool
-    expires: bool
-
-    name: ClassVar[str] = "tailscale"
-
-    @classmethod
-    def questions(cls, host: Host) -> Iterator[Question]:
-        """Ask for package, repository, daemon and membership."""
-        if not host.settings.tailscale_enabled:
-            return
-        yield PACKAGE.question()
-        yield Question(Ask.UNIT, UNIT)
-        for name in ("tailscale", "tailscale_prefs", "clock"):
-            yield Question(Ask.RUN, name)
-        yield Question(Ask.READ, KEY)
-        yield from (LIST, *PARTS)
-        for path in (KEY, OUR_TAILSCALE, PIN):
-            yield Question(Ask.DIGEST, path)
+    node: dict[str, Json]
+    down: bool
+    error: str | None
 
     @classmethod
-    def compile(cls, situation: Situation) -> Self:
-        """Settle the repository by the distribution, and read whether the host has joined."""
-        settings, facts = situation.host.settings, situation.facts
-        files: tuple[ManagedFile, ...] = ()
-        uri = settings.tailscale_repository or f"{VENDOR}/{facts.os_id}"
-        offered = offers(sources_of(situation.answers), uri, facts.os_codename)
-        if settings.tailscale_enabled and settings.tailscale_repository_key and not offered:
-            origin = urlsplit(uri).hostname or ""
-            source = assets.render(f"host{OUR_TAILSCALE}.j2", uri=uri, suite=facts.os_codename, key=KEY)
-            pin = assets.render(f"host{PIN}.j2", origin=origin)
-            files = (ManagedFile(OUR_TAILSCALE, source), ManagedFile(PIN, pin))
-        status = _document(situation.answers, "tailscale")
-        state = str(status.get("BackendState") or "") or None
-        installed = situation.answers[PACKAGE.question()]
-        bare = state == "NeedsLogin" or (installed.value is None and installed.error is None)
-        return cls(settings, files, state, bare, bool(_self(status).get("KeyExpiry")))
+    def read(cls, answers: Answers) -> "Membership":
+        """Read systemd's word and the daemon's."""
+        unit = UNIT.read(answers).value
+        down = not isinstance(unit, dict) or unit.get("active") != "active"
+        status, answer = _document(answers, STATUS), answers[STATUS]
+        error = None if down else answer.error
+        if not down and not error and not status:
+            error = "tailscale status printed nothing that can be read"
+        own = status.get("Self")
+        state = status.get("BackendState")
+        found = str(state) if isinstance(state, str) and state else None
+        return cls(found, own if isinstance(own, dict) else {}, down, error)
 
-    def items(self) -> Iterator[Item]:
-        """Installed, running, joined, under the right name and at the right server."""
-        settings = self.settings
-        if not settings.tailscale_enabled:
-            return
-        yield from PACKAGE.items(self.name)
-        if self.files:
-            want: dict[str, Json] = {"fingerprints": [settings.tailscale_repository_fingerprint]}
-            yield Item("tailscale:apt_key", want | {"mode": "0644", "owner": "root", "group": "root"})
-        for file in self.files:
-            yield file.item(self.name)
-        yield Item(f"tailscale:{UNIT}", {"active": "active", "enabled": "enabled"})
-        waits = self.state == "NeedsMachineAuth"
-        approve = "approve the host in the tailnet's admin console" if waits else ""
-        yield Item("tailscale:state", "Running", Cure.MANUAL if waits else Cure.PROVISION, message=approve)
-        yield from self._membership()
-
-    def _membership(self) -> Iterator[Item]:
-        settings = self.settings
-        cure = Cure.MANUAL if self.state == "Running" else Cure.PROVISION
-        again = (
-            "set when a host joins: `tailscale logout` on it, then provision" if cure is Cure.MANUAL else ""
-        )
-        if settings.tailscale_hostname:
-            yield Item("tailscale:hostname", settings.tailscale_hostname)
-        if settings.tailscale_tags:
-            yield Item("tailscale:tags", [*sorted(settings.tailscale_tags)], cure, message=again)
-        yield Item("tailscale:login_server", _server(settings.tailscale_login_server), cure, message=again)
-        if self.expires:
-            message = "days until the node key expires: disable its expiry, or join with a tagged key"
-            yield Item("tailscale:key_expiry", EXPIRY_DAYS, Cure.MANUAL, rule=Rule.AT_LEAST, message=message)
-
-    def observe(self, answers: Answers) -> Iterator[Observed]:
-        """Read package, repository, daemon and membership."""
-        yield from PACKAGE.observe(self.name, answers)
-        yield _observe_key(answers)
-        for file in self.files:
-            yield file.observe(self.name, answers)
-        unit = answers[Question(Ask.UNIT, UNIT)]
-        value = unit.value if isinstance(unit.value, dict) and unit.value.get("LoadState") == "loaded" else {}
-        have = {"active": value.get("ActiveState"), "enabled": value.get("UnitFileState")} if value else None
-        yield Observed(f"tailscale:{UNIT}", have, unit.error)
-        down = None if value.get("ActiveState") == "active" else "not running"
-        yield from _observe_status(answers, down)
-        yield _observe_server(answers, down, self.state)
-
-    def role_vars(self) -> dict[str, Json]:
-        """Return the role the repository and how to join; the key only where it is needed."""
-        settings, joined = self.settings, self.state in {"Running", "Stopped"}
-        if not settings.tailscale_enabled:
-            return {key: [] for key in VARIABLES}
-        key = settings.tailscale_auth_key
-        source, wanted = settings.tailscale_repository_key, settings.tailscale_repository_fingerprint
-        problem = "this host has not joined a tailnet; hint: give tailscale_auth_key (from vault)"
-        return {
-            "tailscale_problems": [problem] if key is None and self.bare else [],
-            "tailscale_keys": [{"src": source, "dest": KEY, "fingerprint": wanted}]
-            if source and self.files
-            else [],
-            "tailscale_files": [file.role_var() for file in self.files],
-            "tailscale_packages": [PACKAGE.role_var()],
-            "tailscale_units": [UNIT],
-            "tailscale_joins": [
-                {
-                    "auth_key": key.get_secret_value() if key and not joined else None,
-                    "login_server": settings.tailscale_login_server,
-                    "hostname": settings.tailscale_hostname,
-                    "tags": list(settings.tailscale_tags),
-                }
-            ],
-        }
+    @property
+    def joined(self) -> bool:
+        """Tell whether the host is a member of a tailnet."""
+        return self.state in {"Running", "Stopped"}
 
 
-def _server(url: str | None) -> str:
-    """Return a control server's address in one spelling."""
-    plain = (url or "").rstrip("/")
-    return CONTROL if plain in CONTROL_NAMES else plain
-
-
-def _document(answers: Answers, name: str) -> dict[str, Json]:
+def _document(answers: Answers, question: Question) -> dict[str, Json]:
     try:
-        found = json.loads(answers.text(Ask.RUN, name) or "{}")
+        found = json.loads(answers.text(question.verb, question.subject) or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _self(status: dict[str, Json]) -> dict[str, Json]:
-    found = status.get("Self")
-    return found if isinstance(found, dict) else {}
+def server_address(url: str | None) -> str:
+    """Return a control server's address in one spelling."""
+    plain = (url or "").rstrip("/")
+    return CONTROL if plain in CONTROL_NAMES else plain
 
 
-def _observe_key(answers: Answers) -> Observed:
-    digest, text = answers[Question(Ask.DIGEST, KEY)], answers[Question(Ask.READ, KEY)]
-    if not isinstance(digest.value, dict) or not isinstance(text.value, str):
-        return Observed("tailscale:apt_key", None, digest.error or text.error)
-    try:
-        found: list[Json] = [*fingerprints(dearmor(text.value))]
-    except ValueError as error:
-        found = [str(error)]
-    rest = {name: digest.value.get(name) for name in ("mode", "owner", "group")}
-    return Observed("tailscale:apt_key", {"fingerprints": found, **rest})
+def tailnet_address(answers: Answers) -> str | None:
+    """Return the host's own IPv4 address in its tailnet."""
+    own = _document(answers, STATUS).get("Self")
+    found = own.get("TailscaleIPs") if isinstance(own, dict) else None
+    addresses = found if isinstance(found, list) else []
+    return next((one for one in addresses if isinstance(one, str) and ":" not in one), None)
 
 
-def _observe_status(answers: Answers, down: str | None) -> Iterator[Observed]:
-    answer = answers[Question(Ask.RUN, "tailscale")]
-    status = _document(answers, "tailscale")
-    error = None if down else answer.error
-    if not down and not error and not status:
-        error = "tailscale status said nothing that can be read"
-    own = _self(status)
-    yield Observed("tailscale:state", down or status.get("BackendState"), error)
-    yield Observed("tailscale:hostname", str(own.get("HostName") or "").lower() or None, error)
-    tags = own.get("Tags")
-    have: list[Json] = []
-    have += sorted(str(tag) for tag in tags) if isinstance(tags, list) else []
-    yield Observed("tailscale:tags", have, error)
-    yield _observe_expiry(answers, str(own.get("KeyExpiry") or ""))
+def _repository(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
+    """Add the repository, where no source of the host's own has it: apt refuses two that name other keys."""
+    if not settings.tailscale_repository_key:
+        return
+    uri = settings.tailscale_repository or f"{VENDOR}/{machine.os_id}"
+    origin = urlsplit(uri).hostname or ""
+    rows = {"uri": uri, "suite": machine.os_codename, "key": KEY}
+    source = Template(f"host{OUR_TAILSCALE}.j2", rows)
+    pin = Template(f"host{PIN}.j2", {"origin": origin})
+    things: tuple[Thing, ...] = (
+        _key(settings),
+        File(id=f"tailscale:{OUR_TAILSCALE}", path=OUR_TAILSCALE, source=source),
+        File(id=f"tailscale:{PIN}", path=PIN, source=pin),
+    )
+    for thing in things:
+        yield _unless_offered(thing, uri, machine.os_codename)
 
 
-def _observe_server(answers: Answers, down: str | None, state: str | None) -> Observed:
-    """Read the control server from the daemon's preferences; one that never joined has none that counts."""
-    silent = answers[Question(Ask.RUN, "tailscale")].error
-    if down or (state in {None, "NeedsLogin", "NoState"} and not silent):
-        return Observed("tailscale:login_server", down)
-    url = _document(answers, "tailscale_prefs").get("ControlURL")
-    error = answers[Question(Ask.RUN, "tailscale_prefs")].error
+def _unless_offered(thing: Thing, uri: str, suite: str) -> Settled:
+    own = "the host's own source"
+    nothing = Check(id=thing.id, wanted=own, reader=lambda _answers: Have(own))
+
+    def choose(answers: Answers) -> Thing:
+        return nothing if offers(sources_of(answers), uri, suite) else thing
+
+    return Settled(id=thing.id, statement=thing.want, choose=choose, questions=(LIST, *PARTS, *thing.asks()))
+
+
+def _key(settings: HostSettings) -> Check:
+    digest, text = Question(Ask.DIGEST, KEY), Question(Ask.READ, KEY)
+    wanted = settings.tailscale_repository_fingerprint
+
+    def read(answers: Answers) -> Have:
+        row, content = answers[digest].value, answers[text].value
+        if not isinstance(row, dict) or not isinstance(content, str):
+            return Have(None, answers[digest].error or answers[text].error)
+        try:
+            found: list[Json] = [*fingerprints(dearmor(content))]
+        except ValueError as error:
+            found = [str(error)]
+        return Have({"fingerprints": found, **{key: row.get(key) for key in ("mode", "owner", "group")}})
+
+    def install(_answers: Answers) -> Iterator[Deed]:
+        source = settings.tailscale_repository_key
+        yield Deed("apt_key", {"src": source, "dest": KEY, "fingerprint": wanted})
+
+    return Check(
+        id="tailscale:apt_key",
+        wanted={"fingerprints": [wanted], "mode": "0644", "owner": "root", "group": "root"},
+        reader=read,
+        questions=(digest, text),
+        steps=install,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined(Thing):
+    """The host is a member of the tailnet."""
+
+    settings: HostSettings
+
+    @property
+    def want(self) -> Json:
+        """Running."""
+        return "Running"
+
+    def asks(self) -> Iterator[Question]:
+        """Ask the daemon."""
+        yield from (STATUS, INSTALLED, *UNIT.asks())
+
+    def read(self, answers: Answers) -> Have:
+        """Return the daemon's state."""
+        found = Membership.read(answers)
+        if found.state == "NeedsMachineAuth":
+            message = "approve the host in the tailnet's admin console"
+            return Have(found.state, found.error, message, Cure.MANUAL)
+        return Have("not running" if found.down else found.state, found.error)
+
+    def deeds(self, answers: Answers) -> Iterator[Deed]:
+        """Join; the key is handed on only where it is needed."""
+        found, settings = Membership.read(answers), self.settings
+        key, installed = settings.tailscale_auth_key, answers[INSTALLED]
+        bare = found.state == "NeedsLogin" or (installed.value is None and installed.error is None)
+        if key is None and bare:
+            text = "this host has not joined a tailnet; hint: give tailscale_auth_key (from vault)"
+            yield Deed("problem", {"text": text})
+        yield Deed(
+            "tailnet",
+            {
+                "auth_key": key.get_secret_value() if key and not found.joined else None,
+                "login_server": settings.tailscale_login_server,
+                "hostname": settings.tailscale_hostname,
+                "tags": [*settings.tailscale_tags],
+            },
+        )
+
+
+def _set_at_join(key: str, wanted: Json, reader: Reader) -> Check:
+    """Return what only joining anew changes."""
+
+    def read(answers: Answers) -> Have:
+        have = reader(answers)
+        if Membership.read(answers).state != "Running":
+            return have
+        message = "set when a host joins: `tailscale logout` on it, then provision"
+        return Have(have.value, have.error, message, Cure.MANUAL)
+
+    questions = (STATUS, PREFERENCES, *UNIT.asks())
+    return Check(id=f"tailscale:{key}", wanted=wanted, reader=read, questions=questions)
+
+
+def _tags(answers: Answers) -> Have:
+    found = Membership.read(answers)
+    tags = found.node.get("Tags")
+    names = sorted(str(tag) for tag in tags) if isinstance(tags, list) else []
+    return Have([*names], found.error)
+
+
+def _host_name(answers: Answers) -> Have:
+    found = Membership.read(answers)
+    return Have(str(found.node.get("HostName") or "").lower() or None, found.error)
+
+
+def _login_server(answers: Answers) -> Have:
+    """Read the control server from the daemon's preferences; before the first join none of them counts."""
+    found, silent = Membership.read(answers), answers[STATUS].error
+    if found.down:
+        return Have("not running")
+    if found.state in {None, "NeedsLogin", "NoState"} and not silent:
+        return Have(None)
+    url = _document(answers, PREFERENCES).get("ControlURL")
     if not isinstance(url, str):
-        return Observed("tailscale:login_server", error=error or "tailscale debug prefs named no server")
-    return Observed("tailscale:login_server", _server(url), error or silent)
+        return Have(error=answers[PREFERENCES].error or "tailscale debug prefs named no server")
+    return Have(server_address(url), silent)
 
 
-def _observe_expiry(answers: Answers, expiry: str) -> Observed:
-    clock = answers.text(Ask.RUN, "clock") or ""
+def _expiry(answers: Answers) -> Have:
+    """Return the days until the node key expires; none where it does not."""
+    expiry = str(Membership.read(answers).node.get("KeyExpiry") or "")
+    if not expiry:
+        return Have(None)
+    clock = answers.text(CLOCK.verb, CLOCK.subject) or ""
     try:
         left_s = datetime.fromisoformat(expiry).timestamp() - int(clock)
     except ValueError:
-        return Observed(
-            "tailscale:key_expiry", error="the key's expiry or the host's clock could not be read"
+        return Have(error="the key's expiry or the host's clock could not be read")
+    return Have(int(left_s // DAY_S))
+
+
+def tailscale(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
+    """Return Tailscale installed, running, joined, under the right name and at the right server."""
+    if not settings.tailscale_enabled:
+        return
+    yield from _repository(settings, machine)
+    yield Package(id="tailscale:tailscale", name="tailscale")
+    yield UNIT
+    yield Joined(id="tailscale:state", settings=settings)
+    if settings.tailscale_hostname:
+        yield Check(
+            id="tailscale:hostname",
+            wanted=settings.tailscale_hostname,
+            reader=_host_name,
+            questions=(STATUS, *UNIT.asks()),
         )
-    return Observed("tailscale:key_expiry", int(left_s // DAY_S))
+    if settings.tailscale_tags:
+        yield _set_at_join("tags", [*sorted(settings.tailscale_tags)], _tags)
+    yield _set_at_join("login_server", server_address(settings.tailscale_login_server), _login_server)
+    yield Check(
+        id="tailscale:key_expiry",
+        wanted=EXPIRY_DAYS,
+        reader=_expiry,
+        questions=(STATUS, CLOCK),
+        rule=Rule.AT_LEAST_IF_ANY,
+        cure=Cure.MANUAL,
+        message="days until the node key expires: disable its expiry, or join with a tagged key",
+    )

@@ -1,15 +1,19 @@
-"""Debian packages as wishes: one statement of name, floor and source for role and audit alike."""
+"""Debian packages: installed, not older than a floor, not a version known to be bad, held or not."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from strixfleet.findings.items import Cost, Item, Observed, Rule
+from strixfleet.findings.items import Cost, version_key
+from strixfleet.managed.things.thing import Deed, Have, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
-@dataclass(frozen=True, slots=True)
-class PackageWish:
+HELD = Question(Ask.RUN, "held")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package(Thing):
     """
     A package that must be installed, not older than `floor`, and none of `known_bad`.
 
@@ -21,51 +25,72 @@ class PackageWish:
     known_bad: tuple[str, ...] = ()
     release: str | None = None
     newest: bool = False
+    cost: Cost = Cost.DOWNLOAD
 
-    def question(self) -> Question:
+    @property
+    def want(self) -> Json:
+        """The versions that are accepted."""
+        words = [f">= {self.floor}"] if self.floor else []
+        return ", ".join([*words, *(f"not {bad}" for bad in self.known_bad)]) or "any version"
+
+    def asks(self) -> Iterator[Question]:
         """Ask for the installed version."""
-        return Question(Ask.PACKAGE, self.name)
+        yield Question(Ask.PACKAGE, self.name)
 
-    def items(self, aspect: str) -> Iterator[Item]:
-        """Say what must be true of the package."""
-        key = f"{aspect}:{self.name}"
-        if self.floor is None:
-            yield Item(key, "installed", cost=Cost.DOWNLOAD)
-        else:
-            yield Item(key, self.floor, cost=Cost.DOWNLOAD, rule=Rule.VERSION_AT_LEAST)
-        if self.known_bad:
-            message = "this version is known to be bad"
-            yield Item(
-                f"{key}.known_bad",
-                list(self.known_bad),
-                cost=Cost.DOWNLOAD,
-                rule=Rule.NONE_OF,
-                message=message,
-            )
+    def read(self, answers: Answers) -> Have:
+        """Return the installed version."""
+        answer = answers[Question(Ask.PACKAGE, self.name)]
+        bad = self.bad_version(answer.value)
+        return Have(answer.value, answer.error, f"version {bad} is known to be bad" if bad else "")
 
-    def observe(self, aspect: str, answers: Answers) -> Iterator[Observed]:
-        """Say what is true of it."""
-        answer = answers[self.question()]
-        key = f"{aspect}:{self.name}"
-        installed = answer.value if isinstance(answer.value, str) else None
-        have = "installed" if installed and self.floor is None else installed
-        yield Observed(key, have, answer.error)
-        if self.known_bad:
-            yield Observed(f"{key}.known_bad", self.bad_version(installed), answer.error)
+    def holds(self, have: Json) -> bool:
+        """Tell whether the installed version is accepted."""
+        if not isinstance(have, str) or self.bad_version(have):
+            return False
+        return self.floor is None or version_key(have) >= version_key(self.floor)
 
-    def bad_version(self, installed: str | None) -> str | None:
-        """Return the entry of the list that an installed version is, if any."""
+    def bad_version(self, installed: Json) -> str | None:
+        """Return the entry of `known_bad` that an installed version is, if any."""
         for bad in self.known_bad:
-            if installed and re.match(rf"{re.escape(bad)}(?![0-9])", installed):
+            if isinstance(installed, str) and re.match(rf"{re.escape(bad)}(?![0-9])", installed):
                 return bad
         return None
 
-    def role_var(self) -> dict[str, Json]:
-        """Return what a role hands to `apt_packages`."""
-        return {
-            "name": self.name,
-            "floor": self.floor,
-            "known_bad": list(self.known_bad),
-            "release": self.release,
-            "newest": self.newest,
-        }
+    def deeds(self, answers: Answers) -> Iterator[Deed]:
+        """Install it."""
+        del answers
+        row: dict[str, Json] = {"name": self.name, "floor": self.floor, "known_bad": [*self.known_bad]}
+        yield Deed("package", row | {"release": self.release, "newest": self.newest})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holds(Thing):
+    """Packages that apt keeps at their version, or none of which it may keep."""
+
+    names: tuple[str, ...]
+    held: bool
+
+    @property
+    def want(self) -> Json:
+        """Which of them are held."""
+        return [*self.names] if self.held else []
+
+    def asks(self) -> Iterator[Question]:
+        """Ask apt for all that is held."""
+        yield HELD
+
+    def read(self, answers: Answers) -> Have:
+        """Return which of them are held."""
+        answer = answers[HELD]
+        words = answer.value.split() if isinstance(answer.value, str) else []
+        return Have([word for word in words if word in self.names], answer.error)
+
+    def holds(self, have: Json) -> bool:
+        """Tell whether all of them are held, or none."""
+        return isinstance(have, list) and set(map(str, have)) == set(self.names if self.held else ())
+
+    def deeds(self, answers: Answers) -> Iterator[Deed]:
+        """Hold or release them."""
+        del answers
+        for name in self.names:
+            yield Deed("hold" if self.held else "release", {"name": name})

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from strixfleet.findings.items import Difference, Status
 from strixfleet.inventory.schema.parts import Instance
-from strixfleet.managed.aspect import HostState
+from strixfleet.managed.compiled import DesiredState
 from strixfleet.managed.llama_server.server_command import command, environment, listening
-from strixfleet.managed.llama_server.server_unit import backend_in_use
+from strixfleet.managed.llama_server.server_files import serving_backend
 from strixfleet.on_host.questions import Answers, Ask, Question
 from strixfleet.on_host.switch.option_aliases import PAIRS
 
@@ -21,7 +21,7 @@ _PLACE_PREFIXES = ("rd.", "systemd.", "console", "cryptdevice", "ip", "net.", "h
 _OWN_OPTIONS = frozenset({"alias", "host", "port"})
 
 
-def traits_of(state: HostState, answers: Answers, rows: tuple[Difference, ...]) -> dict[str, str]:
+def traits_of(state: DesiredState, answers: Answers, rows: tuple[Difference, ...]) -> dict[str, str]:
     """Return {id: value} of what was read; what could not be read is left out."""
     facts = state.facts
     found = {
@@ -67,11 +67,11 @@ def _today(name: str, value: str | None) -> tuple[str, str]:
     return option, fixed or value or "set"
 
 
-def options_of(state: HostState, answers: Answers, instance: Instance) -> Mapping[str, str]:
+def options_of(state: DesiredState, instance: Instance) -> Mapping[str, str]:
     """Return {id: value} of a server's options and variables; where it listens is no matter of speed."""
-    backend = backend_in_use(answers, state.host.settings.llama_cpp_backend)
-    options = command(instance, backend, state.facts, listening(instance))
+    backend = serving_backend(state.host.settings, state.machine)
+    options = command(instance, backend, state.machine.physical_cores, listening(instance))
     words = dict(_today(*one) for one in options.items() if one[0] not in _OWN_OPTIONS)
     words |= {"draft_model": instance.draft_model} if instance.draft_model else {}
-    words |= environment(instance, backend, state.facts)
+    words |= environment(instance, backend, simulated=state.machine.simulated is not None)
     return {f"llama_server:{name}": value for name, value in words.items()}

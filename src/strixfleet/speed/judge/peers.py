@@ -8,7 +8,7 @@ from strixfleet.findings.items import Difference, Status, version_key
 from strixfleet.findings.last_good import CLEARLY_FASTER
 from strixfleet.findings.results import HostReport
 from strixfleet.findings.verdict import Grade, Verdict
-from strixfleet.managed.aspect import HostState
+from strixfleet.managed.compiled import DesiredState
 from strixfleet.managed.llama_models.model_store import catalogue
 from strixfleet.on_host.questions import Answers, Json
 from strixfleet.printable import printable
@@ -48,7 +48,7 @@ class Sibling:
 
     @classmethod
     def of(
-        cls, state: HostState, answers: Answers, rows: tuple[Difference, ...], report: HostReport
+        cls, state: DesiredState, answers: Answers, rows: tuple[Difference, ...], report: HostReport
     ) -> "Sibling":
         """Take a host as it was probed and measured; `named` are differences that it is told of anyway."""
         settings = state.host.settings
@@ -57,7 +57,7 @@ class Sibling:
             state.host.name,
             state.profile.name if state.profile else None,
             traits_of(state, answers, rows),
-            {one.name: options_of(state, answers, one) for one in settings.llama_server_instances},
+            {one.name: options_of(state, one) for one in settings.llama_server_instances},
             {name: tuple(file.sha256 for file in parts) for name, parts in files},
             frozenset(row.id for row in rows if row.status in {Status.DRIFT, Status.PENDING_REBOOT}),
             report.verdicts,

@@ -12,7 +12,7 @@ from strixfleet.findings.results import HostReport
 from strixfleet.findings.verdict import Grade, Verdict
 from strixfleet.fleet.session import ProbedHost
 from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.managed.llama_server.server_unit import backend_in_use
+from strixfleet.managed.llama_server.server_files import serving_backend
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.expect.reference_data import library
 from strixfleet.speed.expect.references import informed
@@ -45,7 +45,7 @@ class HostBench:
     def __init__(self, host: Host, seen: ProbedHost, bench: Bench) -> None:
         self.host = host
         self.smoke = host.settings.smoke_bench
-        self.backend = backend_in_use(seen.answers, host.settings.llama_cpp_backend)
+        self.backend = serving_backend(host.settings, seen.state.machine).name
         self.profile = seen.state.profile
         self.seen = seen
         self.simulated = seen.state.facts.simulated

@@ -1,0 +1,97 @@
+"""The machine that desired state is settled for: little, and recorded on the host when it is applied."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from strixfleet.inventory.hardware import PROFILES, Profile, recognise
+from strixfleet.managed.facts import Facts
+from strixfleet.on_host.questions import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """
+    What desired state depends on beside the settings, and nothing else of the host.
+
+    `kernel_line` is the major and minor number of the kernel that the next boot takes. `visible_gib` is what
+    the kernel has beside `carve_out_gib`, the firmware's share for the GPU. `serving_backend` is that of the
+    current build, which `provision` keeps; `one_address` tells that this build listens on one address only.
+    `card` is where sysfs shows the GPU and `reason` why this profile: neither is wanted of the host.
+    """
+
+    profile: str | None = None
+    gfx: str | None = None
+    gtt_gib: int | None = None
+    reserve_gib: int = 0
+    os_id: str = ""
+    os_version: str = ""
+    os_codename: str = ""
+    kernel_line: str = ""
+    visible_gib: int = 0
+    carve_out_gib: int = 0
+    physical_cores: int = 0
+    simulated: str | None = None
+    serving_backend: str | None = None
+    one_address: bool = False
+    tailnet_address: str | None = None
+    card: str = field(default="", compare=False)
+    reason: str = field(default="", compare=False)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return what is recorded on the host."""
+        return {key: value for key, value in asdict(self).items() if key not in {"card", "reason"}}
+
+    @classmethod
+    def from_json(cls, data: Json) -> "Machine | None":
+        """Read what was recorded; None where it is not what this version records."""
+        if not isinstance(data, dict):
+            return None
+        kinds = {one.name: type(getattr(cls(), one.name)) for one in fields(cls)}
+        known = {key: value for key, value in data.items() if key in kinds}
+        if len(known) != len(data) or len(known) != len(cls().to_json()):
+            return None
+        for key, value in known.items():
+            if value is not None and kinds[key] is not type(None) and type(value) is not kinds[key]:
+                return None
+        return cls(**known)  # type: ignore[arg-type]
+
+
+def profile_for(wish: str, facts: Facts) -> tuple[Profile | None, str]:
+    """Choose the hardware profile: as the inventory says, or as the host was recognised."""
+    found = recognise(facts.dmi or {}, facts.pci_ids, facts.memory_bytes + facts.vram_bytes)
+    if wish not in {"auto", "sandbox"}:
+        return PROFILES[wish], "set in the inventory"
+    recognised = PROFILES[found.profile] if found.profile else None
+    if wish == "auto" or recognised is None:
+        return recognised, found.reason
+    sandbox = replace(
+        PROFILES["sandbox"],
+        memory_gib=recognised.memory_gib,
+        gtt_gib=recognised.gtt_gib,
+        gfx=recognised.gfx,
+    )
+    return sandbox, f"a sandbox that presents a {recognised.name}"
+
+
+def kernel_line(release: str) -> str:
+    """Return major and minor number of a kernel release."""
+    return ".".join(release.split("-", maxsplit=1)[0].split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a host recorded when it was last provisioned."""
+
+    digest: str
+    machine: Machine | None
+
+    @classmethod
+    def read(cls, text: str | None) -> "Applied | None":
+        """Read /etc/strixfleet/applied.json; None where there is none or it is damaged."""
+        try:
+            found: Mapping[str, Json] = json.loads(text or "")
+        except ValueError:
+            return None
+        digest = found.get("digest") if isinstance(found, dict) else None
+        return cls(digest, Machine.from_json(found.get("machine"))) if isinstance(digest, str) else None

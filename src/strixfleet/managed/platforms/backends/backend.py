@@ -1,0 +1,59 @@
+"""What every backend states about itself."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.platforms.distributions import Distribution
+from strixfleet.managed.things.package import Package
+
+
+GIB = 1 << 30
+Packages = Callable[[HostSettings, Distribution], tuple[Package, ...]]
+
+
+def _none(settings: HostSettings, known: Distribution) -> tuple[Package, ...]:
+    del settings, known
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """
+    One backend of llama.cpp.
+
+    `definitions` and `build_packages` are what compiling takes beside what every build takes,
+    `target_definition` names the CMake definition that takes the GPU's target. `any_device` is what the first
+    device is called: naming it makes a server fail where there is none, instead of falling back to the CPU.
+    `control_groups` are systemd's device classes that a server may open. `simulated_environment` stands in
+    where a sandbox has a software driver.
+    """
+
+    name: str
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    target_definition: str | None = None
+    build_packages: tuple[str, ...] = ()
+    needed_disk_bytes: int = 3 * GIB
+    any_device: str | None = None
+    control_groups: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    simulated_environment: Mapping[str, str] | None = None
+    writes_and_executes: bool = False
+    writes_and_executes_simulated: bool = False
+    packages: Packages = _none
+    shader_features: frozenset[str] = frozenset()
+
+    @property
+    def graphics(self) -> bool:
+        """Tell whether it computes on the GPU."""
+        return self.any_device is not None
+
+    def server_environment(self, *, simulated: bool) -> Mapping[str, str]:
+        """Return the environment of its servers."""
+        if simulated and self.simulated_environment is not None:
+            return self.simulated_environment
+        return self.environment
+
+    def may_write_and_execute(self, *, simulated: bool) -> bool:
+        """Tell whether memory may be writable and executable: ROCm and llvmpipe compile for the CPU."""
+        return self.writes_and_executes_simulated if simulated else self.writes_and_executes

@@ -1,0 +1,49 @@
+"""System accounts and their groups."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from strixfleet.managed.things.thing import Deed, Have, Thing
+from strixfleet.on_host.questions import Answers, Ask, Json, Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account(Thing):
+    """A system account with a group of its own name; `groups` are made where they are missing."""
+
+    name: str
+    home: str
+    shell: str = "/usr/sbin/nologin"
+    groups: tuple[str, ...] = ()
+    comment: str = ""
+
+    @property
+    def want(self) -> Json:
+        """Shell, home, and the groups that it must have."""
+        return {"shell": self.shell, "home": self.home, "groups": [*self.groups]}
+
+    def asks(self) -> Iterator[Question]:
+        """Ask for the account."""
+        yield Question(Ask.USER, self.name)
+
+    def read(self, answers: Answers) -> Have:
+        """Return shell, home and all of its groups but its own."""
+        answer = answers[Question(Ask.USER, self.name)]
+        if not isinstance(answer.value, dict):
+            return Have.of(answer)
+        groups = answer.value.get("groups")
+        others = [one for one in groups if one != self.name] if isinstance(groups, list) else []
+        return Have({"shell": answer.value.get("shell"), "home": answer.value.get("home"), "groups": others})
+
+    def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
+        """Accept more groups than are wanted."""
+        found = have.get(key)
+        if key == "groups":
+            return isinstance(found, list) and all(group in found for group in self.groups)
+        return super().key_holds(key, have)
+
+    def deeds(self, answers: Answers) -> Iterator[Deed]:
+        """Make it."""
+        del answers
+        row: dict[str, Json] = {"name": self.name, "home": self.home, "shell": self.shell}
+        yield Deed("account", row | {"groups": [*self.groups], "comment": self.comment})
