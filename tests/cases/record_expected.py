@@ -7,6 +7,7 @@ import yaml
 
 from strixfleet.findings.items import Status
 from tests.cases.aspect_cases import Row, load_case
+from tests.cases.inventory_cases import TABLE
 
 
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -54,6 +55,14 @@ def record_digests(path: Path, prefix: str = "") -> None:
             for have, want in _stale_digests(row):
                 text = text.replace(have, want)
     path.write_text(text)
+
+
+def record_inventory_case(name: str, lines: list[str]) -> None:
+    """Replace the lines that a broken inventory is expected to give."""
+    table = yaml.safe_load(TABLE.read_text())
+    table["cases"][name]["expected"] = lines
+    comment = "".join(line for line in TABLE.read_text().splitlines(True) if line.startswith(("# ", "---")))
+    TABLE.write_text(comment + _dump(table))
 
 
 def _stale_digests(row: Row) -> list[tuple[str, str]]:
