@@ -25,6 +25,15 @@ ROOT = Path(__file__).resolve().parents[1]
 STRIXFLEET = str(Path(sys.executable).with_name("strixfleet"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the cases of the aspects be recorded anew."""
+    parser.addoption(
+        "--record-expected",
+        action="store_true",
+        help="rewrite `expected` in tests/cases/aspects; see its README",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with a reason, what needs root where there is none; run hosts last, so that slips show early."""
     if os.geteuid() != 0:

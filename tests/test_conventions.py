@@ -1,17 +1,14 @@
 """One place for each thing: what a new aspect still lacks fails here by name."""
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from strixfleet.cli import VERBS
-from strixfleet.inventory.schema.fleet_model import Connection, Host
-from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.aspect import Aspect
-from strixfleet.managed.compiled import ASPECTS, compile_host
-from strixfleet.on_host.questions import Answers
+from strixfleet.managed.compiled import ASPECTS
+from tests.cases.aspect_cases import ASPECT_CASES, load_case
 from tests.conftest import ROOT
 
 
@@ -24,10 +21,7 @@ def _role(name: str, *parts: str) -> Path:
 
 
 def _in_sync(aspect: type[Aspect]) -> dict[str, object]:
-    folder = ROOT / "tests/cases/aspects" / aspect.name / "in_sync"
-    settings = HostSettings.model_validate(yaml.safe_load((folder / "settings.yml").read_text()) or {})
-    answers = Answers.from_json(json.loads((folder / "answers.json").read_text()))
-    state = compile_host(Host("case", Connection("127.0.0.1"), settings), answers)
+    state = load_case(ASPECT_CASES / aspect.name / "in_sync.yml").state
     return dict(state.role_vars()[aspect.name])
 
 

@@ -1,53 +1,68 @@
-"""A case is a folder: what the inventory says, what the host answered, what the audit must find."""
+"""Each case: what the inventory says, what the host answered, what the audit must find. See README.md."""
 
-import hashlib
-import json
-import re
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
-import yaml
 
 from strixfleet.findings.items import Status
-from strixfleet.inventory.schema.fleet_model import Connection, Host
-from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.compiled import ASPECTS, compile_host
-from strixfleet.on_host.questions import Answers
+from strixfleet.managed.compiled import ASPECTS, questions_for
+from tests.cases.aspect_cases import ASPECT_CASES, BASELINES, NotAskedError, Row, load_case
+from tests.cases.record_expected import record_digests, record_expected
 
 
-CASES = Path(__file__).with_name("aspects")
-SHIPPED = re.compile("@sha256 ([a-z0-9_/.-]+)@")  # of a program that is copied to hosts
-FOLDERS = sorted(path.parent for path in CASES.glob("*/*/expected.json"))
+BASELINE_FILES = sorted(BASELINES.glob("*.yml"))
+CASE_FILES = sorted(path for path in ASPECT_CASES.glob("*/*.yml") if path not in BASELINE_FILES)
 
 
-def shipped_digest(found: re.Match[str]) -> str:
-    """Return the digest of a file of the package, so that a case outlives its changes."""
-    return hashlib.sha256(files("strixfleet").joinpath(found[1]).read_bytes()).hexdigest()
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
-def test_case(folder: Path) -> None:
-    """The items of the case's aspect are found as expected, each key that the expectation names."""
-    settings = HostSettings.model_validate(yaml.safe_load((folder / "settings.yml").read_text()) or {})
-    answers = Answers.from_json(
-        json.loads(SHIPPED.sub(shipped_digest, (folder / "answers.json").read_text()))
-    )
-    state = compile_host(Host("case", Connection("127.0.0.1"), settings), answers)
-    aspect = folder.parent.name
-    found = {row.id: row.to_json() for row in state.differences(answers) if row.id.startswith(f"{aspect}:")}
+@pytest.fixture
+def recording(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--record-expected"))
 
-    expected = json.loads((folder / "expected.json").read_text())
 
-    assert {row["id"] for row in expected} <= found.keys()
-    for row in expected:
-        assert row == {key: found[row["id"]][key] for key in row}
-    named = {row["id"] for row in expected}
-    others = {key: row["status"] for key, row in found.items() if key not in named}
-    assert set(others.values()) <= {Status.OK.value}, others
+@pytest.mark.parametrize("path", BASELINE_FILES, ids=name_of)
+def test_baseline_is_a_healthy_host(path: Path, recording: bool) -> None:
+    if recording:
+        record_digests(path)
+    case = load_case(path)
+
+    assert case.recorded.keys() - questions_for(case.host) == set(), "nothing asks this any more"
+    assert not_ok(case.rows()) == {}
+
+
+@pytest.mark.parametrize("path", CASE_FILES, ids=name_of)
+def test_case(path: Path, recording: bool) -> None:
+    """The rows of the aspect are as expected, each key that the case names; all others are ok."""
+    prefix = f"{path.parent.name}:"
+    if recording:
+        record_expected(path, prefix)
+    case = load_case(path)
+    found = case.rows(prefix)
+
+    named = {key: {name: found.get(key, {}).get(name) for name in row} for key, row in case.expected.items()}
+
+    assert case.expected.keys() <= found.keys()
+    assert named == case.expected
+    assert not_ok({key: row for key, row in found.items() if key not in named}) == {}
+    assert case.changed - questions_for(case.host) == set(), "nothing asks this any more"
+
+
+def not_ok(rows: dict[str, Row]) -> dict[str, Row]:
+    return {key: row for key, row in rows.items() if row["status"] != Status.OK}
 
 
 @pytest.mark.parametrize("aspect", [aspect.name for aspect in ASPECTS])
 @pytest.mark.parametrize("kind", ["in_sync", "drifted", "unknown"])
 def test_every_aspect_has_the_three_cases(aspect: str, kind: str) -> None:
-    assert (CASES / aspect / kind / "expected.json").is_file(), f"add tests/cases/aspects/{aspect}/{kind}/"
+    assert (ASPECT_CASES / aspect / f"{kind}.yml").is_file(), f"add tests/cases/aspects/{aspect}/{kind}.yml"
+
+
+def test_a_question_without_an_answer_fails_the_case(tmp_path: Path) -> None:
+    path = tmp_path / "case.yml"
+    path.write_text("baseline: debian_13\nsettings: {tuning_profile: balanced}\nexpected: {}\n")
+
+    with pytest.raises(NotAskedError, match=r"digest /etc/tuned/profiles/strixfleet-balanced/tuned\.conf"):
+        load_case(path).rows("tuning:")

@@ -1,80 +1,77 @@
-"""Broken inventories: each folder in cases/ holds one and, in expected.txt, all that is said about it."""
+"""Broken inventories: every mistake is reported, with its file, its line and what to do."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from strixfleet.errors import InventoryError, UsageError
+from strixfleet.errors import InventoryError, Mistake, UsageError
 from strixfleet.inventory.load import InventoryRequest, examine, load
+from tests.cases.inventory_cases import inventory_cases
+from tests.cases.record_expected import record_inventory_case
 
 
-CASES = sorted(path for path in (Path(__file__).parent / "inventory").iterdir() if path.is_dir())
-OTHER_LINES = {
-    "arguments_as_a_list",  # a list begins below its key
-    "instances_as_a_map",
-    "hosts_as_a_list",
-    "host_value_is_text",  # the host's own line
-    "value_from_a_template",  # where the template's value stands
-}
-MISTAKE = re.compile(r"(warning: )?(hosts|[\w./]+\.(yml|yaml|ini)):[0-9]+: .+; hint: .+")
+CASES = inventory_cases()
+HERE = InventoryRequest((".",))
+LINE = re.compile(r"(warning: )?(hosts|[\w./]+\.(yml|yaml|ini)):[0-9]+: .+; hint: .+")
 
 
-def lines_of(folder: Path) -> list[str]:
-    try:
-        loaded = examine(InventoryRequest((".",)))
-    except UsageError as error:
-        return [str(error)]
-    assert loaded.fleet is None, f"{folder.name} was accepted"
-    return [f"{'warning: ' if mistake.warning else ''}{mistake}" for mistake in loaded.mistakes]
+@pytest.mark.parametrize("name", CASES)
+def test_case(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Every line is as expected; it names file, line and remedy, and that line of the file holds the key."""
+    case = CASES[name]
+    case.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    mistakes = examined()
+
+    lines = [f"{'warning: ' if mistake.warning else ''}{mistake}" for mistake in mistakes]
+    if request.config.getoption("--record-expected"):
+        record_inventory_case(name, lines)
+    else:
+        assert lines == case.expected
+    assert [line for line in lines if not LINE.fullmatch(line)] == []
+    assert case.line_without_key or [one for one in mistakes if not shows_its_key(one)] == []
 
 
-def test_there_are_enough_cases() -> None:
-    assert len(CASES) >= 80
+def examined() -> tuple[Mistake, ...]:
+    loaded = examine(HERE)
+    assert loaded.fleet is None, "the inventory was accepted"
+    return loaded.mistakes
 
 
-@pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
-def test_every_mistake_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    have = lines_of(folder)
-    assert have == (folder / "expected.txt").read_text().splitlines()
-
-
-@pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
-def test_each_line_names_file_line_and_remedy(folder: Path) -> None:
-    if folder.name == "no_hosts":
-        return  # there is no line to name
-    for line in (folder / "expected.txt").read_text().splitlines():
-        assert MISTAKE.fullmatch(line), line
-
-
-def test_load_raises_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parent / "inventory" / "several_mistakes_at_once")
-    with pytest.raises(InventoryError) as caught:
-        load(InventoryRequest((".",)))
-    assert len(caught.value.mistakes) == 6
+def shows_its_key(mistake: Mistake) -> bool:
+    """Tell whether the reported line holds the last key of the field; what is missing has no line."""
+    absent = "missing" in mistake.message or "has no" in mistake.message or mistake.field.endswith("]")
+    if not mistake.field or absent or "vault" in mistake.file:
+        return True
+    line = Path(mistake.file).read_text().splitlines()[mistake.line - 1]
+    return key_of(mistake.field) in line
 
 
 def key_of(field: str) -> str:
-    """Return the last key of a field, without list indices."""
-    return (
-        re.sub(r"\[\d+\]", "", field).split(".")[-1]
-        if not field.startswith("kernel_arguments.")
-        else field[17:]
-    )
+    """Return the last key of a field, without list indices; a kernel argument may hold dots itself."""
+    if field.startswith("kernel_arguments."):
+        return field.removeprefix("kernel_arguments.")
+    return re.sub(r"\[\d+\]", "", field).split(".")[-1]
 
 
-@pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
-def test_the_line_holds_the_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold each reported line against the file: it has to name the last key of the field."""
-    monkeypatch.chdir(folder)
-    try:
-        mistakes = examine(InventoryRequest((".",))).mistakes
-    except UsageError:
-        return
-    for mistake in mistakes:
-        absent = "missing" in mistake.message or "has no" in mistake.message or mistake.field.endswith("]")
-        if not mistake.field or absent or "vault" in mistake.file or folder.name in OTHER_LINES:
-            continue
-        text = Path(mistake.file).read_text().splitlines()[mistake.line - 1]
-        assert key_of(mistake.field) in text, f"{mistake}\nline: {text}"
+def test_an_inventory_without_hosts_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts.yml").write_text("all:\n  hosts: {}\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError, match="the inventory has no hosts; hint: add hosts"):
+        examine(HERE)
+
+
+def test_load_raises_all_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES["several_mistakes_at_once"]
+    case.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InventoryError) as caught:
+        load(HERE)
+
+    assert [str(mistake) for mistake in caught.value.mistakes] == case.expected

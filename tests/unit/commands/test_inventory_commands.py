@@ -14,10 +14,9 @@ from strixfleet.inventory.load import InventoryRequest, load
 from strixfleet.inventory.schema.parts import Instance, Model, SmokeBench, Waiver
 from strixfleet.inventory.schema.reference_page import SUBJECTS, page
 from strixfleet.inventory.schema.settings import FIELDS
-from tests.conftest import ROOT
+from tests.cases.inventory_cases import inventory_cases
 
 
-CASES = ROOT / "tests" / "cases" / "inventory"
 SET_BY_OTHERS = {"sandbox_hardware_root"}
 
 
@@ -75,18 +74,23 @@ def test_init_where_it_may_not_write(run: Run, tmp_path: Path) -> None:
     assert "cannot be written" in result.stderr
 
 
-def test_mistakes_go_to_stdout_with_a_summary(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(CASES / "several_mistakes_at_once")
+def test_mistakes_go_to_stdout_with_a_summary(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = inventory_cases()["several_mistakes_at_once"]
+    case.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
     result = run("validate", "-i", ".")
     *lines, summary = result.stdout.splitlines()
     assert result.exit_code == 2
-    assert lines == Path("expected.txt").read_text().splitlines()
+    assert lines == case.expected
     assert summary == "1 host, 6 mistakes"
     assert result.stderr == ""
 
 
-def test_json_is_one_document(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(CASES / "two_names_for_one_machine")
+def test_json_is_one_document(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory_cases()["two_names_for_one_machine"].write(tmp_path)
+    monkeypatch.chdir(tmp_path)
     result = run("validate", "-i", ".", "--json")
     document = json.loads(result.stdout)
     assert result.exit_code == document["exit_code"] == 2

@@ -16,10 +16,10 @@ from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 from strixfleet.speed.judge.comparable_facts import options_of, traits_of
 from strixfleet.speed.judge.peers import Sibling, beside, explained_beside
 from strixfleet.speed.smoke import beside_siblings
-from tests.conftest import ROOT
+from tests.cases.aspect_cases import ASPECT_CASES, load_case
 
 
-CASE = ROOT / "tests/cases/aspects/gpu_stack/in_sync/answers.json"
+CASE = ASPECT_CASES / "gpu_stack/in_sync.yml"
 SLOW = Verdict("main", "m", "vulkan", "GPU", "tg128", 20.0, 50.0, 40.0, 60.0, Grade.SLOW, "20 of 50")
 FAST = replace(SLOW, measured_tps=50.0, grade=Grade.OK)
 TRAITS = {"gpu_stack:kernel": "6.18.9", "bios:version": "1.05", "gpu_stack:mesa-vulkan-drivers": "25.3"}
@@ -134,7 +134,7 @@ def host(name: str) -> Host:
 
 
 def seen(name: str, **changed: Json) -> ProbedHost:
-    answers = Answers.from_json(json.loads(CASE.read_text(encoding="utf-8")))
+    answers = load_case(CASE).answers
     line = Question(Ask.READ, "/proc/cmdline")
     mesa = Question(Ask.PACKAGE, "mesa-vulkan-drivers")
     asked = {question: answers[question] for question in answers}

@@ -13,17 +13,17 @@ from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import compile_host
-from strixfleet.on_host.questions import Answers, Json
+from strixfleet.on_host.questions import Json
 from strixfleet.speed.measure.against_cpu import AgainstCpu, against_cpu
 from strixfleet.speed.measure.llama_bench import BenchRow
 from strixfleet.speed.measure.measure_host import HostBench
 from strixfleet.speed.measure.remote_bench import Bench
 from strixfleet.speed.measure.server_flags import ServerFlags
 from strixfleet.speed.model.model_file import GgufHeader
-from tests.conftest import ROOT
+from tests.cases.aspect_cases import ASPECT_CASES, load_case
 
 
-CASE = ROOT / "tests/cases/aspects/gpu_stack/in_sync/answers.json"
+CASE = ASPECT_CASES / "llama_cpp/bare_host.yml"
 GPU = BenchRow("tg128", (50.0,), "Vulkan", "Radeon (RADV GFX1151)", "cpu", "Vulkan0", 999, 8, "c")
 CPU = replace(GPU, devices="none", samples_tps=(20.0,))  # the GPU is named all the same
 
@@ -116,7 +116,7 @@ def measured(backend: str, gpu_tps: float = 50.0, available_bytes: int = 1 << 40
         "llama_server_instances": instances,
     }
     host = Host("h", Connection("127.0.0.1", local=True), HostSettings.model_validate(settings))
-    answers = Answers.from_json(json.loads(CASE.read_text(encoding="utf-8")))
+    answers = load_case(CASE).answers
     state = compile_host(host, answers)
     fake = Fake(host, gpu_tps, available_bytes)
     seen = ProbedHost(state, answers, state.differences(answers), 0.1)
