@@ -13,8 +13,7 @@ import yaml
 
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.aspect import HostState
-from strixfleet.managed.compiled import compile_host, questions_for
+from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 
 
@@ -54,7 +53,7 @@ class Case:
         return Answers({one: self.recorded[one] for one in asked})
 
     @property
-    def state(self) -> HostState:
+    def state(self) -> DesiredState:
         """Return the desired state of the host."""
         return compile_host(self.host, self.answers)
 

@@ -54,7 +54,7 @@ def not_ok(rows: dict[str, Row]) -> dict[str, Row]:
     return {key: row for key, row in rows.items() if row["status"] != Status.OK}
 
 
-@pytest.mark.parametrize("aspect", [aspect.name for aspect in ASPECTS])
+@pytest.mark.parametrize("aspect", [*ASPECTS])
 @pytest.mark.parametrize("kind", ["in_sync", "drifted", "unknown"])
 def test_every_aspect_has_the_three_cases(aspect: str, kind: str) -> None:
     assert (ASPECT_CASES / aspect / f"{kind}.yml").is_file(), f"add tests/cases/aspects/{aspect}/{kind}.yml"

@@ -43,7 +43,7 @@ def gtt_arguments(gtt_gib: int, choice: str, kernel_line: str) -> dict[str, str]
 
 
 def wanted_gtt_gib(settings: HostSettings, machine: Machine) -> int | None:
-    """Return the inventory's size, else the profile's; with a large carve-out what is visible less a reserve."""
+    """Return the inventory's size, else the profile's; with a large carve-out visible memory less some."""
     if settings.kernel_gtt_gib != "auto":
         return settings.kernel_gtt_gib
     if machine.gtt_gib is None or machine.carve_out_gib <= CARVE_OUT_LIMIT_GIB:
