@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 pytestmark = [pytest.mark.host, pytest.mark.build]
 
 
-@pytest.mark.parametrize("role", [aspect.name for aspect in ASPECTS])
+@pytest.mark.parametrize("role", [*ASPECTS])
 def test_scenario(role: str) -> None:
     programs = Path(sys.executable).parent
     environment = {

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.aspect import Situation
-from strixfleet.managed.facts import Facts
-from strixfleet.managed.llama_server.aspect import LlamaServer
-from strixfleet.managed.things.file import ManagedFile
-from strixfleet.on_host.questions import Answers
+from strixfleet.managed.llama_server.aspect import llama_server
+from strixfleet.managed.llama_server.server_files import TEMPLATE
+from strixfleet.managed.llama_server.server_unit import Server
+from strixfleet.managed.machine import Machine
+from strixfleet.managed.things.file import File
 from strixfleet.sandbox import lifecycle
 from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from tests.host.outside import root
@@ -34,7 +33,8 @@ HOSTILE = {
 CONTROL = "the same acts, as root and without the unit"
 
 
-def compiled() -> LlamaServer:
+def compiled() -> tuple[File, Server]:
+    """Return the unit that all instances share, and the one instance."""
     settings = HostSettings.model_validate(
         {
             "llama_cpp_backend": "cpu",
@@ -51,11 +51,12 @@ def compiled() -> LlamaServer:
             ],
         }
     )
-    host = Host("h", Connection("127.0.0.1"), settings)
-    return LlamaServer.compile(Situation(host, Facts(physical_cores=2), None, "", Answers({})))
+    things = tuple(llama_server(settings, Machine(physical_cores=2)))
+    template = next(one for one in things if isinstance(one, File) and one.path == TEMPLATE)
+    return template, next(one for one in things if isinstance(one, Server))
 
 
-def put(made: Sandbox, file: ManagedFile) -> None:
+def put(made: Sandbox, file: File) -> None:
     packed = base64.b64encode(file.content.encode()).decode()
     name = made.hosts[0].name
     root(made, name, f"mkdir -p '{Path(file.path).parent}' && echo {packed} | base64 -d > '{file.path}'")
@@ -89,17 +90,16 @@ def taken_over() -> Iterator[dict[str, Any]]:
     made = lifecycle.create(SandboxRequest(name=f"unit{os.getpid()}"), lambda _line: None)
     host = made.hosts[0].name
     try:
-        state = compiled()
+        template, unit = compiled()
         program = "#!/usr/bin/python3\n" + Path(__file__).with_name("intruder.py").read_text()
-        put(made, ManagedFile("/opt/strixfleet/llama.cpp/one/bin/llama-server", program, mode="0755"))
-        unit = state.units[0]
+        path = "/opt/strixfleet/llama.cpp/one/bin/llama-server"
+        put(made, File(id="a:program", path=path, source=program, mode="0755"))
         assert unit.key
         victim = "Environment=VICTIM="
-        for file in (state.template, unit.drop_in, unit.key):
+        for file in (template, unit.drop_in, unit.key):
             put(made, file)
         root(made, host, PREPARE.replace("systemctl daemon-reload", _name_victim(victim)))
         found = json.loads(root(made, host, WAIT))
-        path = "/opt/strixfleet/llama.cpp/one/bin/llama-server"
         root(made, host, f"VICTIM=$(systemctl show -p MainPID --value victim) python3 {path}")
         found[CONTROL] = json.loads(root(made, host, "cat /root/result.json"))
         yield found
@@ -132,7 +132,7 @@ def test_the_environment_arrives_as_it_was_written(taken_over: dict[str, Any]) -
     environment = taken_over["environment"]
 
     assert {name: environment[name.upper()] for name in HOSTILE} == HOSTILE
-    assert environment["STRIXFLEET_CONFIG"] == compiled().units[0].config
+    assert environment["STRIXFLEET_CONFIG"] == compiled()[1].config
     assert "planted-key" not in json.dumps(environment) + json.dumps(taken_over["argv"])
 
 

@@ -34,8 +34,8 @@ Aspect = Callable[[HostSettings, Machine], Iterable[Thing]]
 # In the order in which they are applied; each is also a role, and the prefix of its things' ids.
 ASPECTS: Mapping[str, Aspect] = {
     "gpu_stack": gpu_stack,
-    "kernel": kernel,
     "tuning": tuning,
+    "kernel": kernel,
     "llama_cpp": llama_cpp,
     "llama_models": llama_models,
     "llama_server": llama_server,

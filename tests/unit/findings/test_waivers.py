@@ -1,13 +1,14 @@
-"""A waiver excuses a known difference until its date, and never what could not be read."""
+"""A waiver accepts a known difference until its date, and never what could not be read."""
 
 from datetime import date
 
 import pytest
 
-from strixfleet.findings.items import Cost, Cure, Difference, Excuse, Status, waive
+from strixfleet.findings.items import Cost, Cure, Difference, Status, waive
+from strixfleet.inventory.schema.parts import Waiver
 
 
-EXCUSE = Excuse("kernel:x", "a friend's box", date(2026, 12, 1))
+WAIVER = Waiver(item="kernel:x", reason="a friend's box", expires=date(2026, 12, 1))
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,6 @@ EXCUSE = Excuse("kernel:x", "a friend's box", date(2026, 12, 1))
         (Status.OK, date(2026, 11, 1), Status.OK),
     ],
 )
-def test_what_is_excused(status: Status, today: date, after: Status) -> None:
+def test_what_is_waived(status: Status, today: date, after: Status) -> None:
     row = Difference("kernel:x", status, 1, 2, Cure.PROVISION, Cost.NONE)
-    assert waive([row], [EXCUSE], today)[0].status is after
+    assert waive([row], [WAIVER], today)[0].status is after

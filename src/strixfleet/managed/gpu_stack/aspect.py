@@ -10,7 +10,7 @@ from strixfleet.managed.gpu_stack.apt_suites import second_tailscale_source, sui
 from strixfleet.managed.gpu_stack.kernel_floor import BOOT, KernelRelease, kernel_release
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import LIST, PARTS, mirror_of, missing_of, sources_of
-from strixfleet.managed.platforms.backends import Backend, backend
+from strixfleet.managed.platforms.backends import Backend, backend_of
 from strixfleet.managed.platforms.distributions import (
     Distribution,
     distribution,
@@ -95,7 +95,7 @@ class Supported(Thing):
 
 def wanted_suites(settings: HostSettings, known: Distribution) -> dict[str, tuple[str, ...]]:
     """Return the suites that the choices lead to, whatever is installed: a second run wants the same."""
-    if not backend(settings.llama_cpp_backend).graphics:
+    if not backend_of(settings.llama_cpp_backend).graphics:
         return {}
     chosen = {
         "distribution",
@@ -185,7 +185,7 @@ def _mes_firmware() -> Check:
 def gpu_stack(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     """Return floors, sources, holds, the account; and what must not be there."""
     known = distribution(machine.os_id, machine.os_version)
-    chosen: Backend = backend(settings.llama_cpp_backend)
+    chosen: Backend = backend_of(settings.llama_cpp_backend)
     supported = "gpu_stack:distribution"
     yield Supported(id=supported, settings=settings, machine=machine, known=known)
     comment = "Serves language models"

@@ -102,7 +102,7 @@ class GeneratedConfiguration(Thing):
         if newer_by_s is None:
             return Have(None)
         outdated = newer_by_s < 0
-        words = f"outdated: {-newer_by_s:.0f} s older" if outdated else f"{newer_by_s:.0f} s newer"
+        words = f"outdated: {-newer_by_s:.1f} s older" if outdated else f"{newer_by_s:.1f} s newer"
         return Have(f"{words} than the drop-in")
 
     def holds(self, have: Json) -> bool:

@@ -20,7 +20,7 @@ from strixfleet.managed.llama_cpp.build import (
 )
 from strixfleet.managed.llama_cpp.host_program import host_program, shipped
 from strixfleet.managed.machine import Machine
-from strixfleet.managed.platforms.backends import backend
+from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.managed.things.file import Folder
 from strixfleet.managed.things.thing import Check, Deed, Have, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -124,7 +124,7 @@ class CurrentBuild(Thing):
                 "install": installs(self.build, answers),
                 "recipe": self.recipe(),
                 "packages": packages,
-                "needed_disk_bytes": backend(self.build.backend).needed_disk_bytes,
+                "needed_disk_bytes": backend_of(self.build.backend).needed_disk_bytes,
                 "free_disk_bytes": min(free, default=0),
             },
         )
@@ -255,7 +255,7 @@ def llama_cpp(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     yield _untouched(build)
     yield _spelled_options()
     yield _owner(build)
-    if features := backend(build.backend).shader_features:
+    if features := backend_of(build.backend).shader_features:
         yield _shaders(features)
     yield _previous()
     yield _leftovers()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from strixfleet.managed.platforms.backends import backend
+from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
 
@@ -84,14 +84,14 @@ class Build:
     @property
     def packages(self) -> tuple[str, ...]:
         """The Debian packages that compiling takes; running takes none of them."""
-        return tuple(sorted((*COMMON_PACKAGES, *backend(self.backend).build_packages)))
+        return tuple(sorted((*COMMON_PACKAGES, *backend_of(self.backend).build_packages)))
 
 
 def plan_build(
-    ref: str, backend_name: str, extra: Mapping[str, str | None], *, gfx: str | None, toolchain: str
+    ref: str, backend: str, extra: Mapping[str, str | None], *, gfx: str | None, toolchain: str
 ) -> Build:
     """Settle the CMake definitions: ours, the backend's, then the inventory's, which win; None drops one."""
-    chosen = backend(backend_name)
+    chosen = backend_of(backend)
     definitions = dict(COMMON_DEFINITIONS) | dict(chosen.definitions)
     if chosen.target_definition and gfx:
         definitions[chosen.target_definition] = gfx
@@ -102,7 +102,7 @@ def plan_build(
             definitions[name] = value
     target = [chosen.target_definition] if chosen.target_definition else []
     strict = {*chosen.definitions, *extra, *target} & definitions.keys()
-    return Build(ref, backend_name, dict(sorted(definitions.items())), toolchain, tuple(sorted(strict)))
+    return Build(ref, backend, dict(sorted(definitions.items())), toolchain, tuple(sorted(strict)))
 
 
 @dataclass(frozen=True, slots=True)

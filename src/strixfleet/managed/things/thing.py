@@ -102,7 +102,8 @@ class Thing(ABC):
     def compare(self, answers: Answers) -> Difference:
         """Hold what is wanted against what is."""
         have = self.read(answers)
-        row = Difference(self.id, Status.OK, self.want, have.value, self.cure, self.cost)
+        cure = have.cure or self.cure
+        row = Difference(self.id, Status.OK, self.want, have.value, cure, self.cost)
         if have.error is not None:
             return replace(row, status=Status.UNKNOWN, message=have.error)
         if self.holds(have.value):
@@ -111,7 +112,7 @@ class Thing(ABC):
         if self._waits_for_reboot(have.value):
             pending = Status.PENDING_REBOOT
             return replace(row, status=pending, cure=Cure.REBOOT, cost=Cost.REBOOT, message=message)
-        return replace(row, status=Status.DRIFT, cure=have.cure or self.cure, message=message)
+        return replace(row, status=Status.DRIFT, message=message)
 
 
 Reader = Callable[[Answers], Have]

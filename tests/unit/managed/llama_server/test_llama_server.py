@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strixfleet.findings.items import Cure, diff
+from strixfleet.findings.items import Cure, Difference
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.parts import Instance
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.aspect import Situation
+from strixfleet.managed.compiled import machine_of
 from strixfleet.managed.facts import Facts
 from strixfleet.managed.llama_server import server_command, server_unit, unit_quoting
-from strixfleet.managed.llama_server.aspect import LlamaServer
-from strixfleet.managed.llama_server.server_files import template_file
+from strixfleet.managed.llama_server.aspect import llama_server
+from strixfleet.managed.llama_server.server_files import TEMPLATE, template_file
+from strixfleet.managed.llama_server.server_unit import Server
+from strixfleet.managed.platforms.backends import backend_of
+from strixfleet.managed.things.file import File
+from strixfleet.managed.things.thing import Thing
 from strixfleet.on_host.questions import Answer, Answers, Ask, Question
 from strixfleet.on_host.switch.option_aliases import ONE_HOST
 
@@ -34,13 +39,36 @@ CORES = Facts(physical_cores=16)
 NOTHING = Answers({})
 
 
+@dataclass(frozen=True)
+class Compiled:
+    things: tuple[Thing, ...]
+    answers: Answers
+
+    @property
+    def units(self) -> list[Server]:
+        return [thing for thing in self.things if isinstance(thing, Server)]
+
+    @property
+    def template(self) -> File:
+        return next(one for one in self.things if isinstance(one, File) and one.path == TEMPLATE)
+
+    @property
+    def rows(self) -> dict[str, Difference]:
+        return {thing.id: thing.compare(self.answers) for thing in self.things}
+
+    @property
+    def renamed(self) -> bool:
+        (deed,) = self.units[0].deeds(self.answers)
+        return deed.arguments["renamed"] is True
+
+
 def compiled(
     instance: dict[str, Any],
     *,
     facts: Facts = CORES,
     answers: Answers = NOTHING,
     **settings: object,
-) -> LlamaServer:
+) -> "Compiled":
     given_settings = HostSettings.model_validate(
         {
             "llama_models": MODELS,
@@ -49,7 +77,8 @@ def compiled(
         }
     )
     host = Host("h", Connection("127.0.0.1"), given_settings)
-    return LlamaServer.compile(Situation(host, facts, None, "", answers))
+    machine, _profile = machine_of(host, facts, answers)
+    return Compiled(tuple(llama_server(given_settings, machine)), answers)
 
 
 def drop_in(instance: dict[str, Any], **more: Any) -> str:  # noqa: ANN401 - what `compiled` takes
@@ -107,7 +136,7 @@ def test_exposure_is_at_most_2(tmp_path: Path, backend: str, simulated: bool) ->
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / "llama-server@chat.service"
     unit.write_text(
-        template_file(backend, simulated=simulated).content.replace(
+        template_file(backend_of(backend), simulated=simulated).content.replace(
             "Type=exec", "Type=exec\nExecStart=/bin/true"
         )
     )
@@ -135,7 +164,7 @@ def test_exposure_is_at_most_2(tmp_path: Path, backend: str, simulated: bool) ->
 def test_a_unit_sees_the_gpu_it_needs_and_no_other_device(
     backend: str, simulated: bool, devices: list[str], deny: str
 ) -> None:
-    lines = template_file(backend, simulated=simulated).content.splitlines()
+    lines = template_file(backend_of(backend), simulated=simulated).content.splitlines()
 
     assert [line for line in lines if line.startswith("DeviceAllow=")] == [
         f"DeviceAllow={device} rw" for device in devices
@@ -180,7 +209,7 @@ def test_what_releases_spell_differently_is_named_by_a_variable_and_nothing_else
         'Environment="STRIXFLEET_OPTION_DRAFT_MAX=--draft-max"',
         "EnvironmentFile=-/opt/strixfleet/llama.cpp/current/options",
     ]
-    assert (plain.units[0].role_var()["renamed"], renamed.units[0].role_var()["renamed"]) == (False, True)
+    assert (plain.renamed, renamed.renamed) == (False, True)
 
 
 def test_a_key_stands_behind_a_variable() -> None:
@@ -221,8 +250,9 @@ def test_a_key_is_nowhere_but_in_its_file() -> None:
 
     assert unit.key is not None
     assert (unit.key.content, unit.key.mode, unit.key.owner) == ("planted-key\n", "0600", "root")
-    assert "planted-key" not in unit.drop_in.content + repr(list(state.items())) + repr(unit.role_var())
-    assert unit.key.sha256 not in repr(list(state.items()))
+    wants = repr([(thing.id, thing.want, thing.stated) for thing in state.things])
+    assert "planted-key" not in unit.drop_in.content + wants + repr(list(unit.deeds(NOTHING)))
+    assert unit.key.sha256 not in wants
     assert "LoadCredential=api-key:/etc/strixfleet/keys/chat" in unit.drop_in.content
     assert '"--api-key-file" "%d/api-key"' in unit.drop_in.content
 
@@ -275,7 +305,7 @@ def test_a_tailnet_server_listens_there_once_the_host_has_an_address() -> None:
     assert joined.units[0].renamed
     assert "STRIXFLEET_OPTION_HOST" not in alone.units[0].drop_in.content
     assert alone.units[0].listeners == ("127.0.0.1:8080",)
-    assert alone.without_tailnet == ("chat",)
+    assert alone.units[0].waits_for_tailnet
 
 
 def current(backend: str, options: str = "") -> Answers:
@@ -294,7 +324,7 @@ def current(backend: str, options: str = "") -> Answers:
 def test_a_build_that_takes_one_address_serves_loopback_and_that_is_said(options: str, serves: bool) -> None:
     answers = current("cpu", options)
     found = compiled({"host": "tailnet"}, answers=answers)
-    rows = {row.id: row for row in diff(found.items(), found.observe(answers))}
+    rows = found.rows
 
     assert ("100.101.102.103:8080" in found.units[0].listeners) is serves
     assert ("llama_server:chat:tailnet" in rows) is not serves

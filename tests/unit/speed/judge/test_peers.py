@@ -139,6 +139,7 @@ def seen(name: str, **changed: Json) -> ProbedHost:
     mesa = Question(Ask.PACKAGE, "mesa-vulkan-drivers")
     asked = {question: answers[question] for question in answers}
     asked[line] = Answer(changed.get("cmdline", "BOOT_IMAGE=/vmlinuz root=UUID=1 ttm.pages_limit=9 ro quiet"))
+    asked[Question(Ask.READ, MANIFEST)] = Answer(changed.get("manifest"))
     asked[mesa] = Answer(changed.get("mesa", answers[mesa].value))
     answers = Answers(asked)
     state = compile_host(host(name), answers)
@@ -161,10 +162,9 @@ def test_options_are_those_of_the_build_that_runs(backend: str) -> None:
     """The inventory may wish another backend already; servers follow the current build."""
     rest = {"id": "b1-x-00000000", "ref": "b1", "commit": "c", "definitions": {}, "files": {"a": "b"}}
     text = json.dumps(rest | {"backend": backend, "build_number": 1})
-    one = seen("h")
-    answers = Answers({Question(Ask.READ, MANIFEST): Answer(text)})
+    one = seen("h", manifest=text)
     (instance,) = one.state.host.settings.llama_server_instances
-    options = options_of(one.state, answers, instance)
+    options = options_of(one.state, instance)
     assert ("llama_server:n-gpu-layers" in options or "llama_server:device" in options) is (backend != "cpu")
 
 

@@ -9,9 +9,9 @@ from strixfleet.managed.platforms.backends.vulkan import VULKAN
 BACKENDS: dict[str, Backend] = {one.name: one for one in (VULKAN, ROCM, CPU)}
 
 
-def backend(name: str) -> Backend:
+def backend_of(name: str) -> Backend:
     """Return a backend by its name in the inventory."""
     return BACKENDS[name]
 
 
-__all__ = ["BACKENDS", "Backend", "backend"]
+__all__ = ["BACKENDS", "Backend", "backend_of"]

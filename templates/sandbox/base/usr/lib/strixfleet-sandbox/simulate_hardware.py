@@ -45,6 +45,26 @@ AMDGPU_DEFAULTS = {
     "vramlimit": "0",
     "ppfeaturemask": "0xfff7bfff",
 }
+# What `modinfo -F parm` lists for Debian's kernel 6.12.
+MODULE_PARAMETERS = {
+    "amdgpu": (
+        "abmlevel agp aspm async_gfx_ring audio backlight bad_page_threshold bapm cg_mask cik_support "
+        "compute_multipipe cwsr_enable damageclips dc dcdebugmask dcfeaturemask debug_evictions debug_mask "
+        "deep_color disable_cu discovery disp_priority dpm emu_mode enforce_isolation exp_hw_support "
+        "force_asic_type forcelongtraining freesync_video fw_load_type gartsize gpu_recovery gttsize "
+        "halt_if_hws_hang hw_i2c hws_gws_support hws_max_conc_proc ip_block_mask lbpw lockup_timeout "
+        "max_num_of_queues_per_device mcbp mes mes_kiq mes_log_enable modeset moverate msi mtype_local "
+        "no_queue_eviction_on_vm_fault no_system_mem_limit noretry num_kcq pcie_gen2 pcie_gen_cap "
+        "pcie_lane_cap pg_mask ppfeaturemask queue_preemption_timeout_ms ras_enable ras_mask reset_method "
+        "runpm sched_hw_submission sched_jobs sched_policy sdma_phase_quantum seamless send_sigterm "
+        "sg_display si_support smu_memory_pool_size smu_pptable_id svm_default_granularity "
+        "timeout_fatal_disable timeout_period tmz umsch_mm umsch_mm_fwlog uni_mes use_xgmi_p2p "
+        "user_partt_mode vcnfw_log virtual_display vis_vramlimit visualconfirm vm_block_size vm_fault_stop "
+        "vm_fragment_size vm_size vm_update_mode vramlimit wbrf"
+    ),
+    "ttm": "dma32_pages_limit page_pool_size pages_limit",
+}
+SYSCTLS = {"vm.swappiness": "60", "vm.vfs_cache_pressure": "100"}  # the kernel's own values
 MES_FIRMWARE = "MES feature version: 1, firmware version: 0x00000080\n"  # 0x83 is the bad one
 SWITCHES = {"no_system_mem_limit"}
 NUMBERS = {"gttsize", "cwsr_enable", "noretry", "vm_fragment_size", "vramlimit"}
@@ -141,6 +161,7 @@ def files_of(box: Box, release: str, cmdline: str, modprobe_conf: str = "", cpui
     files |= {f"sys/class/dmi/id/{name}": f"{value}\n" for name, value in box["dmi"].items()}
     files |= {f"sys/module/amdgpu/parameters/{n}": f"{v}\n" for n, v in amdgpu_parameters(options).items()}
     files |= {f"sys/class/iommu/{name}/uevent": "" for name in iommu_names(cmdline)}
+    files |= {f"modinfo/{module}": f"{names}\n" for module, names in MODULE_PARAMETERS.items()}
     files |= _gpu_files(box, size)
     files |= _kfd_files(box, release, size)
     return files
@@ -182,6 +203,17 @@ def _kfd_files(box: Box, release: str, size: dict[str, int]) -> Files:
         f"{nodes}/1/properties": "\n".join(properties) + "\n",
         f"{nodes}/1/mem_banks/0/properties": f"heap_type 1\nsize_in_bytes {size['hip']}\nflags 0\n",
     }
+
+
+def sysctl_files(configurations: "list[str]") -> Files:
+    """Give /proc/sys as systemd-sysctl leaves it: the kernel's values, then what sysctl.d sets, in order."""
+    values = dict(SYSCTLS)
+    for text in configurations:
+        for line in text.splitlines():
+            name, equals, value = line.partition("=")
+            if equals and not line.lstrip().startswith(("#", ";")):
+                values[name.strip().lstrip("-")] = value.strip()
+    return {f"proc/sys/{name.replace('.', '/')}": f"{value}\n" for name, value in values.items()}
 
 
 def power_files(active_profile: str, cpus: int) -> Files:
@@ -231,7 +263,8 @@ def main(verb: str, system: Path = Path("/")) -> None:
     shutil.rmtree(ROOT, ignore_errors=True)
     release, cmdline = boot_arguments(_read(system / "boot/grub/grub.cfg"), box["kernel_release"])
     modprobe_conf = _read(system / "boot/strixfleet-sandbox/modprobe.conf")
-    write_tree(ROOT, files_of(box, release, cmdline, modprobe_conf, cpuinfo) | power)
+    sysctls = sysctl_files([_read(path) for path in sorted((system / "etc/sysctl.d").glob("*.conf"))])
+    write_tree(ROOT, files_of(box, release, cmdline, modprobe_conf, cpuinfo) | sysctls | power)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the running kernel was booted with and the boot configuration has no more."""
+"""What the running kernel was booted with and the boot configuration no longer has."""
 
-from strixfleet.managed.kernel.command_line import left_running
+from strixfleet.managed.platforms.boot_loaders import GRUB
 
 
 # The layout of Ubuntu's 10_linux under GRUB_FORCE_PARTUUID: with an initrd, and without.
@@ -23,13 +23,13 @@ BOOTED = "BOOT_IMAGE=/boot/vmlinuz-6.17.0-1-generic root=PARTUUID=ab ro console=
 
 
 def test_all_command_lines_of_the_first_entry_count() -> None:
-    assert left_running(FORCED, BOOTED) == []
-    assert left_running(FORCED, f"{BOOTED} panic=-1") == []
+    assert GRUB.left_running(FORCED, BOOTED) == []
+    assert GRUB.left_running(FORCED, f"{BOOTED} panic=-1") == []
 
 
 def test_those_of_other_entries_do_not() -> None:
-    assert left_running(FORCED, f"{BOOTED} nomodeset iommu=pt") == ["nomodeset", "iommu=pt"]
+    assert GRUB.left_running(FORCED, f"{BOOTED} nomodeset iommu=pt") == ["nomodeset", "iommu=pt"]
 
 
 def test_without_an_entry_nothing_is_judged() -> None:
-    assert left_running(None, BOOTED) == left_running("set default=0", BOOTED) == []
+    assert GRUB.left_running(None, BOOTED) == GRUB.left_running("set default=0", BOOTED) == []
