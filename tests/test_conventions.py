@@ -68,11 +68,11 @@ def test_every_verb_is_there(verb: str) -> None:
     assert command.help
 
 
-def test_no_module_is_too_long() -> None:
+def test_no_module_is_about_everything() -> None:
     long = [
         str(path.relative_to(ROOT))
         for path in (ROOT / "src").rglob("*.py")
-        if len(path.read_text().splitlines()) > 255 and path.name not in TRAVELLERS
+        if len(path.read_text().splitlines()) > 350 and path.name not in TRAVELLERS
     ]
 
     assert long == []
