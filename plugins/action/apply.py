@@ -42,7 +42,7 @@ def account_calls(deeds: Deeds) -> Iterator[Call]:
 
 
 def path_calls(deeds: Deeds) -> Iterator[Call]:
-    """Take away what must not be there, then write folders, files and links: all in one call."""
+    """Write folders, files and links, then take away what must not be there: all in one call."""
     rows: dict[str, Any] = {name: list(deeds.get(kind, ())) for kind, name in PATHS.items()}
     rows["absent"] = [one["path"] for one in rows["absent"]]
     if any(rows.values()):

@@ -9,7 +9,7 @@ module: apply
 short_description: Bring about accounts, files, links, packages, units and kernel values
 description:
   - Takes the deeds that M(strixfleet.fleet.compile) returned for one aspect and runs a module for each kind,
-    in this order - accounts, what must not be there, folders, files, links, packages, holds, units, values.
+    in this order - accounts, folders, files, links, what must not be there, packages, holds, units, values.
   - Kinds that only one role knows are left to it. A deed C(problem) refuses the host before anything is done.
   - Nothing is changed where all is as wanted. Files whose content is secret are shown in no difference.
 author: The strixfleet developers

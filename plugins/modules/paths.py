@@ -307,12 +307,12 @@ def set_value(wanted: dict[str, str], root: str, *, check_mode: bool) -> Differe
 
 
 def bring_about(params: dict[str, Any], *, check_mode: bool) -> list[Difference]:
-    """Bring all of it about, and return what differed."""
-    rows = [remove(path, check_mode=check_mode) for path in params["absent"]]
-    rows += [place_folder(one, check_mode=check_mode) for one in params["folders"]]
+    """Bring all of it about, what goes after what takes its place; return what differed."""
+    rows = [place_folder(one, check_mode=check_mode) for one in params["folders"]]
     rows += [place_file(one, secret=False, check_mode=check_mode) for one in params["files"]]
     rows += [place_file(one, secret=True, check_mode=check_mode) for one in params["secret_files"]]
     rows += [place_link(one, check_mode=check_mode) for one in params["links"]]
+    rows += [remove(path, check_mode=check_mode) for path in params["absent"]]
     rows += [set_value(one, params["kernel_root"], check_mode=check_mode) for one in params["values"]]
     return [row for row in rows if row is not None]
 
