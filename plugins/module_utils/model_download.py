@@ -78,8 +78,8 @@ def transfer(wanted: dict[str, Any], part: str, *, token: str, lock: int) -> Tra
     Let curl append to the part.
 
     The options go through standard input, so that neither the token nor an address with a signature shows in
-    `ps`. curl sends the token to the original host alone. It inherits the lock: should it outlive a killed run,
-    no other run writes to the same part.
+    `ps`. curl sends the token to the original host alone. It inherits the lock: while it outlives a killed
+    run, no other run writes to the same part.
     """
     protocols = "=http,https" if wanted["http_allowed"] else "=https"
     options: dict[str, object] = {
@@ -168,8 +168,8 @@ def download(wanted: dict[str, Any], part: str, lock: int) -> None:
     """
     Bring the part to completion and check its digest.
 
-    An unfinished part stays, for the next run to resume. A wrong one is removed. Pieces of two downloads may be
-    of different files: then it is fetched again.
+    An unfinished part stays, for the next run to resume. A wrong one is removed, and fetched again where it came
+    in pieces, which may be of different files.
     """
     last = complete(wanted, part, lock)
     in_pieces = last.received_bytes < size_of(part)
