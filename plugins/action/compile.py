@@ -14,6 +14,7 @@ from strixfleet.findings.items import Excuse, Status, waive
 from strixfleet.hosts.probe import probe_argv, read_answers
 from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder
 from strixfleet.managed.compiled import compile_host, questions_for
+from strixfleet.managed.controller import controller_facts
 from strixfleet.tools.git import revision_of
 
 
@@ -33,11 +34,12 @@ class ActionModule(ActionBase):
         name = str(variables["inventory_hostname"])
         try:
             host = host_from_vars(name, variables, self._loader)
+            controller = controller_facts(host.settings)
             root = host.settings.sandbox_hardware_root
             argv = probe_argv(questions_for(host), root=root)
             done = self._low_level_execute_command(shlex.join(argv))
             answers = read_answers(done["stdout"], host=name, stderr=done.get("stderr", ""))
-            state = compile_host(host, answers)
+            state = compile_host(host, answers, controller)
             excuses = [Excuse(one.item, one.reason, one.expires) for one in host.settings.audit_waivers]
             rows = waive(state.differences(answers), excuses, datetime.now(UTC).date())
         except AnsibleConnectionFailure:

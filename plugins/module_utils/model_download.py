@@ -168,8 +168,8 @@ def download(wanted: dict[str, Any], part: str, lock: int) -> None:
     """
     Bring the part to completion and check its digest.
 
-    An unfinished part stays, for the next run to resume. A wrong one is removed, and fetched again where it came
-    in pieces, which may be of different files.
+    An unfinished part stays, for the next run to resume. A wrong one is removed, and fetched again where it
+    came in pieces, which may be of different files.
     """
     last = complete(wanted, part, lock)
     in_pieces = last.received_bytes < size_of(part)

@@ -13,7 +13,9 @@ from strixfleet.findings.items import Status
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import ASPECTS, compile_host
+from strixfleet.managed.facts import ControllerFacts
 from strixfleet.on_host.questions import Answers
+from tests.fixtures.repository_key import ARMOURED
 
 
 CASES = Path(__file__).with_name("aspects")
@@ -33,7 +35,8 @@ def test_case(folder: Path) -> None:
     answers = Answers.from_json(
         json.loads(SHIPPED.sub(shipped_digest, (folder / "answers.json").read_text()))
     )
-    state = compile_host(Host("case", Connection("127.0.0.1"), settings), answers)
+    controller = ControllerFacts(ARMOURED if settings.tailscale_repository_key else "")
+    state = compile_host(Host("case", Connection("127.0.0.1"), settings), answers, controller)
     aspect = folder.parent.name
     found = {row.id: row.to_json() for row in state.differences(answers) if row.id.startswith(f"{aspect}:")}
 

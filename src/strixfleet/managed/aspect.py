@@ -9,19 +9,20 @@ from typing import ClassVar, Protocol, Self
 from strixfleet.findings.items import Difference, Item, Observed, diff
 from strixfleet.inventory.hardware import Profile
 from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.managed.facts import Facts
+from strixfleet.managed.facts import NO_CONTROLLER_FILES, ControllerFacts, Facts
 from strixfleet.on_host.questions import Answers, Json, Question
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What compilation may look at: inventory, facts, profile (and why that one), the raw answers."""
+    """What compilation may look at: inventory, facts, profile (and why that one), answers, controller."""
 
     host: Host
     facts: Facts
     profile: Profile | None
     reason: str
     answers: Answers
+    controller: ControllerFacts = NO_CONTROLLER_FILES
 
 
 class Aspect(Protocol):

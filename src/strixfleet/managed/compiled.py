@@ -5,7 +5,7 @@ from dataclasses import replace
 from strixfleet.inventory.hardware import PROFILES, Profile, recognise
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.managed.aspect import Aspect, HostState, Situation
-from strixfleet.managed.facts import FACT_QUESTIONS, Facts, facts_from
+from strixfleet.managed.facts import FACT_QUESTIONS, NO_CONTROLLER_FILES, ControllerFacts, Facts, facts_from
 from strixfleet.managed.gpu_stack.aspect import GpuStack
 from strixfleet.managed.kernel.aspect import Kernel
 from strixfleet.managed.llama_cpp.aspect import LlamaCpp
@@ -42,9 +42,11 @@ def profile_for(wish: str, facts: Facts) -> tuple[Profile | None, str]:
     return sandbox, f"a sandbox that presents a {recognised.name}"
 
 
-def compile_host(host: Host, answers: Answers) -> HostState:
-    """Settle the desired state of one host from its inventory and what its probe answered."""
+def compile_host(
+    host: Host, answers: Answers, controller: ControllerFacts = NO_CONTROLLER_FILES
+) -> HostState:
+    """Settle the desired state of one host from its inventory, its answers and the controller's files."""
     facts = facts_from(answers)
     profile, reason = profile_for(host.settings.hardware_profile, facts)
-    situation = Situation(host, facts, profile, reason, answers)
+    situation = Situation(host, facts, profile, reason, answers, controller)
     return HostState(host, facts, profile, tuple(aspect.compile(situation) for aspect in ASPECTS))

@@ -13,7 +13,6 @@ from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.aspect import Situation
 from strixfleet.managed.platforms.apt_sources import LIST, OUR_TAILSCALE, PARTS, offers, sources_of
-from strixfleet.managed.tailscale.openpgp import dearmor, fingerprints
 from strixfleet.managed.things.file import ManagedFile
 from strixfleet.managed.things.package import PackageWish
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -30,7 +29,6 @@ EXPIRY_DAYS = 14
 DAY_S = 86_400
 VARIABLES = (
     "tailscale_problems",
-    "tailscale_keys",
     "tailscale_files",
     "tailscale_packages",
     "tailscale_units",
@@ -64,7 +62,6 @@ class Tailscale:
         yield Question(Ask.UNIT, UNIT)
         for name in ("tailscale", "tailscale_prefs", "clock"):
             yield Question(Ask.RUN, name)
-        yield Question(Ask.READ, KEY)
         yield from (LIST, *PARTS)
         for path in (KEY, OUR_TAILSCALE, PIN):
             yield Question(Ask.DIGEST, path)
@@ -76,11 +73,12 @@ class Tailscale:
         files: tuple[ManagedFile, ...] = ()
         uri = settings.tailscale_repository or f"{VENDOR}/{facts.os_id}"
         offered = offers(sources_of(situation.answers), uri, facts.os_codename)
-        if settings.tailscale_enabled and settings.tailscale_repository_key and not offered:
+        if settings.tailscale_enabled and situation.controller.tailscale_key and not offered:
+            key = ManagedFile(KEY, situation.controller.tailscale_key)
             origin = urlsplit(uri).hostname or ""
             source = assets.render(f"host{OUR_TAILSCALE}.j2", uri=uri, suite=facts.os_codename, key=KEY)
             pin = assets.render(f"host{PIN}.j2", origin=origin)
-            files = (ManagedFile(OUR_TAILSCALE, source), ManagedFile(PIN, pin))
+            files = (key, ManagedFile(OUR_TAILSCALE, source), ManagedFile(PIN, pin))
         status = _document(situation.answers, "tailscale")
         state = str(status.get("BackendState") or "") or None
         installed = situation.answers[PACKAGE.question()]
@@ -93,9 +91,6 @@ class Tailscale:
         if not settings.tailscale_enabled:
             return
         yield from PACKAGE.items(self.name)
-        if self.files:
-            want: dict[str, Json] = {"fingerprints": [settings.tailscale_repository_fingerprint]}
-            yield Item("tailscale:apt_key", want | {"mode": "0644", "owner": "root", "group": "root"})
         for file in self.files:
             yield file.item(self.name)
         yield Item(f"tailscale:{UNIT}", {"active": "active", "enabled": "enabled"})
@@ -122,7 +117,6 @@ class Tailscale:
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Read package, repository, daemon and membership."""
         yield from PACKAGE.observe(self.name, answers)
-        yield _observe_key(answers)
         for file in self.files:
             yield file.observe(self.name, answers)
         unit = answers[Question(Ask.UNIT, UNIT)]
@@ -139,13 +133,9 @@ class Tailscale:
         if not settings.tailscale_enabled:
             return {key: [] for key in VARIABLES}
         key = settings.tailscale_auth_key
-        source, wanted = settings.tailscale_repository_key, settings.tailscale_repository_fingerprint
         problem = "this host has not joined a tailnet; hint: give tailscale_auth_key (from vault)"
         return {
             "tailscale_problems": [problem] if key is None and self.bare else [],
-            "tailscale_keys": [{"src": source, "dest": KEY, "fingerprint": wanted}]
-            if source and self.files
-            else [],
             "tailscale_files": [file.role_var() for file in self.files],
             "tailscale_packages": [PACKAGE.role_var()],
             "tailscale_units": [UNIT],
@@ -177,18 +167,6 @@ def _document(answers: Answers, name: str) -> dict[str, Json]:
 def _self(status: dict[str, Json]) -> dict[str, Json]:
     found = status.get("Self")
     return found if isinstance(found, dict) else {}
-
-
-def _observe_key(answers: Answers) -> Observed:
-    digest, text = answers[Question(Ask.DIGEST, KEY)], answers[Question(Ask.READ, KEY)]
-    if not isinstance(digest.value, dict) or not isinstance(text.value, str):
-        return Observed("tailscale:apt_key", None, digest.error or text.error)
-    try:
-        found: list[Json] = [*fingerprints(dearmor(text.value))]
-    except ValueError as error:
-        found = [str(error)]
-    rest = {name: digest.value.get(name) for name in ("mode", "owner", "group")}
-    return Observed("tailscale:apt_key", {"fingerprints": found, **rest})
 
 
 def _observe_status(answers: Answers, down: str | None) -> Iterator[Observed]:
