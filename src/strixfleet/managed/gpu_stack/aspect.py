@@ -12,15 +12,14 @@ from strixfleet.managed.aspect import Situation
 from strixfleet.managed.gpu_stack.gpu_packages import package_wishes, source_of, wanted_suites
 from strixfleet.managed.gpu_stack.kernel_floor import CWSR_PROPERTIES, KernelWish
 from strixfleet.managed.platforms.apt_sources import (
-    LIST,
-    OUR_TAILSCALE,
-    PARTS,
+    QUESTIONS,
     SOURCES_FILE,
     Source,
     added,
     contradicting,
     mirror_of,
     missing_of,
+    no_mirror,
     sources_of,
 )
 from strixfleet.managed.platforms.distributions import (
@@ -64,7 +63,7 @@ class GpuStack:
     managed: tuple[str, ...]
     icds: tuple[str, ...]
     stray_sources: bool
-    second_tailscale: bool
+    contradicting: tuple[str, ...]
     graphics: bool
     shows_firmware: bool
 
@@ -74,7 +73,7 @@ class GpuStack:
     def questions(cls, host: Host) -> Iterator[Question]:
         """Ask for sources, packages, account, and leftovers."""
         del host
-        yield from (LIST, *PARTS)
+        yield from QUESTIONS
         for pattern in (*AMDVLK, CWSR_PROPERTIES, FIRMWARE_INFO):
             yield Question(Ask.GLOB, pattern)
         for package in (*every_package(), *FOREIGN):
@@ -95,12 +94,16 @@ class GpuStack:
         sources = sources_of(answers)
         packages = package_wishes(settings, known) if known else ()
         kernel = KernelWish.settle(settings, known, situation) if known and graphics else None
-        missing = missing_of(sources, wanted_suites(settings, known).items()) if known else ()
+        in_the_way = contradicting(answers)
+        missing = (
+            missing_of(sources, wanted_suites(settings, known).items()) if known and not in_the_way else ()
+        )
         mirror = mirror_of(sources, known.base_suite, situation.facts.os_id) if known else None
         managed = [wish.name for wish in packages]
         if kernel and kernel.package and (kernel.wishes() or answers.text(Ask.PACKAGE, kernel.package)):
             managed.append(kernel.package)
-        stray = answers[Question(Ask.DIGEST, SOURCES_FILE)].value is not None and not missing
+        ours = answers[Question(Ask.DIGEST, SOURCES_FILE)].value
+        stray = ours is not None and not missing and not in_the_way
         return cls(
             _problems(situation, known, mirror if missing else Source((), (), ())),
             kernel,
@@ -110,7 +113,7 @@ class GpuStack:
             tuple(sorted(managed)),
             tuple(sorted(path for pattern in AMDVLK for path in answers.texts(pattern))),
             stray,
-            contradicting(answers),
+            in_the_way,
             graphics,
             any(answers.texts(FIRMWARE_INFO).values()),
         )
@@ -132,9 +135,9 @@ class GpuStack:
             yield self.sources_file.item(self.name)
         elif self.stray_sources:
             yield Item(f"gpu_stack:{SOURCES_FILE}", None, message="the machine's own sources have it all")
-        if self.second_tailscale:
-            message = "the host has a source of its own for it, and apt refuses both"
-            yield Item(f"gpu_stack:{OUR_TAILSCALE}", None, message=message)
+        for path in self.contradicting:
+            message = "another source of the host says the same repository otherwise, and apt refuses both"
+            yield Item(f"gpu_stack:{path}", None, message=message)
         if self.kernel:
             yield self.kernel.item()
         for wish in self.packages:
@@ -160,16 +163,17 @@ class GpuStack:
 
     def observe(self, answers: Answers) -> Iterator[Observed]:
         """Read packages, sources, account and leftovers."""
-        read = (Question(Ask.READ, "/etc/os-release"), LIST, *PARTS)
+        read = [Question(Ask.READ, "/etc/os-release"), *(() if self.contradicting else QUESTIONS)]
         error = next((answers[one].error for one in read if answers[one].error), None)
         yield Observed("gpu_stack:distribution", list(self.problems), error)
         yield _observe_account(answers)
         home = answers[Question(Ask.DIGEST, HOME)]
         yield Observed(f"gpu_stack:{HOME}", home.value, home.error)
         answer = answers[Question(Ask.DIGEST, SOURCES_FILE)]
-        yield Observed(f"gpu_stack:{SOURCES_FILE}", answer.value, answer.error)
-        if self.second_tailscale:
-            yield Observed(f"gpu_stack:{OUR_TAILSCALE}", "beside the host's own")
+        if SOURCES_FILE not in self.contradicting:
+            yield Observed(f"gpu_stack:{SOURCES_FILE}", answer.value, answer.error)
+        for path in self.contradicting:
+            yield Observed(f"gpu_stack:{path}", "contradicts another source")
         if self.kernel:
             yield self.kernel.observe()
         for wish in self.packages:
@@ -186,11 +190,10 @@ class GpuStack:
         yield Observed("gpu_stack:mes_firmware", _mes_version(answers))
 
     def _stray_files(self) -> Iterator[str]:
-        """Name the files of ours that only are in apt's way."""
+        """Name the files of ours that are only in apt's way."""
         if self.stray_sources:
             yield SOURCES_FILE
-        if self.second_tailscale:
-            yield OUR_TAILSCALE
+        yield from self.contradicting
 
     def role_vars(self) -> dict[str, Json]:
         """Return the role its packages, files and account."""
@@ -222,10 +225,7 @@ def _problems(situation: Situation, known: Distribution | None, mirror: Source |
     if settings.llama_cpp_backend == "rocm" and known.rocm.missing and not vendors:
         found.append(known.rocm.missing)
     if mirror is None:
-        found.append(
-            f"no apt source of this host that can be copied offers {known.base_suite} main (one with "
-            "allow-insecure or the like cannot); hint: restore its mirror, or let it offer what is missing"
-        )
+        found.append(no_mirror(situation.answers, known.base_suite))
     return tuple(found)
 
 

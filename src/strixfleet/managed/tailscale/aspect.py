@@ -12,7 +12,13 @@ from strixfleet.findings.items import Cure, Item, Observed, Rule
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.aspect import Situation
-from strixfleet.managed.platforms.apt_sources import LIST, OUR_TAILSCALE, PARTS, offers, sources_of
+from strixfleet.managed.platforms.apt_sources import (
+    OUR_TAILSCALE,
+    QUESTIONS,
+    contradicting,
+    offers,
+    sources_of,
+)
 from strixfleet.managed.things.file import ManagedFile
 from strixfleet.managed.things.package import PackageWish
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -62,7 +68,7 @@ class Tailscale:
         yield Question(Ask.UNIT, UNIT)
         for name in ("tailscale", "tailscale_prefs", "clock"):
             yield Question(Ask.RUN, name)
-        yield from (LIST, *PARTS)
+        yield from QUESTIONS
         for path in (KEY, OUR_TAILSCALE, PIN):
             yield Question(Ask.DIGEST, path)
 
@@ -72,7 +78,10 @@ class Tailscale:
         settings, facts = situation.host.settings, situation.facts
         files: tuple[ManagedFile, ...] = ()
         uri = settings.tailscale_repository or f"{VENDOR}/{facts.os_id}"
-        offered = offers(sources_of(situation.answers), uri, facts.os_codename)
+        answers = situation.answers
+        offered = offers(sources_of(answers), uri, facts.os_codename) or OUR_TAILSCALE in contradicting(
+            answers
+        )
         if settings.tailscale_enabled and situation.controller.tailscale_key and not offered:
             key = ManagedFile(KEY, situation.controller.tailscale_key)
             origin = urlsplit(uri).hostname or ""
