@@ -25,7 +25,7 @@ CONNECT_TIMEOUT_S = 30
 STALL_S = 30
 STALL_BYTES_PER_S = 1000
 # Exit codes of curl: https://curl.se/docs/manpage.html#EXIT
-PROTOCOL_REFUSED, HTTP_ERROR, CANNOT_RESUME, TOO_LARGE = 1, 22, 33, 63
+PROTOCOL_REFUSED, HTTP_ERROR, DISK_FULL, CANNOT_RESUME, TOO_LARGE = 1, 22, 23, 33, 63
 PASSING = frozenset({5, 6, 7, 16, 18, 28, 35, 52, 55, 56, 92, CANNOT_RESUME})
 PASSING_HTTP = frozenset({408, 425, 429, 500, 502, 503, 504})
 TOKEN_NEEDED = frozenset({401, 403})
@@ -84,6 +84,7 @@ def transfer(wanted: dict[str, Any], part: str, *, token: str, lock: int) -> Tra
     protocols = "=http,https" if wanted["http_allowed"] else "=https"
     options: dict[str, object] = {
         "url": wanted["source"],
+        "globoff": True,
         "output": part,
         "continue-at": "-",
         "location": True,
@@ -133,6 +134,8 @@ def complete(wanted: dict[str, Any], part: str, lock: int) -> Transfer:
         if last.http_code in TOKEN_NEEDED and not token and _is_https(wanted["source"]) and wanted["token"]:
             token = wanted["token"]
             continue
+        if last.exit_code == DISK_FULL:
+            remove(part)
         if not last.may_pass:
             raise StoreError(_reason(wanted, part, last))
         failures = 1 if size_of(part) > furthest_bytes else failures + 1
@@ -153,7 +156,7 @@ def _is_https(url: str) -> bool:
 def _reason(wanted: dict[str, Any], part: str, last: Transfer) -> str:
     """Say why a transfer failed and what to do."""
     where = shown(wanted["source"])
-    if last.exit_code == TOO_LARGE:
+    if last.exit_code in {DISK_FULL, TOO_LARGE}:
         spare = max(0, spare_bytes(os.path.dirname(part)))
         return f"{where}: does not fit, the disk can spare {spare} bytes; hint: free some space"
     hint = ""

@@ -237,6 +237,40 @@ def test_a_wrong_file_is_not_fetched_twice(fetch: Fetch, behave: Behaviour) -> N
     assert "planted" not in str(caught.value)
 
 
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, fetch: Fetch, programs: Path) -> None:
+    """A server that does not say how much comes is stopped when the disk is full."""
+    script = f"""#!/bin/sh
+echo GGUF > "{tmp_path}/models/m/{PART}"
+echo '{{"http_code": 200, "content_type": null, "errormsg": "Failure writing", "size_download": 5}}'
+exit 23
+"""
+    (programs / "curl").write_text(script)
+    (programs / "curl").chmod(0o755)
+    with pytest.raises(Exception, match="does not fit, the disk can spare"):
+        fetch("https://127.0.0.1/m.gguf")
+    assert stored(tmp_path) == {}
+
+
+def test_curl_inherits_the_lock(tmp_path: Path, fetch: Fetch, programs: Path) -> None:
+    """Where it outlives a run that was killed, the next one waits for it."""
+    script = f"""#!/bin/sh
+readlink /proc/$$/fd/* > {tmp_path}/open
+exec {shutil.which("curl")} "$@"
+"""
+    (programs / "curl").write_text(script)
+    (programs / "curl").chmod(0o755)
+    with fault_server(serve_ranges(CONTENT)) as server:
+        fetch(f"{server.url}/m.gguf")
+    assert f"{tmp_path}/models/m" in (tmp_path / "open").read_text().splitlines()
+
+
+def test_an_address_is_taken_as_it_is(tmp_path: Path, fetch: Fetch) -> None:
+    with fault_server(serve_ranges(CONTENT)) as server:
+        fetch(f'{server.url}/m[1-2]{{a,b}}"\\.gguf')
+        assert [request.path for request in server.requests] == ['/m[1-2]{a,b}"\\.gguf']
+    assert_stored(tmp_path)
+
+
 def test_the_old_file_stays_until_the_new_one_is_checked(tmp_path: Path, fetch: Fetch) -> None:
     with fault_server(serve_ranges(CONTENT)) as server:
         fetch(f"{server.url}/m.gguf")

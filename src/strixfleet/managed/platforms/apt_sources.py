@@ -30,8 +30,8 @@ COMPARED = (
     "date-max-future",
     "snapshot",
 )
-# These, too, but only files of the one-line form can say them (apt 2.6, tried): what has them is not copied.
 UNREAD = "unread"  # stands for options that could not be read
+# These, too, but only files of the one-line form can say them (apt 2.6, tried): what has them is not copied.
 UNCOPIED = (UNREAD, "inrelease-path", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure")
 
 
@@ -65,7 +65,8 @@ def sources_of(answers: Answers) -> tuple[Source, ...]:
     entries: dict[str, list[tuple[str, str, str]]] = {}
     for line in (answers.text(TARGETS.verb, TARGETS.subject) or "").splitlines():
         uri, suite, component, entry = line.split("\t")
-        if not uri.startswith("cdrom:") and entry.rpartition(":")[0] not in OURS:
+        file = entry.rpartition(":")[0]
+        if file not in OURS and not uri.startswith("cdrom:"):
             entries.setdefault(entry, []).append((uri.rstrip("/"), suite, component))
     return tuple(_source(targets, _entry_options(entry, texts)) for entry, targets in entries.items())
 
