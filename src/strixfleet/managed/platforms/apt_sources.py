@@ -1,7 +1,7 @@
 """The apt sources of a machine, as apt itself lists them: what they offer and what is missing."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.parser import HeaderParser
 
@@ -38,7 +38,7 @@ UNCOPIED = (UNREAD, "inrelease-path", "allow-insecure", "allow-weak", "allow-dow
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    One entry with binary packages: a stanza, or a line of the old form.
+    One entry with binary packages: a stanza, or a line of the old form. No address ends in a slash.
 
     `signed_by` is a path, fingerprints or a whole key, `options` are those of COMPARED and UNCOPIED: apt
     refuses all its sources where two of one URI and suite say them otherwise.
@@ -60,7 +60,7 @@ class Missing:
 
 
 def sources_of(answers: Answers) -> tuple[Source, ...]:
-    """Return what apt says that the host offers, without the files of ours; nothing where apt refuses to."""
+    """Return what apt lists as the host's sources, without our own files; nothing where apt refuses them."""
     texts = _texts(answers)
     entries: dict[str, list[tuple[str, str, str]]] = {}
     for line in (answers.text(TARGETS.verb, TARGETS.subject) or "").splitlines():
@@ -72,7 +72,7 @@ def sources_of(answers: Answers) -> tuple[Source, ...]:
 
 
 def _texts(answers: Answers) -> dict[str, str]:
-    """Return the files as they are: lines count."""
+    """Return the content of all source files, unstripped: apt counts their lines."""
     found: dict[str, Json] = {LIST.subject: answers[LIST].value}
     for question in PARTS:
         value = answers[question].value
@@ -120,30 +120,29 @@ def contradicting(answers: Answers) -> tuple[str, ...]:
     return tuple(path for path in OURS if refused and refused[1] in texts.get(path, ""))
 
 
-def _plain(uris: Iterable[str]) -> set[str]:
-    return {uri.rstrip("/") for uri in uris}
+def _same_place(sources: Iterable[Source], source: Source) -> Iterator[Source]:
+    return (one for one in sources if set(one.uris) & set(source.uris))
 
 
 def mirror_of(sources: Iterable[Source], suite: str, os_id: str) -> Source | None:
     """
-    Return the machine's own mirror: the source that offers `main` of a suite, with its keyring.
+    Return the machine's mirror: the source that offers `main` of a suite, with its keyring.
 
-    Vendors name their suites like the distribution's, and may end their address in its name; a mirror has
-    `-updates`, too, or at least an address that ends in the distribution's name. None where there is none, or
-    where its options cannot be copied.
+    Vendors name their suites like the distribution's, and some end their address in its name. A mirror has
+    `-updates`, too, or at least an address that ends in the distribution's name. None where there is no
+    mirror, or where its options cannot be copied.
     """
     sources = tuple(sources)
 
     def likeness(one: Source) -> tuple[bool, bool]:
         updates = any(offers(sources, uri, f"{suite}-updates") for uri in one.uris)
-        return updates, any(uri.rpartition("/")[2].startswith(os_id) for uri in _plain(one.uris))
+        return updates, any(uri.rpartition("/")[2].startswith(os_id) for uri in one.uris)
 
     found = [one for one in sources if suite in one.suites and "main" in one.components and one.uris]
     if not found:
         return None
     source = max(found, key=likeness)
-    alike = (one for one in sources if _plain(one.uris) & _plain(source.uris))
-    if any(name in UNCOPIED for one in alike for name, _ in one.options):
+    if any(name in UNCOPIED for one in _same_place(sources, source) for name, _ in one.options):
         return None
     keyring = "" if dict(source.options).get("trusted") else KEYRINGS.get(os_id, "")
     return Source(source.uris, (suite,), ("main",), source.signed_by or keyring, source.options)
@@ -160,13 +159,13 @@ def no_mirror(answers: Answers, suite: str) -> str:
 
 
 def offers(sources: Iterable[Source], uri: str, suite: str) -> bool:
-    """Tell whether a source is there already, whatever key it names."""
-    return any(suite in one.suites and _plain([uri]) & _plain(one.uris) for one in sources)
+    """Tell whether a repository is among the sources already, whatever key it names."""
+    return any(suite in one.suites and uri.rstrip("/") in one.uris for one in sources)
 
 
 def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source) -> tuple[Source, ...]:
-    """Return what to add for what is missing; where the mirror offers that suite already, said like there."""
-    known = [one for one in sources if _plain(one.uris) & _plain(mirror.uris)]
+    """Return the entries to add; a suite that the mirror offers already gets the options it has there."""
+    known = list(_same_place(sources, mirror))
     found = []
     for one in missing:
         source = next((other for other in known if one.suite in other.suites), mirror)
@@ -175,7 +174,7 @@ def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source)
 
 
 def missing_of(sources: Iterable[Source], wanted: Iterable[tuple[str, Iterable[str]]]) -> tuple[Missing, ...]:
-    """Say what no source offers of [(suite, components), …]; each suite once, in the order given."""
+    """Return what no source offers of [(suite, components), …]: each suite once, in the order given."""
     offered = {
         (suite, component) for source in sources for suite in source.suites for component in source.components
     }
