@@ -18,6 +18,7 @@ from strixfleet.fleet.handed_state import state_for_roles
 from strixfleet.hosts.probe import probe_argv, read_answers
 from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder
 from strixfleet.managed.compiled import compile_host, questions_for
+from strixfleet.managed.controller import controller_facts
 from strixfleet.tools.git import revision_of
 
 
@@ -46,10 +47,11 @@ class ActionModule(ActionBase):
             return {**result, **known, "changed": False}
         try:
             host = host_from_vars(name, variables, self._loader)
+            controller = controller_facts(host.settings)
             argv = probe_argv(questions_for(host), root=host.settings.sandbox_hardware_root)
             done = self._low_level_execute_command(shlex.join(argv))
             answers = read_answers(done["stdout"], host=name, stderr=done.get("stderr", ""))
-            state = compile_host(host, answers)
+            state = compile_host(host, answers, controller)
             rows = waive(state.differences(answers), host.settings.audit_waivers, datetime.now(UTC).date())
         except AnsibleConnectionFailure:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from pathlib import Path
@@ -11,30 +10,22 @@ from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.strixfleet.fleet.plugins.module_utils.model_store import digest_of
+
 
 MODULE = "strixfleet.fleet.model_file"
-BLOCK = 1 << 20
 TOKEN_HOSTS = ("huggingface.co", "hf.co")
 
 
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def environment_token(url: str) -> str:
-    """Return HF_TOKEN, for the host that it was made for and no other."""
+    """Return HF_TOKEN where the address is on the hub, which it was made for, and nothing elsewhere."""
     host = urlsplit(url).hostname or ""
     known = any(host == name or host.endswith(f".{name}") for name in TOKEN_HOSTS)
     return os.environ.get("HF_TOKEN", "") if known else ""
 
 
 class ActionModule(ActionBase):
-    """Inspect first, send only what is missing or different."""
+    """Ask the module what is there; send a file of the controller where it is missing or different."""
 
     _supports_check_mode = True
 
@@ -63,17 +54,20 @@ class ActionModule(ActionBase):
 
     def _problem(self, source: Path, sha256: str, spare_bytes: int) -> str:
         """Say what is wrong with the file on the controller, before anything is sent."""
+        spare = max(spare_bytes, 0)
         try:
             size = source.stat().st_size
-            if size > spare_bytes:
-                return f"{source} has {size} bytes, the host can spare {max(spare_bytes, 0)}"
-            found = digest_of(source)
+            if size > spare:
+                return f"{source}: has {size} bytes, the host can spare {spare}; hint: free some space"
+            found = digest_of(str(source))
         except OSError as error:
-            return f"{source} on the controller: {error.strerror}"
-        return "" if found == sha256 else f"{source} has sha256 {found}, the inventory says {sha256}"
+            return f"{source}: {error.strerror}; hint: a model's path names a file on the controller"
+        if found != sha256:
+            return f"{source}: has sha256 {found}, the inventory says {sha256}; hint: correct path or sha256"
+        return ""
 
     def _send(self, source: Path, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        """Send the file, after removing what transfers that were cut have left of it."""
+        """Send the file, after removing what is left of transfers that were cut."""
         folder = self._make_tmp_path()
         above, _slash, own = folder.rstrip("/").rpartition("/")
         stem = f"{above}/strixfleet-{arguments['sha256'][:32]}-"

@@ -1,209 +1,190 @@
-"""Download a model into `<name>.part`, resume it, and say when it is complete and what it should be."""
+"""Download a model with curl, resuming where an earlier run was cut; the digest decides what is accepted."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from ansible_collections.strixfleet.fleet.plugins.module_utils import model_http
-from ansible_collections.strixfleet.fleet.plugins.module_utils.model_folder import (
-    BLOCK,
-    Folder,
+from ansible_collections.strixfleet.fleet.plugins.module_utils.model_store import (
+    StoreError,
     digest_of,
-    read_stamp,
+    remove,
+    spare_bytes,
 )
-from ansible_collections.strixfleet.fleet.plugins.module_utils.model_http import DownloadError, TryAgainError
 
 
-FAILURES_MAX = 5
-PATIENCE_S = 45
+TRIES_WITHOUT_PROGRESS = 5
 PAUSES_S = (1, 2, 4, 8)
-MAGIC = b"GGUF"
-OK, PARTIAL, NOT_SATISFIABLE = 200, 206, 416
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+REDIRECTS_MAX = 8
+CONNECT_TIMEOUT_S = 30
+STALL_S = 30
+STALL_BYTES_PER_S = 1000
+# Exit codes of curl: https://curl.se/docs/manpage.html#EXIT
+PROTOCOL_REFUSED, HTTP_ERROR, DISK_FULL, CANNOT_RESUME, TOO_LARGE = 1, 22, 23, 33, 63
+PASSING = frozenset({5, 6, 7, 16, 18, 28, 35, 52, 55, 56, 92, CANNOT_RESUME})
+PASSING_HTTP = frozenset({408, 425, 429, 500, 502, 503, 504})
+TOKEN_NEEDED = frozenset({401, 403})
+ALL_THERE = 416  # the server has nothing past the end of what is on the disk
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a download has to become."""
+class Transfer:
+    """What curl reported of one attempt."""
 
-    name: str
-    url: str
-    sha256: str
-
-    @property
-    def part(self) -> str:
-        """Name while it is not complete."""
-        return f"{self.name}.part"
+    exit_code: int
+    http_code: int
+    content_type: str
+    message: str
+    received_bytes: int
 
     @property
-    def note(self) -> str:
-        """Name of what is known about the part: of which address and state of the server it is."""
-        return f".{self.name}.part.json"
+    def is_done(self) -> bool:
+        """Tell whether nothing more is to be expected."""
+        return self.exit_code == 0 or (self.exit_code == HTTP_ERROR and self.http_code == ALL_THERE)
+
+    @property
+    def may_pass(self) -> bool:
+        """Tell whether another attempt may succeed."""
+        return self.exit_code in PASSING or self.http_code in PASSING_HTTP
 
 
-class Download:
-    """One model's way into the store."""
+def shown(url: str) -> str:
+    """Return a URL for messages: without its query, which may hold a signature."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{parts.path}"[:300]
 
-    def __init__(self, folder: Folder, wanted: Wanted, client: model_http.Client) -> None:
-        self.folder = folder
-        self.wanted = wanted
-        self.client = client
-        self.transferred_bytes = 0
-        self._resumed = False
-        self._furthest = 0
 
-    def run(self) -> None:
-        """
-        Bring the part to completion and prove its digest.
+def size_of(part: str) -> int:
+    """Return how many bytes are on the disk already."""
+    return os.path.getsize(part) if os.path.exists(part) else 0
 
-        What turned out wrong is removed; what is merely unfinished stays, for the next run to resume.
-        """
-        try:
-            self._complete()
-            if self._proved():
-                return
-            if self._resumed:
-                self._resumed, self._furthest = False, 0
-                self._complete()
-                if self._proved():
-                    return
-        except OSError as error:
-            self.discard()
-            raise DownloadError(f"{self.folder.path}: {error.strerror}") from None
-        raise DownloadError(
-            f"{model_http.shown(self.wanted.url)} is not the file that the inventory names: its sha256 is "
-            f"{self._found}, wanted {self.wanted.sha256}; hint: correct url or sha256",
+
+def config(options: dict[str, object]) -> str:
+    """Return options in the form of curl's configuration files; True is for an option without a value."""
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
+    return "".join(
+        f"{name}\n" if value is True else f'{name} = "{str(value).translate(escapes)}"\n'
+        for name, value in options.items()
+    )
+
+
+def transfer(wanted: dict[str, Any], part: str, *, token: str, lock: int) -> Transfer:
+    """
+    Let curl append to the part.
+
+    The options go through standard input, so that neither the token nor an address with a signature shows in
+    `ps`. curl sends the token to the original host alone. It inherits the lock: while it outlives a killed
+    run, no other run writes to the same part.
+    """
+    protocols = "=http,https" if wanted["http_allowed"] else "=https"
+    options: dict[str, object] = {
+        "url": wanted["source"],
+        "globoff": True,
+        "output": part,
+        "continue-at": "-",
+        "location": True,
+        "max-redirs": REDIRECTS_MAX,
+        "proto": protocols,
+        "proto-redir": protocols,
+        "max-filesize": max(1, spare_bytes(os.path.dirname(part))),
+        "connect-timeout": CONNECT_TIMEOUT_S,
+        "speed-time": STALL_S,
+        "speed-limit": STALL_BYTES_PER_S,
+        "fail": True,
+        "silent": True,
+        "write-out": "%{json}",
+    }
+    if token:
+        options["oauth2-bearer"] = token
+    try:
+        done = subprocess.run(
+            ["curl", "--disable", "--config", "-"],
+            input=config(options),
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=(lock,),
         )
+        report = json.loads(done.stdout)
+    except FileNotFoundError:
+        raise StoreError("curl is not installed on this host; hint: apt install curl") from None
+    except ValueError:
+        raise StoreError(f"curl failed: {done.stderr.strip() or f'exit code {done.returncode}'}") from None
+    return Transfer(
+        done.returncode,
+        report["http_code"],
+        report["content_type"] or "",
+        report["errormsg"] or "",
+        report["size_download"],
+    )
 
-    def discard(self) -> None:
-        """Remove what was downloaded."""
-        self.folder.remove(self.wanted.part)
-        self.folder.remove(self.wanted.note)
 
-    def _proved(self) -> bool:
-        descriptor = self.folder.open(self.wanted.part)
-        try:
-            self._found = digest_of(descriptor)
-        finally:
-            os.close(descriptor)
-        if self._found != self.wanted.sha256:
-            self.discard()
-            return False
-        self.folder.remove(self.wanted.note)
-        return True
+def complete(wanted: dict[str, Any], part: str, lock: int) -> Transfer:
+    """Transfer until all is there, with patience as long as it makes progress; return the last transfer."""
+    token, furthest_bytes, failures = "", size_of(part), 0
+    while True:
+        last = transfer(wanted, part, token=token, lock=lock)
+        if last.is_done:
+            return last
+        if last.http_code in TOKEN_NEEDED and not token and _is_https(wanted["source"]) and wanted["token"]:
+            token = wanted["token"]
+            continue
+        if last.exit_code == DISK_FULL:
+            remove(part)
+        if not last.may_pass:
+            raise StoreError(_reason(wanted, part, last))
+        failures = 1 if size_of(part) > furthest_bytes else failures + 1
+        furthest_bytes = max(furthest_bytes, size_of(part))
+        if failures == TRIES_WITHOUT_PROGRESS:
+            raise StoreError(
+                f"{_reason(wanted, part, last)}; gave up after {failures} tries without progress"
+            )
+        if last.exit_code == CANNOT_RESUME:
+            remove(part)
+        time.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
 
-    def _complete(self) -> None:
-        """Try until complete; failures are counted anew whenever it came further than ever."""
-        failures, since = 0, time.monotonic()
-        while True:
-            before = self._furthest
-            try:
-                self._once()
-            except TryAgainError as error:
-                if self._furthest > before:
-                    failures, since = 0, time.monotonic()
-                failures += 1
-                if failures >= FAILURES_MAX or time.monotonic() - since > PATIENCE_S:
-                    raise DownloadError(f"{error}; gave up after {failures} tries without progress") from None
-                time.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
-            else:
-                return
 
-    def _known_part(self) -> tuple[int, str]:
-        """Return size and validator of a part that belongs to this very file, else begin anew."""
-        note = read_stamp(self.folder.read(self.wanted.note))
-        status = self.folder.status(self.wanted.part)
-        ours = note.get("url") == self.wanted.url and note.get("sha256") == self.wanted.sha256
-        if status is None or not ours or status.st_size == 0:
-            self.discard()
-            return 0, ""
-        return status.st_size, str(note.get("validator") or "")
+def _is_https(url: str) -> bool:
+    return urlsplit(url).scheme == "https"
 
-    def _once(self) -> None:
-        size, validator = self._known_part()
-        headers = {"Range": f"bytes={size}-"} if size else {}
-        if size and validator:
-            headers["If-Range"] = validator
-        with contextlib.closing(self.client.get(headers)) as response:
-            total = self._judge(response, size)
-            if total is not None:
-                start = size if response.status == PARTIAL else 0
-                self._receive(response, start, total)
 
-    def _judge(self, response: Any, size: int) -> int | None:
-        """Return the file's total size (-1 unknown), None when the part is complete; refuse anything else."""
-        status = response.status
-        if status == OK:
-            self._refuse_page(response)
-            length = response.getheader("Content-Length") or ""
-            return int(length) if length.isdigit() else -1
-        if status == PARTIAL and size:
-            found = model_http.content_range(response)
-            if found and found[0] == size and found[1] > size:
-                self._resumed = True
-                return found[1]
-            self.discard()
-            raise TryAgainError("the server sent another range than was asked for")
-        if status == NOT_SATISFIABLE and size:
-            if response.getheader("Content-Range") == f"bytes */{size}":
-                self._resumed = True
-                return None
-            self.discard()
-            raise TryAgainError("the file on the server is shorter than what was downloaded of it")
-        where = model_http.shown(self.wanted.url)
-        if status in PASSING:
-            raise TryAgainError(f"{where} answers {status}")
-        hint = "; hint: llama_models_token" if status in model_http.UNAUTHORISED else ""
-        raise DownloadError(f"{where} answers {status}{hint}")
+def _reason(wanted: dict[str, Any], part: str, last: Transfer) -> str:
+    """Say why a transfer failed and what to do."""
+    where = shown(wanted["source"])
+    if last.exit_code in {DISK_FULL, TOO_LARGE}:
+        spare = max(0, spare_bytes(os.path.dirname(part)))
+        return f"{where}: does not fit, the disk can spare {spare} bytes; hint: free some space"
+    hint = ""
+    if last.http_code in TOKEN_NEEDED:
+        hint = "; hint: llama_models_token"
+    elif last.exit_code == PROTOCOL_REFUSED:
+        hint = "; hint: give an https address that stays on https, or see llama_models_allow_http"
+    return f"{where}: {last.message or f'curl ended with code {last.exit_code}'}{hint}"
 
-    def _refuse_page(self, response: Any) -> None:
-        where = model_http.shown(self.wanted.url)
-        if "html" in (response.getheader("Content-Type") or "").lower():
-            raise DownloadError(f"{where} answers with a web page; hint: give the address of the file itself")
-        if (response.getheader("Content-Encoding") or "identity") != "identity":
-            raise DownloadError(f"{where} answers with compressed content")
 
-    def _receive(self, response: Any, start: int, total: int) -> None:
-        """Append to the part what comes, and make it lasting."""
-        need, spare = total - start, self.folder.spare_bytes()
-        if need > spare:
-            raise DownloadError(f"{self.folder.path}: needs {need} bytes, {max(spare, 0)} can be spared")
-        if start == 0:
-            self.discard()
-            note = {"url": self.wanted.url, "sha256": self.wanted.sha256}
-            note["validator"] = model_http.validator(response)
-            self.folder.write(self.wanted.note, json.dumps(note), 0o600)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        with os.fdopen(self.folder.open(self.wanted.part, flags), "ab") as file:
-            try:
-                end = self._pour(response, file, start, total)
-            finally:
-                file.flush()
-                os.fsync(file.fileno())
-        if total >= 0 and end < total:
-            raise TryAgainError(f"the connection ended after {end} of {total} bytes")
+def download(wanted: dict[str, Any], part: str, lock: int) -> None:
+    """
+    Bring the part to completion and check its digest.
 
-    def _pour(self, response: Any, file: Any, position: int, total: int) -> int:
-        while True:
-            try:
-                block = response.read(BLOCK)
-            except (http.client.HTTPException, OSError) as error:
-                raise TryAgainError(f"the connection broke after {position} bytes: {error}") from None
-            if not block:
-                return position
-            if position == 0 and not block.startswith(MAGIC[: len(block)]):
-                self.discard()
-                raise DownloadError(f"{model_http.shown(self.wanted.url)} is no GGUF file")
-            if total < 0 and len(block) > self.folder.spare_bytes():
-                self.discard()
-                raise DownloadError(f"{self.folder.path}: the file does not fit on the disk")
-            position += len(block)
-            self._furthest = max(self._furthest, position)
-            self.transferred_bytes += len(block)
-            file.write(block)
+    An unfinished part stays, for the next run to resume. A wrong one is removed, and fetched again where it
+    came in pieces, which may be of different files.
+    """
+    last = complete(wanted, part, lock)
+    in_pieces = last.received_bytes < size_of(part)
+    found = digest_of(part)
+    if found != wanted["sha256"] and in_pieces:
+        remove(part)
+        last = complete(wanted, part, lock)
+        found = digest_of(part)
+    if found != wanted["sha256"]:
+        remove(part)
+        page = ", but a web page" if "html" in last.content_type else ""
+        raise StoreError(
+            f"{shown(wanted['source'])}: is not the file that the inventory names{page}: its sha256 is"
+            f" {found}, wanted is {wanted['sha256']}; hint: correct url or sha256"
+        )

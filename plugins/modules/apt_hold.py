@@ -10,7 +10,7 @@ DOCUMENTATION = """
 module: apt_hold
 short_description: Hold packages against upgrades, or release them
 description:
-  - Unlike C(dpkg_selections) it takes all packages at once, and in check mode also ones not installed yet.
+  - Unlike C(dpkg_selections) it takes all packages at once; in check mode they need not be installed yet.
 author: The strixfleet developers
 options:
   held:

@@ -15,9 +15,9 @@ DOCUMENTATION = """
 module: apt_packages
 short_description: Install packages that are missing, too old or known to be bad
 description:
-  - Asks dpkg what is installed; where all is well nothing is run and no network is used.
-  - Otherwise refreshes apt's lists, installs from the release named, and fails unless the floor is reached.
-  - A dpkg that was interrupted is set right first. In check mode it says what it would install.
+  - Asks dpkg what is installed. Where nothing has to be installed, apt is not run and no network is used.
+  - Otherwise updates apt's lists, installs from the release named, and fails unless the floor is reached.
+  - Completes an interrupted dpkg first. In check mode it reports what it would install.
 author: The strixfleet developers
 options:
   packages:
@@ -34,7 +34,7 @@ options:
         description: Oldest version accepted.
         type: str
       known_bad:
-        description: Versions never accepted, without what follows them in a package's version.
+        description: Versions never accepted, as prefixes; 20251125 stands for 20251125-1 and the like.
         type: list
         elements: str
         default: []
@@ -46,7 +46,7 @@ options:
         type: bool
         default: false
   hint:
-    description: What to do when apt has no such package; ends the message.
+    description: What to do when apt has no such package; added to the error message.
     type: str
     default: ""
   lock_timeout_s:
@@ -67,7 +67,7 @@ EXAMPLES = """
 
 RETURN = """
 installed:
-  description: Version by package, as it is afterwards.
+  description: The installed version of each package, after the run.
   type: dict
   returned: success
 """
@@ -84,7 +84,7 @@ LOCK_POLL_S = 2
 
 
 def versions(module: AnsibleModule, names: list[str]) -> dict[str, str]:
-    """Return {package: version} of those that are wholly installed."""
+    """Return {package: version} of the packages that are completely installed."""
     argv = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status} ${Version}\\n", "--", *names]
     _rc, out, _err = module.run_command(argv)
     rows = (line.split() for line in out.splitlines())
@@ -92,7 +92,7 @@ def versions(module: AnsibleModule, names: list[str]) -> dict[str, str]:
 
 
 def fault(module: AnsibleModule, wish: dict[str, Any], version: str | None) -> str | None:
-    """Say what is wrong with a package as it is installed."""
+    """Say what is wrong with an installed package, or return None."""
     if version is None:
         return "is not installed"
     if any(re.match(rf"{re.escape(bad)}(?![0-9])", version) for bad in wish["known_bad"]):
@@ -104,7 +104,7 @@ def fault(module: AnsibleModule, wish: dict[str, Any], version: str | None) -> s
 
 
 def last_words(text: str) -> str:
-    """Return the lines of apt's answer that say what went wrong, or its last one."""
+    """Return the lines in which apt says what went wrong, or its last line."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     reasons = [line for line in lines if line.startswith(("E:", "Err:", "dpkg: error"))]
     return " ".join(reasons[-4:] or lines[-1:])
@@ -114,7 +114,7 @@ def patiently(module: AnsibleModule, argv: list[str]) -> tuple[int, str, str]:
     """
     Run a program again while another apt or dpkg holds a lock.
 
-    DPkg::Lock::Timeout waits for dpkg's lock only, not for that of the lists, which apt-daily takes.
+    DPkg::Lock::Timeout waits for dpkg's lock only, not for that of the package lists, which apt-daily takes.
     """
     deadline = time.monotonic() + module.params["lock_timeout_s"]
     while True:
@@ -125,16 +125,16 @@ def patiently(module: AnsibleModule, argv: list[str]) -> tuple[int, str, str]:
 
 
 def mend(module: AnsibleModule) -> None:
-    """Finish what an interrupted dpkg left behind, since apt refuses to work before that."""
+    """Complete an interrupted dpkg: apt refuses to work before that."""
     if os.path.isdir(PENDING) and any(name.isdigit() for name in os.listdir(PENDING)):
         argv = ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
         rc, out, err = patiently(module, argv)
         if rc != 0:
-            module.fail_json(msg=f"dpkg was interrupted and cannot go on: {last_words(err or out)}")
+            module.fail_json(msg=f"dpkg was interrupted and cannot be completed: {last_words(err or out)}")
 
 
 def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
-    """Run apt-get and give its warnings, or fail with its own reason and the warnings that came before."""
+    """Run apt-get and return its warnings; fail with its reason and the warnings in `after`."""
     options = [
         f"-oDPkg::Lock::Timeout={module.params['lock_timeout_s']}",
         "-oDpkg::Options::=--force-confdef",
@@ -155,7 +155,7 @@ def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
 def install(module: AnsibleModule, wishes: list[dict[str, Any]]) -> None:
     """Install each release's packages together."""
     mend(module)
-    # A source that is none of ours may be down: what counts is whether the packages can be had.
+    # Some other source may be down: what counts is whether these packages can be installed.
     warnings = apt_get(module, "update")
     for release in sorted({wish["release"] or "" for wish in wishes}):
         names = [wish["name"] for wish in wishes if (wish["release"] or "") == release]
@@ -195,7 +195,7 @@ def main() -> None:
     for wish in wishes:
         if reason := fault(module, wish, after.get(wish["name"])):
             source = f" from {wish['release']}" if wish["release"] else ""
-            module.fail_json(msg=f"{wish['name']}{source} {reason}, and apt offers nothing better")
+            module.fail_json(msg=f"{wish['name']}{source} {reason}, and apt offers no better version")
     module.exit_json(changed=before != after, installed=after, diff=diff(before, after))
 
 

@@ -4,22 +4,25 @@
 from __future__ import annotations
 
 import os
+import stat
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.strixfleet.fleet.plugins.module_utils import model_proof
-from ansible_collections.strixfleet.fleet.plugins.module_utils.model_folder import StoreError, read_stamp
-from ansible_collections.strixfleet.fleet.plugins.module_utils.model_http import DownloadError
+from ansible_collections.strixfleet.fleet.plugins.module_utils import model_store
+from ansible_collections.strixfleet.fleet.plugins.module_utils.model_download import download
+from ansible_collections.strixfleet.fleet.plugins.module_utils.model_store import StoreError
 
 
 DOCUMENTATION = """
 module: model_file
 short_description: Bring a model file to a host, or vouch for one that is there
 description:
-  - A file gets its name only after its SHA-256 was proved; it is replaced by a rename.
-  - What was proved is noted in a stamp beside the file, so that later runs need not read 60 GB again.
-  - A cut download is resumed. A file with O(origin=host_path) is read once and never changed.
+  - A file gets its name only after its SHA-256 was checked; it is replaced by a rename.
+  - What was checked is noted in a stamp beside the file, so that later runs need not read 60 GB again.
+  - Downloads with C(curl), which must be installed. A download that was cut is resumed.
+  - A file with O(origin=host_path) is read once and never changed.
 author: The strixfleet developers
 options:
   path:
@@ -27,7 +30,7 @@ options:
     type: path
     required: true
   stamp:
-    description: Where its verified identity is noted.
+    description: Where it is noted that the file has its digest.
     type: path
     required: true
   origin:
@@ -48,7 +51,7 @@ options:
     type: bool
     default: false
   token:
-    description: Shown to the original host, if it asks for one.
+    description: Sent to the host of O(source) over https, if it asks for one.
     type: str
     default: ""
   incoming:
@@ -79,10 +82,10 @@ needs_file:
   description: Whether the action plugin has to send the file.
   type: bool
   returned: success
-transferred_bytes:
-  description: What was downloaded.
+spare_bytes:
+  description: How large a file that is sent may be.
   type: int
-  returned: when something was downloaded
+  returned: when the action plugin has to send the file
 """
 
 SPEC: dict[str, Any] = {
@@ -100,23 +103,60 @@ SPEC: dict[str, Any] = {
 
 
 def ensure(wanted: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
-    """Look, and do what is missing."""
+    """Look whether the right file is there, and bring or check it where not."""
     in_place = wanted["origin"] == "host_path"
     if in_place and not os.path.isfile(wanted["path"]):
-        raise StoreError(f"{wanted['path']} is not on this host; hint: host_path names a file that is there")
+        raise StoreError(f"{wanted['path']}: is not on this host; hint: host_path names a file that is there")
     if in_place and not check_mode:
-        model_proof.refuse_unreadable(wanted["path"], wanted["reader"])
-    status = os.stat(wanted["path"]) if in_place else model_proof.plain_status(wanted["path"])
-    stamp = read_stamp(model_proof.read_text(wanted["stamp"]))
-    proved = model_proof.is_stamped(status, stamp, wanted)
-    if proved and status and (in_place or model_proof.is_owned(status)):
+        model_store.refuse_unreadable(wanted["path"], wanted["reader"])
+    status = os.stat(wanted["path"]) if in_place else model_store.plain_status(wanted["path"])
+    if status and model_store.is_stamped(status, wanted) and (in_place or is_owned(status)):
         return {"changed": False, "needs_file": False}
-    before = "" if status is None else f"{wanted['path']} (not proved)\n"
+    before = "" if status is None else f"{wanted['path']} (not checked)\n"
     diff = {"before": before, "after": f"{wanted['path']} sha256:{wanted['sha256']}\n"}
     result: dict[str, Any] = {"changed": True, "needs_file": False, "diff": diff}
     if check_mode:
         return result
-    return result | (model_proof.vouch(wanted) if in_place else model_proof.store(wanted))
+    if in_place:
+        model_store.vouch(wanted)
+        return result
+    return {**result, **store(wanted)}
+
+
+def is_owned(status: os.stat_result) -> bool:
+    """Tell whether only root can change the file."""
+    return stat.S_IMODE(status.st_mode) == model_store.FILE_MODE and status.st_uid == os.geteuid()
+
+
+def store(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Bring the file into the store, or ask the action plugin to send it."""
+    folder = os.path.dirname(wanted["path"])
+    model_store.make_folder(folder)
+    with model_store.locked(folder, wanted["wait_s"]) as lock:
+        part = clear_for(wanted)
+        if model_store.adopt(wanted):
+            return {}
+        if wanted["origin"] == "url":
+            download(wanted, part, lock)
+        elif wanted["incoming"]:
+            model_store.take_in(wanted, part)
+        else:
+            return {"needs_file": True, "spare_bytes": model_store.spare_bytes(folder)}
+        model_store.publish(part, wanted["path"])
+        model_store.write_stamp(wanted, os.lstat(wanted["path"]))
+        return {}
+
+
+def clear_for(wanted: dict[str, Any]) -> str:
+    """Return where the file grows until it is complete, and remove what was begun for another digest."""
+    path = Path(wanted["path"])
+    part = path.with_name(f"{path.name}.{wanted['sha256'][:16]}.part")
+    for begun in path.parent.iterdir():
+        name = begun.name
+        unfinished = name.endswith((".part", ".part.json")) and name.lstrip(".").startswith(f"{path.name}.")
+        if unfinished and (begun != part or not model_store.plain_status(str(part))):
+            begun.unlink()
+    return str(part)
 
 
 def main() -> None:
@@ -126,10 +166,8 @@ def main() -> None:
     result: dict[str, Any] = {}
     try:
         result = ensure(module.params, check_mode=module.check_mode)
-    except (StoreError, DownloadError) as error:
+    except StoreError as error:
         module.fail_json(msg=str(error))
-    except KeyError:
-        module.fail_json(msg=f"this host has no account {module.params['reader']}")
     except OSError as error:
         module.fail_json(msg=f"{error.filename or module.params['path']}: {error.strerror}")
     module.exit_json(**result)

@@ -14,7 +14,9 @@ import yaml
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
+from strixfleet.managed.facts import ControllerFacts
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
+from tests.fixtures.repository_key import ARMOURED
 
 
 ASPECT_CASES = Path(__file__).with_name("aspects")
@@ -55,7 +57,8 @@ class Case:
     @property
     def state(self) -> DesiredState:
         """Return the desired state of the host."""
-        return compile_host(self.host, self.answers)
+        named = self.host.settings.tailscale_repository_key
+        return compile_host(self.host, self.answers, ControllerFacts(ARMOURED if named else ""))
 
     def rows(self, prefix: str = "") -> dict[str, Row]:
         """Return the rows of an audit by id, those of one aspect or all."""

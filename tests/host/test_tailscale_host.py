@@ -14,6 +14,8 @@ import pytest
 from strixfleet.sandbox import lifecycle as sandboxes
 from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from tests.conftest import ROOT
+from tests.fixtures.repository_key import ARMOURED
+from tests.fixtures.repository_key import FINGERPRINT as OTHER_FINGERPRINT
 
 
 pytestmark = pytest.mark.host
@@ -97,7 +99,7 @@ def test_check_mode_foretells_and_changes_nothing(sandbox: Sandbox, tmp_path: Pa
     done = converge(sandbox, tmp_path, "--check", "--diff")
 
     assert done.returncode == 0, done.stdout
-    assert "changed=4" in done.stdout
+    assert "changed=3" in done.stdout
     assert ssh(sandbox, "ls /etc/apt/sources.list.d").split() == ["debian.sources"]
 
 
@@ -107,19 +109,19 @@ def test_a_key_with_another_fingerprint_is_refused_before_anything_is_written(
     done = converge(sandbox, tmp_path, tailscale_repository_fingerprint="0" * 40)
 
     assert done.returncode != 0
-    assert f"holds {FINGERPRINT}, wanted is {'0' * 40} alone" in done.stdout
+    assert f"holds the key {FINGERPRINT}, the inventory wants {'0' * 40} and no other" in done.stdout
     assert ssh(sandbox, "ls /etc/apt/sources.list.d").split() == ["debian.sources"]
 
 
 def test_a_repository_that_another_key_signed_is_refused_by_apt(sandbox: Sandbox, tmp_path: Path) -> None:
     other = tmp_path / "other.asc"
-    other.write_text(_other_key())
+    other.write_text(ARMOURED)
 
     done = converge(
         sandbox,
         tmp_path,
         tailscale_repository_key=str(other),
-        tailscale_repository_fingerprint="E6A28E1A60259F38FE1CB941628C2125FD26D3FB",
+        tailscale_repository_fingerprint=OTHER_FINGERPRINT,
     )
 
     assert done.returncode != 0
@@ -145,10 +147,3 @@ def test_joins_shows_the_key_nowhere_and_a_second_run_changes_nothing(
     )
     assert ssh(sandbox, grep, stdin=AUTH_KEY.encode()) == ""
     assert "tailscale_1.98.1" in ssh(sandbox, "apt-get download --print-uris tailscale")
-
-
-def _other_key() -> str:
-    """Return the key of test_apt_key_file.py, which signed nothing here."""
-    source = (ROOT / "tests/plugins/test_apt_key_file.py").read_text()
-    start = source.index("-----BEGIN")
-    return source[start : source.index('"""', start)]

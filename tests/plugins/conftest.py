@@ -11,18 +11,13 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.fixtures.git_repositories import commit, in_upstream, plugin, served, upstream
-from tests.plugins.collection import download, folder_module, http_client, proof
 
 
 MODULES = ROOT / "plugins" / "modules"
 __all__ = [
     "commit",
-    "download",
-    "folder_module",
-    "http_client",
     "in_upstream",
     "plugin",
-    "proof",
     "served",
     "upstream",
 ]

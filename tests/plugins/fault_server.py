@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ class Request:
 
 @dataclass
 class Reply:
-    """What it gets: `sent` bytes of `body` under the headers, then the connection ends."""
+    """What it gets: `sent` bytes of `body` under the headers; after `pause_s` the connection ends."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     sent: int | None = None
+    pause_s: float = 0
 
 
 Behaviour = Callable[[Request], Reply]
@@ -83,6 +85,8 @@ def fault_server(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> 
             body = reply.body if reply.sent is None else reply.body[: reply.sent]
             state.sent_bytes += len(body)
             self.wfile.write(body)
+            self.wfile.flush()
+            time.sleep(reply.pause_s)
             self.close_connection = True
 
         def log_message(self, *_arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""S9 and the stamps: nothing leaves the store, and what is there is proved once and not again."""
+"""Model files that are sent or used in place: nothing leaves the store, and a digest is computed once."""
 
 import hashlib
 import json
@@ -19,6 +19,11 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture
 def module() -> ModuleType:
     return collection("modules.model_file")
+
+
+@pytest.fixture
+def store() -> ModuleType:
+    return collection("module_utils.model_store")
 
 
 def wanted(tmp_path: Path, **more: object) -> dict[str, Any]:
@@ -43,7 +48,7 @@ def sent(tmp_path: Path, content: bytes = CONTENT) -> str:
     return str(path)
 
 
-def test_a_sent_file_is_proved_and_then_left_alone(tmp_path: Path, module: ModuleType) -> None:
+def test_a_sent_file_is_checked_and_then_left_alone(tmp_path: Path, module: ModuleType) -> None:
     asked = module.ensure(wanted(tmp_path), check_mode=False)
     done = module.ensure(wanted(tmp_path, incoming=sent(tmp_path)), check_mode=False)
     again = module.ensure(wanted(tmp_path), check_mode=False)
@@ -61,10 +66,8 @@ def test_check_mode_tells_and_touches_nothing(tmp_path: Path, module: ModuleType
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_arrives_damaged_gets_no_name(
-    tmp_path: Path, module: ModuleType, folder_module: ModuleType
-) -> None:
-    with pytest.raises(folder_module.StoreError, match="what arrived is not what was sent"):
+def test_what_arrives_damaged_gets_no_name(tmp_path: Path, module: ModuleType, store: ModuleType) -> None:
+    with pytest.raises(store.StoreError, match="arrived damaged on the host"):
         module.ensure(wanted(tmp_path, incoming=sent(tmp_path, CONTENT[:-1])), check_mode=False)
 
     assert [path.name for path in (tmp_path / "models/m").iterdir()] == []
@@ -105,28 +108,20 @@ def test_a_file_that_is_not_the_one_stamped_is_seen(tmp_path: Path, module: Modu
     assert not module.ensure(wanted(tmp_path), check_mode=True)["changed"]
 
 
-@pytest.mark.parametrize("name", ["../evil", "..", "/etc/passwd", "a/b", "-x", "a\0b", "a..b", ""])
-def test_no_name_leads_out_of_the_store(tmp_path: Path, folder_module: ModuleType, name: str) -> None:
-    folder = folder_module.Folder(str(tmp_path / "models/m"))
-
-    with pytest.raises(folder_module.StoreError, match="no name for a file"):
-        folder.open(name, os.O_WRONLY | os.O_CREAT)
-
-
 @pytest.mark.parametrize("part", ["models", "models/m"])
-def test_a_link_in_place_of_a_folder_is_refused(tmp_path: Path, folder_module: ModuleType, part: str) -> None:
+def test_a_link_in_place_of_a_folder_is_refused(tmp_path: Path, store: ModuleType, part: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / part).parent.mkdir(exist_ok=True)
     (tmp_path / part).symlink_to(elsewhere)
 
-    with pytest.raises(folder_module.StoreError, match="is a link or a file; hint: use a bind mount"):
-        folder_module.Folder(str(tmp_path / "models/m"))
+    with pytest.raises(store.StoreError, match="is a link or a file; hint: make it a folder"):
+        store.make_folder(str(tmp_path / "models/m"))
 
     assert list(elsewhere.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["m.gguf.part", ".m.gguf.json", ".m.gguf.json.tmp"])
+@pytest.mark.parametrize("name", [f"m.gguf.{DIGEST[:16]}.part", ".m.gguf.json", ".m.gguf.json.tmp"])
 def test_no_write_goes_through_a_planted_link(tmp_path: Path, module: ModuleType, name: str) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
@@ -137,6 +132,40 @@ def test_no_write_goes_through_a_planted_link(tmp_path: Path, module: ModuleType
 
     assert victim.read_text() == "untouched"
     assert (tmp_path / "models/m/m.gguf").read_bytes() == CONTENT
+
+
+def test_a_file_stored_by_an_earlier_version_is_not_read_again(
+    tmp_path: Path, module: ModuleType, store: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models/m"
+    folder.mkdir(parents=True)
+    (folder / "m.gguf").write_bytes(CONTENT)
+    (folder / "m.gguf").chmod(0o644)
+    status = (folder / "m.gguf").stat()
+    stamp = f'"inode": {status.st_ino}, "mtime_ns": {status.st_mtime_ns}, "path": "{folder}/m.gguf"'
+    (folder / ".m.gguf.json").write_text(
+        f'{{{stamp}, "sha256": "{DIGEST}", "size_bytes": {status.st_size}}}\n'
+    )
+    monkeypatch.delattr(store, "digest_of")
+
+    assert module.ensure(wanted(tmp_path), check_mode=False) == {"changed": False, "needs_file": False}
+
+
+@pytest.mark.parametrize("stamp", ["", "[]", "{}", "null", '{"sha256": "0"}', "\0"])
+def test_a_damaged_stamp_says_nothing(tmp_path: Path, module: ModuleType, stamp: str) -> None:
+    module.ensure(wanted(tmp_path, incoming=sent(tmp_path)), check_mode=False)
+    (tmp_path / "models/m/.m.gguf.json").write_text(stamp)
+
+    assert module.ensure(wanted(tmp_path), check_mode=True)["changed"]
+
+
+def test_a_second_run_waits_for_the_first(tmp_path: Path, module: ModuleType, store: ModuleType) -> None:
+    store.make_folder(str(tmp_path / "models/m"))
+    with (
+        store.locked(str(tmp_path / "models/m"), 0),
+        pytest.raises(store.StoreError, match="another run has been at work here for 0 s; hint: wait"),
+    ):
+        module.ensure(wanted(tmp_path, wait_s=0), check_mode=False)
 
 
 def in_place(tmp_path: Path, **more: object) -> dict[str, Any]:
@@ -171,28 +200,32 @@ def test_a_file_used_in_place_is_read_once_and_never_changed(tmp_path: Path, mod
 
 
 def test_a_file_used_in_place_must_be_the_right_one(
-    tmp_path: Path, module: ModuleType, folder_module: ModuleType
+    tmp_path: Path, module: ModuleType, store: ModuleType
 ) -> None:
-    with pytest.raises(folder_module.StoreError, match=f"has sha256 {DIGEST}, the inventory says 0000"):
+    with pytest.raises(store.StoreError, match=f"has sha256 {DIGEST}, the inventory says 0000"):
         module.ensure(in_place(tmp_path, reader=account(), sha256="0" * 64), check_mode=False)
 
 
-def test_a_file_used_in_place_must_be_there(
-    tmp_path: Path, module: ModuleType, folder_module: ModuleType
-) -> None:
+def test_a_file_used_in_place_must_be_there(tmp_path: Path, module: ModuleType, store: ModuleType) -> None:
     request = wanted(tmp_path, path=str(tmp_path / "none.gguf"), origin="host_path", reader=account())
 
     for check_mode in (True, False):
-        with pytest.raises(folder_module.StoreError, match="is not on this host; hint: host_path"):
+        with pytest.raises(store.StoreError, match="is not on this host; hint: host_path"):
             module.ensure(request, check_mode=check_mode)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
 def test_a_file_that_the_servers_cannot_read_is_refused(
-    tmp_path: Path, module: ModuleType, folder_module: ModuleType
+    tmp_path: Path, module: ModuleType, store: ModuleType
 ) -> None:
     request = in_place(tmp_path, reader="nobody")
     (tmp_path / "theirs.gguf").chmod(0o600)
 
-    with pytest.raises(folder_module.StoreError, match="cannot be read by nobody:nogroup; hint: chmod"):
+    with pytest.raises(store.StoreError, match="nobody cannot read it; hint: chmod"):
         module.ensure(request, check_mode=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
+def test_an_account_that_is_missing_is_named(tmp_path: Path, module: ModuleType, store: ModuleType) -> None:
+    with pytest.raises(store.StoreError, match="user no-such-account does not exist"):
+        module.ensure(in_place(tmp_path, reader="no-such-account"), check_mode=False)

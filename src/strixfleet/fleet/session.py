@@ -19,6 +19,7 @@ from strixfleet.hosts.fabric_remote import ask, remote_for
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.inventory.schema.fleet_model import Fleet, Host, Password
 from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
+from strixfleet.managed.controller import controller_facts
 from strixfleet.on_host.questions import Answers, Json
 
 
@@ -66,12 +67,13 @@ def said_yes(question: str) -> bool:
 def look(host: Host, known_hosts: str) -> ProbedHost:
     """Probe one host and hold it against its desired state: one connection, one round trip."""
     started = time.monotonic()
+    controller = controller_facts(host.settings)
     remote = remote_for(host, known_hosts)
     try:
         answers = ask(remote, host, questions_for(host) | {LAST_GOOD})
     finally:
         remote.close()
-    state = compile_host(host, answers)
+    state = compile_host(host, answers, controller)
     rows = waive(state.differences(answers), host.settings.audit_waivers, now().date())
     return ProbedHost(state, answers, rows, time.monotonic() - started)
 

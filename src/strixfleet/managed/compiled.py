@@ -10,7 +10,7 @@ from strixfleet.findings.items import Difference
 from strixfleet.inventory.hardware import Profile
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.facts import FACT_QUESTIONS, Facts, facts_from
+from strixfleet.managed.facts import FACT_QUESTIONS, ControllerFacts, Facts, facts_from
 from strixfleet.managed.gpu_stack.aspect import gpu_stack
 from strixfleet.managed.gpu_stack.kernel_floor import BOOT, releases_in_boot
 from strixfleet.managed.kernel.aspect import kernel
@@ -164,10 +164,11 @@ def digest_of(things: Mapping[str, Iterable[Thing]]) -> str:
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
-def compile_host(host: Host, answers: Answers) -> DesiredState:
-    """Settle the desired state of one host from its inventory and what its probe answered."""
+def compile_host(host: Host, answers: Answers, controller: ControllerFacts) -> DesiredState:
+    """Settle the desired state of one host from its inventory, its answers and the controller's files."""
     facts = facts_from(answers)
     machine, profile = machine_of(host, facts, answers)
+    machine = replace(machine, tailscale_key=controller.tailscale_key)
     return DesiredState(host, facts, machine, profile)
 
 

@@ -55,6 +55,13 @@ class Facts:
     applied: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ControllerFacts:
+    """What the settings of a host take from files on the controller: checked content, ready to be written."""
+
+    tailscale_key: str = ""
+
+
 def _os_release(text: str) -> dict[str, str]:
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
     return {key: value.strip().strip('"') for key, value in pairs}

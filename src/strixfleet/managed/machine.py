@@ -18,6 +18,7 @@ class Machine:
     the kernel has beside `carve_out_gib`, the firmware's share for the GPU. `serving_backend` is that of the
     current build, which `provision` keeps; `one_address` tells that this build listens on one address only.
     `card` is where sysfs shows the GPU and `reason` why this profile: neither is wanted of the host.
+    `tailscale_key` is the content of a file on the controller, whose fingerprint the settings name.
     """
 
     profile: str | None = None
@@ -37,10 +38,12 @@ class Machine:
     tailnet_address: str | None = None
     card: str = field(default="", compare=False)
     reason: str = field(default="", compare=False)
+    tailscale_key: str = field(default="", compare=False, repr=False)
 
     def to_json(self) -> dict[str, Json]:
         """Return what is recorded on the host."""
-        return {key: value for key, value in asdict(self).items() if key not in {"card", "reason"}}
+        unrecorded = {"card", "reason", "tailscale_key"}
+        return {key: value for key, value in asdict(self).items() if key not in unrecorded}
 
     @classmethod
     def from_json(cls, data: Json) -> "Machine | None":

@@ -19,7 +19,16 @@ import urllib.request
 
 SENTINEL = "strixfleet-probe-answers:"
 READ_LIMIT = 256 * 1024
+APT_TARGET = "\t".join("$(%s)" % name for name in ("REPO_URI", "RELEASE", "COMPONENT", "SOURCESENTRY"))
 COMMANDS = {
+    "apt_targets": [
+        "apt-get",
+        "indextargets",
+        "--no-release-info",  # also what was never downloaded
+        "--format=" + APT_TARGET,
+        "Created-By: Packages",
+        "Architecture: amd64",
+    ],
     "listeners": ["ss", "-Hltnp"],
     "tailscale": ["tailscale", "status", "--json", "--peers=false"],
     "tailscale_prefs": ["tailscale", "debug", "prefs"],

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import (
-    LIST,
     OUR_TAILSCALE,
-    PARTS,
+    SOURCES,
     SOURCES_FILE,
+    TARGETS,
     added,
     contradicting,
     mirror_of,
@@ -20,11 +20,18 @@ from strixfleet.managed.things.thing import Check, Deed, Have, Settled, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
+CONTRADICTS = "the host has a source of its own for the same repository, and apt refuses both"
+
+
 def suites_file(suites: Mapping[str, tuple[str, ...]], known: Distribution, machine: Machine) -> Settled:
     """Offer what the machine's own sources lack, from its own mirror; absent where they have it all."""
     own = f"gpu_stack:{SOURCES_FILE}"
 
     def choose(answers: Answers) -> Thing:
+        if SOURCES_FILE in contradicting(answers):
+            return Absent(id=own, path=SOURCES_FILE, message=CONTRADICTS)
+        if error := answers[TARGETS].error:
+            return Check(id=own, wanted="what the host's sources lack", reader=lambda _: Have(error=error))
         sources = sources_of(answers)
         missing = missing_of(sources, suites.items())
         mirror = mirror_of(sources, known.base_suite, machine.os_id)
@@ -34,7 +41,7 @@ def suites_file(suites: Mapping[str, tuple[str, ...]], known: Distribution, mach
         return File(id=own, path=SOURCES_FILE, source=Template(f"host{SOURCES_FILE}.j2", {"added": rows}))
 
     stated: dict[str, Json] = {suite: [*components] for suite, components in suites.items()}
-    questions = (LIST, *PARTS, Question(Ask.DIGEST, SOURCES_FILE))
+    questions = (*SOURCES, Question(Ask.DIGEST, SOURCES_FILE))
     return Settled(id=own, statement=stated, choose=choose, questions=questions)
 
 
@@ -42,18 +49,19 @@ def second_tailscale_source() -> Check:
     """Look for a source of ours beside one of the host's own: apt refuses both."""
 
     def read(answers: Answers) -> Have:
-        error = next((answers[one].error for one in (LIST, *PARTS) if answers[one].error), None)
-        return Have(["another source of the same repository"] if contradicting(answers) else [], error)
+        if OUR_TAILSCALE in contradicting(answers):
+            return Have(["another source of the same repository"])
+        return Have([], answers[TARGETS].error)
 
     def remove(answers: Answers) -> Iterator[Deed]:
-        if contradicting(answers):
+        if OUR_TAILSCALE in contradicting(answers):
             yield Deed("absent", {"path": OUR_TAILSCALE})
 
     return Check(
         id=f"gpu_stack:{OUR_TAILSCALE}",
         wanted=[],
         reader=read,
-        questions=(LIST, *PARTS),
-        message="the host has a source of its own for it, and apt refuses both",
+        questions=SOURCES,
+        message=CONTRADICTS,
         steps=remove,
     )

@@ -9,7 +9,14 @@ from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.gpu_stack.apt_suites import second_tailscale_source, suites_file
 from strixfleet.managed.gpu_stack.kernel_floor import BOOT, KernelRelease, kernel_release
 from strixfleet.managed.machine import Machine
-from strixfleet.managed.platforms.apt_sources import LIST, PARTS, mirror_of, missing_of, sources_of
+from strixfleet.managed.platforms.apt_sources import (
+    SOURCES,
+    contradicting,
+    mirror_of,
+    missing_of,
+    no_mirror,
+    sources_of,
+)
 from strixfleet.managed.platforms.backends import Backend, backend_of
 from strixfleet.managed.platforms.distributions import (
     Distribution,
@@ -55,11 +62,12 @@ class Supported(Thing):
 
     def asks(self) -> Iterator[Question]:
         """Ask for system, sources and a ROCm of the vendor's."""
-        yield from (OS_RELEASE, LIST, *PARTS, VENDOR_ROCM)
+        yield from (OS_RELEASE, *SOURCES, VENDOR_ROCM)
 
     def read(self, answers: Answers) -> Have:
         """Return the system, and what keeps the role from working there."""
-        error = next((answers[one].error for one in (OS_RELEASE, LIST, *PARTS) if answers[one].error), None)
+        asked = (OS_RELEASE, *(() if contradicting(answers) else SOURCES))
+        error = next((answers[one].error for one in asked if answers[one].error), None)
         system = f"{self.machine.os_id or 'an unknown system'} {self.machine.os_version}".strip()
         problems = self._problems(system, answers)
         return Have({"system": system, "problems": [*problems]}, error, "; ".join(problems))
@@ -78,11 +86,9 @@ class Supported(Thing):
             found.append(known.rocm.missing)
         sources = sources_of(answers)
         lacking = missing_of(sources, wanted_suites(settings, known).items())
-        if lacking and mirror_of(sources, known.base_suite, self.machine.os_id) is None:
-            found.append(
-                f"no apt source of this host that can be copied offers {known.base_suite} main (one with "
-                "allow-insecure or the like cannot); hint: restore its mirror, or let it offer the rest"
-            )
+        mirror = mirror_of(sources, known.base_suite, self.machine.os_id)
+        if lacking and mirror is None and not contradicting(answers):
+            found.append(no_mirror(answers, known.base_suite))
         return found
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:

@@ -8,6 +8,7 @@ from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.llama_models.model_store import STORE, UNVERIFIED, StoredFile, catalogue
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.things.file import Folder
+from strixfleet.managed.things.package import Package
 from strixfleet.managed.things.thing import Deed, Have, Thing
 from strixfleet.on_host.questions import Answers, Json, Question
 
@@ -60,6 +61,9 @@ def llama_models(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     own = dict.fromkeys(file.path.rpartition("/")[0] for file in files if file.in_store)
     for folder in (STORE, *own) if own else ():
         yield Folder(id=f"llama_models:{folder}", path=folder)
+    if any(file.origin == "url" for file in files):
+        yield Package(id="llama_models:curl", name="curl")
+        yield Package(id="llama_models:ca-certificates", name="ca-certificates")
     token = settings.llama_models_token
     for file in files:
         yield ModelOnHost(

@@ -1,4 +1,4 @@
-"""Where model files lie on a host, and how a stamp beside each one spares hashing 60 GB at every audit."""
+"""Where model files are on a host, and how a stamp beside each spares an audit from reading 60 GB."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +17,9 @@ _IDENTITY = ("size_bytes", "mtime_ns", "inode")
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """
-    One file of a model; `path` is where llama-server reads it, `stamp` where its verified identity is noted.
+    One file of a model: llama-server reads it at `path`; `stamp` notes that it was verified.
 
-    The stamp holds `{sha256, size_bytes, mtime_ns, inode}` as they were when the digest was last computed.
+    The stamp holds `{path, sha256, size_bytes, mtime_ns, inode}` as they were when the digest was computed.
     """
 
     model: str
@@ -31,7 +31,7 @@ class StoredFile:
 
     @property
     def in_store(self) -> bool:
-        """Tell whether the file is ours; one with `host_path` is only used."""
+        """Tell whether the file is in our store; a file with `host_path` is used where it is."""
         return self.origin != "host_path"
 
     @property
@@ -40,12 +40,12 @@ class StoredFile:
         return f"llama_models:{self.path}"
 
     def questions(self) -> Iterator[Question]:
-        """Ask for identity and stamp; the content itself is never read by an audit."""
+        """Ask for the file's identity and its stamp; an audit never reads the content."""
         yield Question(Ask.STAT, self.path)
         yield Question(Ask.READ, self.stamp)
 
     def verified_sha256(self, answers: Answers) -> str | None:
-        """Return the digest that the stamp vouches for, None where the file is not the one stamped."""
+        """Return the digest in the stamp, or None where the file is not the one that was stamped."""
         stat = answers[Question(Ask.STAT, self.path)].value
         stamp = _json_map(answers[Question(Ask.READ, self.stamp)])
         if not isinstance(stat, dict) or any(stat.get(key) != stamp.get(key) for key in _IDENTITY):
@@ -56,7 +56,7 @@ class StoredFile:
         return digest if isinstance(digest, str) else None
 
     def role_var(self) -> dict[str, Json]:
-        """Return the role what the module `model_file` takes."""
+        """Return what the module `model_file` takes."""
         return {
             "path": self.path,
             "stamp": self.stamp,
@@ -84,10 +84,10 @@ def _stored(model: Model, index: int, part: ModelFile) -> StoredFile:
 
 
 def stored_files(model: Model) -> tuple[StoredFile, ...]:
-    """Return files of a model in order; llama-server is given the first and finds the others beside it."""
+    """Return a model's files in order; llama-server is given the first and finds the others beside it."""
     return tuple(_stored(model, index, part) for index, part in enumerate(model.parts))
 
 
 def catalogue(models: Iterable[Model]) -> dict[str, tuple[StoredFile, ...]]:
-    """Return the files of all models by the model's name."""
+    """Return the files of all models, by the model's name."""
     return {model.name: stored_files(model) for model in models}

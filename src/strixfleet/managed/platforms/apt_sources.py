@@ -1,12 +1,14 @@
-"""The apt sources of a machine, as sources.list(5) writes them: what they offer and what is missing."""
+"""The apt sources of a machine, as apt itself lists them: what they offer and what is missing."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from email.parser import HeaderParser
 
-from strixfleet.on_host.questions import Answers, Ask, Question
+from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
+TARGETS = Question(Ask.RUN, "apt_targets")
 LIST = Question(Ask.READ, "/etc/apt/sources.list")
 FOLDER = "/etc/apt/sources.list.d"
 PARTS = tuple(Question(Ask.GLOB, f"{FOLDER}/*.{kind}") for kind in ("list", "sources"))
@@ -16,6 +18,8 @@ KEYRINGS = {
 }
 SOURCES_FILE = f"{FOLDER}/strixfleet.sources"
 OUR_TAILSCALE = f"{FOLDER}/strixfleet-tailscale.sources"
+OURS = (SOURCES_FILE, OUR_TAILSCALE)
+SOURCES = (TARGETS, LIST, *PARTS)
 # Where two sources of one URI and suite say these otherwise, apt refuses all (apt-pkg/deb/debmetaindex.cc).
 COMPARED = (
     "trusted",
@@ -26,14 +30,15 @@ COMPARED = (
     "date-max-future",
     "snapshot",
 )
+UNREAD = "unread"  # stands for options that could not be read
 # These, too, but only files of the one-line form can say them (apt 2.6, tried): what has them is not copied.
-UNCOPIED = ("inrelease-path", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure")
+UNCOPIED = (UNREAD, "inrelease-path", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    One stanza, or one line of the old form; only those with binary packages are kept.
+    One entry with binary packages: a stanza, or a line of the old form. No address ends in a slash.
 
     `signed_by` is a path, fingerprints or a whole key, `options` are those of COMPARED and UNCOPIED: apt
     refuses all its sources where two of one URI and suite say them otherwise.
@@ -54,122 +59,113 @@ class Missing:
     components: tuple[str, ...]
 
 
-def _stanza_fields(stanza: str) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    name = ""
-    for line in stanza.splitlines():
-        if line.startswith("#"):
-            continue
-        if line[:1] in {" ", "\t"} and name:
-            fields[name] = f"{fields[name]}\n{line.strip()}".strip()
-        elif ":" in line:
-            name, value = line.split(":", 1)
-            name = name.strip().lower()
-            fields[name] = value.strip()
-    return fields
-
-
-def _compared(options: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, options[name]) for name in (*COMPARED, *UNCOPIED) if options.get(name))
-
-
-def parse_deb822(text: str) -> tuple[Source, ...]:
-    """Read a `.sources` file; stanzas that are switched off offer nothing."""
-    found = []
-    for stanza in re.split(r"\n[ \t]*\n", text):
-        fields = _stanza_fields(stanza)
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in {
-            "no",
-            "off",
-        }:
-            continue
-        found.append(
-            Source(
-                tuple(fields.get("uris", "").split()),
-                tuple(fields.get("suites", "").split()),
-                tuple(fields.get("components", "").split()),
-                fields.get("signed-by", ""),
-                _compared(fields),
-            )
-        )
-    return tuple(found)
-
-
-def parse_list(text: str) -> tuple[Source, ...]:
-    """Read a file of the one-line form."""
-    found = []
-    for line in text.splitlines():
-        match = re.match(r"\s*deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s*([^#]*)", line)
-        if match:
-            options = dict(word.split("=", 1) for word in (match[1] or "").split() if "=" in word)
-            options = {name.lower(): value for name, value in options.items()}
-            place = ((match[2],), (match[3],), tuple(match[4].split()))
-            found.append(Source(*place, options.get("signed-by", ""), _compared(options)))
-    return tuple(found)
-
-
-def parse_sources(texts: Mapping[str, str]) -> tuple[Source, ...]:
-    """Read {path: text} of all source files."""
-    found: list[Source] = []
-    for path, text in sorted(texts.items()):
-        found.extend(parse_deb822(text) if path.endswith(".sources") else parse_list(text))
-    return tuple(found)
-
-
 def sources_of(answers: Answers) -> tuple[Source, ...]:
-    """Read all sources of a host but the files of ours."""
-    texts = {LIST.subject: answers.text(LIST.verb, LIST.subject) or ""}
+    """Return what apt lists as the host's sources, without our own files; nothing where apt refuses them."""
+    texts = _texts(answers)
+    entries: dict[str, list[tuple[str, str, str]]] = {}
+    for line in (answers.text(TARGETS.verb, TARGETS.subject) or "").splitlines():
+        uri, suite, component, entry = line.split("\t")
+        file = entry.rpartition(":")[0]
+        if file not in OURS and not uri.startswith("cdrom:"):
+            entries.setdefault(entry, []).append((uri.rstrip("/"), suite, component))
+    return tuple(_source(targets, _entry_options(entry, texts)) for entry, targets in entries.items())
+
+
+def _texts(answers: Answers) -> dict[str, str]:
+    """Return the content of all source files, unstripped: apt counts their lines."""
+    found: dict[str, Json] = {LIST.subject: answers[LIST].value}
     for question in PARTS:
-        texts |= answers.texts(question.subject)
-    return parse_sources(
-        {path: text for path, text in texts.items() if path not in {SOURCES_FILE, OUR_TAILSCALE}}
-    )
+        value = answers[question].value
+        found |= value if isinstance(value, dict) else {}
+    return {path: text for path, text in found.items() if isinstance(text, str)}
 
 
-def contradicting(answers: Answers) -> bool:
-    """Tell whether our source for Tailscale stands beside one of the host's own: apt refuses both."""
-    others = sources_of(answers)
-    ours = parse_deb822(answers.texts(PARTS[1].subject).get(OUR_TAILSCALE, ""))
-    return any(offers(others, uri, suite) for one in ours for uri in one.uris for suite in one.suites)
+def _source(targets: Iterable[tuple[str, str, str]], options: Mapping[str, str]) -> Source:
+    """Return one entry, of which apt lists every combination of address, suite and component."""
+    uris, suites, components = (tuple(dict.fromkeys(column)) for column in zip(*targets, strict=True))
+    copied = tuple((name, options[name]) for name in (*COMPARED, *UNCOPIED) if options.get(name))
+    return Source(uris, suites, components, options.get("signed-by", ""), copied)
 
 
-def _plain(uris: Iterable[str]) -> set[str]:
-    return {uri.rstrip("/") for uri in uris}
+def _entry_options(entry: str, texts: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return the options of an entry, which apt names FILE:NUMBER: a stanza of a .sources file, else a line.
+
+    They are read from the file because apt does not list them (2.6, tried). Names are in small letters.
+    """
+    path, _, number = entry.rpartition(":")
+    text = texts.get(path, "")
+    entries = _stanzas(text) if path.endswith(".sources") else text.split("\n")
+    if int(number) > len(entries):
+        return {UNREAD: "yes"}
+    said = entries[int(number) - 1]
+    if path.endswith(".sources"):
+        fields = HeaderParser().parsestr(said).items()
+        return {name.lower(): re.sub(r"\n[ \t]+", "\n", value).strip() for name, value in fields}
+    brackets = re.search(r"\[(.*?)\]", said)
+    words = (word.partition("=") for word in (brackets[1] if brackets else "").split())
+    return {name.lower(): value for name, _, value in words}
+
+
+def _stanzas(text: str) -> list[str]:
+    """Return the stanzas as apt counts them: comments are none, a line of blanks separates none."""
+    plain = re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)
+    return [stanza for stanza in re.split(r"\n{2,}", plain.strip("\n")) if stanza]
+
+
+def contradicting(answers: Answers) -> tuple[str, ...]:
+    """Return the files of ours that contradict another source, because of which apt refuses them all."""
+    refused = re.search(r"regarding source (\S+?)/? ", answers[TARGETS].error or "")
+    texts = _texts(answers)
+    return tuple(path for path in OURS if refused and refused[1] in texts.get(path, ""))
+
+
+def _same_place(sources: Iterable[Source], source: Source) -> Iterator[Source]:
+    return (one for one in sources if set(one.uris) & set(source.uris))
 
 
 def mirror_of(sources: Iterable[Source], suite: str, os_id: str) -> Source | None:
     """
-    Return the machine's own mirror: the source that offers `main` of a suite, with its keyring.
+    Return the machine's mirror: the source that offers `main` of a suite, with its keyring.
 
-    Vendors name their suites like the distribution's, and may end their address in its name; a mirror has
-    `-updates`, too, or at least an address that ends in the distribution's name. None where there is none, or
-    where its options cannot be copied.
+    Vendors name their suites like the distribution's, and some end their address in its name. A mirror has
+    `-updates`, too, or at least an address that ends in the distribution's name. None where there is no
+    mirror, or where its options cannot be copied.
     """
     sources = tuple(sources)
 
     def likeness(one: Source) -> tuple[bool, bool]:
         updates = any(offers(sources, uri, f"{suite}-updates") for uri in one.uris)
-        return updates, any(uri.rpartition("/")[2].startswith(os_id) for uri in _plain(one.uris))
+        return updates, any(uri.rpartition("/")[2].startswith(os_id) for uri in one.uris)
 
     found = [one for one in sources if suite in one.suites and "main" in one.components and one.uris]
     if not found:
         return None
     source = max(found, key=likeness)
-    alike = (one for one in sources if _plain(one.uris) & _plain(source.uris))
-    if any(name in UNCOPIED for one in alike for name, _ in one.options):
+    if any(name in UNCOPIED for one in _same_place(sources, source) for name, _ in one.options):
         return None
     keyring = "" if dict(source.options).get("trusted") else KEYRINGS.get(os_id, "")
     return Source(source.uris, (suite,), ("main",), source.signed_by or keyring, source.options)
 
 
+def no_mirror(answers: Answers, suite: str) -> str:
+    """Say why there is no mirror to copy, and what to do."""
+    if error := answers[TARGETS].error:
+        return f"apt cannot read its sources: {error}; hint: mend the source that `apt-get update` names"
+    return (
+        f"no apt source of this host that can be copied offers {suite} main (one with allow-insecure or the "
+        "like cannot); hint: restore its mirror, or let it offer what is missing"
+    )
+
+
 def offers(sources: Iterable[Source], uri: str, suite: str) -> bool:
-    """Tell whether a source is there already, whatever key it names."""
-    return any(suite in one.suites and _plain([uri]) & _plain(one.uris) for one in sources)
+    """Tell whether a repository is among the sources already, whatever key it names."""
+    return any(suite in one.suites and uri.rstrip("/") in one.uris for one in sources)
 
 
 def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source) -> tuple[Source, ...]:
-    """Return what to add for what is missing; where the mirror offers that suite already, said like there."""
-    known = [one for one in sources if _plain(one.uris) & _plain(mirror.uris)]
+    """Return the entries to add; a suite that the mirror offers already gets the options it has there."""
+    known = list(_same_place(sources, mirror))
     found = []
     for one in missing:
         source = next((other for other in known if one.suite in other.suites), mirror)
@@ -178,7 +174,7 @@ def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source)
 
 
 def missing_of(sources: Iterable[Source], wanted: Iterable[tuple[str, Iterable[str]]]) -> tuple[Missing, ...]:
-    """Say what no source offers of [(suite, components), …]; each suite once, in the order given."""
+    """Return what no source offers of [(suite, components), …]: each suite once, in the order given."""
     offered = {
         (suite, component) for source in sources for suite in source.suites for component in source.components
     }

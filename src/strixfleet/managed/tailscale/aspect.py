@@ -9,8 +9,13 @@ from urllib.parse import urlsplit
 from strixfleet.findings.items import Cure, Rule
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.machine import Machine
-from strixfleet.managed.platforms.apt_sources import LIST, OUR_TAILSCALE, PARTS, offers, sources_of
-from strixfleet.managed.tailscale.openpgp import dearmor, fingerprints
+from strixfleet.managed.platforms.apt_sources import (
+    OUR_TAILSCALE,
+    SOURCES,
+    contradicting,
+    offers,
+    sources_of,
+)
 from strixfleet.managed.things.file import File, Template
 from strixfleet.managed.things.package import Package
 from strixfleet.managed.things.thing import Check, Deed, Have, Reader, Settled, Thing
@@ -92,50 +97,25 @@ def _repository(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     rows = {"uri": uri, "suite": machine.os_codename, "key": KEY}
     source = Template(f"host{OUR_TAILSCALE}.j2", rows)
     pin = Template(f"host{PIN}.j2", {"origin": origin})
-    things: tuple[Thing, ...] = (
-        _key(settings),
+    key = File(id=f"tailscale:{KEY}", path=KEY, source=machine.tailscale_key)
+    others = (
         File(id=f"tailscale:{OUR_TAILSCALE}", path=OUR_TAILSCALE, source=source),
         File(id=f"tailscale:{PIN}", path=PIN, source=pin),
     )
-    for thing in things:
-        yield _unless_offered(thing, uri, machine.os_codename)
+    yield _unless_offered(key, uri, machine.os_codename, settings.tailscale_repository_fingerprint)
+    for file in others:
+        yield _unless_offered(file, uri, machine.os_codename, file.want)
 
 
-def _unless_offered(thing: Thing, uri: str, suite: str) -> Settled:
+def _unless_offered(file: File, uri: str, suite: str, statement: Json) -> Settled:
     own = "the host's own source"
-    nothing = Check(id=thing.id, wanted=own, reader=lambda _answers: Have(own))
+    nothing = Check(id=file.id, wanted=own, reader=lambda _answers: Have(own))
 
     def choose(answers: Answers) -> Thing:
-        return nothing if offers(sources_of(answers), uri, suite) else thing
+        offered = offers(sources_of(answers), uri, suite) or OUR_TAILSCALE in contradicting(answers)
+        return nothing if offered else file
 
-    return Settled(id=thing.id, statement=thing.want, choose=choose, questions=(LIST, *PARTS, *thing.asks()))
-
-
-def _key(settings: HostSettings) -> Check:
-    digest, text = Question(Ask.DIGEST, KEY), Question(Ask.READ, KEY)
-    wanted = settings.tailscale_repository_fingerprint
-
-    def read(answers: Answers) -> Have:
-        row, content = answers[digest].value, answers[text].value
-        if not isinstance(row, dict) or not isinstance(content, str):
-            return Have(None, answers[digest].error or answers[text].error)
-        try:
-            found: list[Json] = [*fingerprints(dearmor(content))]
-        except ValueError as error:
-            found = [str(error)]
-        return Have({"fingerprints": found, **{key: row.get(key) for key in ("mode", "owner", "group")}})
-
-    def install(_answers: Answers) -> Iterator[Deed]:
-        source = settings.tailscale_repository_key
-        yield Deed("apt_key", {"src": source, "dest": KEY, "fingerprint": wanted})
-
-    return Check(
-        id="tailscale:apt_key",
-        wanted={"fingerprints": [wanted], "mode": "0644", "owner": "root", "group": "root"},
-        reader=read,
-        questions=(digest, text),
-        steps=install,
-    )
+    return Settled(id=file.id, statement=statement, choose=choose, questions=(*SOURCES, *file.asks()))
 
 
 @dataclass(frozen=True, kw_only=True)

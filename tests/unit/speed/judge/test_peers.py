@@ -11,6 +11,7 @@ from strixfleet.fleet.session import ProbedHost
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import compile_host
+from strixfleet.managed.facts import ControllerFacts
 from strixfleet.managed.llama_server.server_unit import MANIFEST
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 from strixfleet.speed.judge.comparable_facts import options_of, traits_of
@@ -142,7 +143,7 @@ def seen(name: str, **changed: Json) -> ProbedHost:
     asked[Question(Ask.READ, MANIFEST)] = Answer(changed.get("manifest"))
     asked[mesa] = Answer(changed.get("mesa", answers[mesa].value))
     answers = Answers(asked)
-    state = compile_host(host(name), answers)
+    state = compile_host(host(name), answers, ControllerFacts())
     return ProbedHost(state, answers, state.differences(answers), 0.1)
 
 

@@ -13,6 +13,7 @@ from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import compile_host
+from strixfleet.managed.facts import ControllerFacts
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.measure.against_cpu import AgainstCpu, against_cpu
 from strixfleet.speed.measure.llama_bench import BenchRow
@@ -117,7 +118,7 @@ def measured(backend: str, gpu_tps: float = 50.0, available_bytes: int = 1 << 40
     }
     host = Host("h", Connection("127.0.0.1", local=True), HostSettings.model_validate(settings))
     answers = load_case(CASE).answers
-    state = compile_host(host, answers)
+    state = compile_host(host, answers, ControllerFacts())
     fake = Fake(host, gpu_tps, available_bytes)
     seen = ProbedHost(state, answers, state.differences(answers), 0.1)
     return HostBench(host, seen, fake).measure(everything=False, cpu=True), fake
