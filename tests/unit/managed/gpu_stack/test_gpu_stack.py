@@ -5,11 +5,13 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strixfleet.managed.gpu_stack.gpu_packages import package_wishes, wanted_suites
 
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.gpu_stack.aspect import wanted_suites
 from strixfleet.managed.kernel.kernel_release import at_least, flavour_floor, is_known_bad, newest
-from strixfleet.managed.platforms.distributions import distribution
+from strixfleet.managed.platforms.backends import backend_of
+from strixfleet.managed.platforms.distributions import Distribution, distribution
+from strixfleet.managed.things.package import Package
 
 
 TRIXIE = distribution("debian", "13")
@@ -70,13 +72,17 @@ def test_any_text_is_some_release(text: str) -> None:
     assert is_known_bad(text, [text])
 
 
+def packages(settings: HostSettings, known: Distribution) -> tuple[Package, ...]:
+    return backend_of(settings.llama_cpp_backend).packages(settings, known)
+
+
 def _settings(**values: object) -> HostSettings:
     return HostSettings.model_validate(values)
 
 
 def test_debian_takes_firmware_from_backports_and_mesa_from_itself() -> None:
     assert TRIXIE
-    rows = {wish.name: (wish.floor, wish.release) for wish in package_wishes(_settings(), TRIXIE)}
+    rows = {wish.name: (wish.floor, wish.release) for wish in packages(_settings(), TRIXIE)}
 
     assert rows == {
         "firmware-amd-graphics": ("20260110", "trixie-backports"),
@@ -94,7 +100,7 @@ def test_the_inventory_overrides_floors_lists_and_sources() -> None:
         gpu_stack_mesa_from="backports",
         gpu_stack_mesa_floor="26.1",
     )
-    rows = {wish.name: wish for wish in package_wishes(settings, TRIXIE)}
+    rows = {wish.name: wish for wish in packages(settings, TRIXIE)}
 
     assert rows["firmware-amd-graphics"].floor == "20251111"
     assert rows["firmware-amd-graphics"].known_bad == ()
@@ -109,7 +115,7 @@ def test_the_cpu_needs_nothing() -> None:
     assert TRIXIE
     settings = _settings(llama_cpp_backend="cpu")
 
-    assert package_wishes(settings, TRIXIE) == ()
+    assert packages(settings, TRIXIE) == ()
     assert wanted_suites(settings, TRIXIE) == {}
 
 
