@@ -8,10 +8,11 @@ STAMP := $(VENV)/.requirements-installed
 export ANSIBLE_HOME ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/strixfleet/ansible
 
 .NOTPARALLEL:
-.PHONY: help setup machine demo test check docs soak clean
+.PHONY: help setup machine demo unit test check docs soak clean
 
 help:
 	@echo 'make demo   provision a disposable host from bare OS to verified llama-server (root)'
+	@echo 'make unit   tests of the pure parts and their coverage: no root, network or Ansible, seconds'
 	@echo 'make test   every test that CI runs (root)'
 	@echo 'make check  lint, types, import contracts: no root, seconds'
 	@echo 'make docs   regenerate the reference pages'
@@ -32,6 +33,12 @@ demo: machine $(STAMP)
 check: $(STAMP)
 	@scripts/check
 
+# What a test needs is read from its code: tests/needs.py. Journals flush to disk, so their folder is in memory.
+unit: export PYTEST_DEBUG_TEMPROOT = $(firstword $(wildcard /dev/shm) /tmp)
+unit: $(STAMP)
+	@$(VENV)/bin/python -m pytest tests/unit tests/cases tests/test_conventions.py -n 2 \
+		-m 'not ansible and not programs and not slow' --hypothesis-profile=quick --cov --cov-report=term
+
 test: machine $(STAMP)
 	@scripts/check
 	@$(VENV)/bin/python -m pytest -m 'not host and not soak' -n auto
@@ -45,4 +52,4 @@ soak: machine $(STAMP)
 	@$(VENV)/bin/python -m pytest -m soak
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist out
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist out .coverage

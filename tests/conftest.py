@@ -13,10 +13,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from strixfleet.sandbox import lifecycle, sandbox_state
+from tests.needs import Watch, needs_of
 
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test is timed: machines are shared
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)  # for `make unit`
 hypothesis.settings.load_profile("untimed")
 # What compiles llama.cpp for minutes, each followed by what mostly waits: two workers share two cores.
 LONG_FIRST = ("test_kills", "test_upgrade_on_hosts", "test_wrong_device", "test_renames_on_hosts")
@@ -35,18 +36,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with a reason, what needs root where there is none; run hosts last, so that slips show early."""
-    if os.geteuid() != 0:
-        reason = pytest.mark.skip(reason="boots hosts: needs root")
-        for item in items:
-            if item.get_closest_marker("host"):
-                item.add_marker(reason)
+    """Mark what each test needs; skip, with a reason, what needs root where there is none; run hosts last."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            for need in sorted(needs_of(item)):
+                item.add_marker(need)
+        if os.geteuid() != 0 and item.get_closest_marker("host"):
+            item.add_marker(pytest.mark.skip(reason="boots hosts: needs root"))
     order = {name: number for number, name in enumerate(LONG_FIRST, -len(LONG_FIRST))}
     items.sort(key=lambda item: (item.get_closest_marker("host") is not None, order.get(item.path.stem, 0)))
 
 
+_WATCH = Watch()
+
+
+@pytest.fixture(autouse=True)
+def _is_what_make_unit_may_run(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In `make unit`, fail a test that does what tests/needs.py did not foresee."""
+    _WATCH.seen.clear()
+    yield
+    if _WATCH.seen and "not programs" in request.config.option.markexpr:
+        pytest.fail(f"needs {_WATCH.seen}; hint: add what leads there to tests/needs.py, or mark the test")
+
+
 def _end_leftovers() -> None:
     """Destroy the hosts of test runs that were killed: a run holds a lock in its folder while it lives."""
+    from strixfleet.sandbox import lifecycle, sandbox_state
+
     for mark in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*/{RUNNING}"):
         with contextlib.suppress(FileNotFoundError, BlockingIOError), mark.open() as running:
             fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,14 +96,14 @@ def strixfleet() -> Run:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_state() -> Iterator[None]:
+def _own_state(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     Keep histories and sandboxes of test runs out of the operator's; caches are shared on purpose.
 
     Not in pytest's own temporary folder: another run of pytest may clear that under a running host.
     """
     kept = os.environ.get("XDG_STATE_HOME")
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and any(item.get_closest_marker("host") for item in request.session.items):
         _end_leftovers()
     folder = tempfile.mkdtemp(prefix=STATE_PREFIX)
     os.environ["XDG_STATE_HOME"] = folder

@@ -10,6 +10,9 @@ import pytest
 from tests.conftest import ROOT
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")

@@ -1,4 +1,4 @@
-"""`init` and `validate` as a user runs them, and the pages made from the models."""
+"""`init` and `validate` as a user runs them, and the inventory that `init` writes."""
 
 import json
 import re
@@ -12,7 +12,6 @@ from strixfleet import assets
 from strixfleet.cli import guarded, strixfleet
 from strixfleet.inventory.load import InventoryRequest, load
 from strixfleet.inventory.schema.parts import Instance, Model, SmokeBench, Waiver
-from strixfleet.inventory.schema.reference_page import SUBJECTS, page
 from strixfleet.inventory.schema.settings import FIELDS
 from tests.cases.inventory_cases import inventory_cases
 
@@ -123,18 +122,6 @@ def test_file_names_cannot_steer_a_terminal(run: Run, tmp_path: Path) -> None:
     result = run("validate", "-i", str(folder))
     assert result.exit_code == 2
     assert "\x1b" not in result.stdout + result.stderr
-
-
-def test_the_reference_is_current() -> None:
-    have = (assets.root() / "docs" / "inventory.md").read_text()
-    assert have == page(), "run: python -m strixfleet.inventory.schema.reference_page > docs/inventory.md"
-
-
-def test_the_reference_has_every_variable() -> None:
-    text = page()
-    for name in FIELDS:
-        assert f"| `{name}` |" in text
-        assert name.startswith(tuple(SUBJECTS))
 
 
 def test_the_starter_documents_every_key() -> None:

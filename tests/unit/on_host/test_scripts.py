@@ -112,6 +112,7 @@ def test_measurement_files_are_written_whole(tmp_path: Path) -> None:
         script["keep"]({"name": "../../etc/passwd", "data": {}})
 
 
+@pytest.mark.programs
 def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(tmp_path: Path) -> None:
     program = tmp_path / "bin" / "llama-bench"
     program.parent.mkdir()

@@ -98,6 +98,7 @@ def test_the_reason_is_a_sum_that_adds_up() -> None:
     assert "GiB: fits" in found.reason
 
 
+@pytest.mark.slow
 def test_leave_one_family_out_meets_the_goals_and_beats_the_naive_formulas() -> None:
     cells, _ = read_cells()
     kept = [cell for cell in cells if not cell.sixteen_bit_experts_on_vulkan]
@@ -112,6 +113,7 @@ def test_leave_one_family_out_meets_the_goals_and_beats_the_naive_formulas() -> 
             assert mine[1] < figures(theirs)[1], (group, attribute)
 
 
+@pytest.mark.slow
 def test_shipped_references_hold_what_the_shipped_constants_say() -> None:
     by_key = {(one.backend, one.family, one.quant, one.size_bytes): one for one in library().references}
     cells, _ = read_cells()

@@ -84,6 +84,7 @@ def test_a_bare_header_says_what_is_missing(tiny: Path) -> None:
     assert read_header(cut).size_bytes == complete.size_bytes
 
 
+@pytest.mark.slow
 def test_a_large_vocabulary_is_walked_over_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "large.gguf"
     tokens = [f"token{number}" for number in range(262_144)]
@@ -223,6 +224,7 @@ def _outcome(path: Path) -> ModelShape | str:
         return str(refused)
 
 
+@pytest.mark.slow
 def test_ten_thousand_mutated_headers_give_a_shape_or_an_error(tiny: Path) -> None:
     original = tiny.read_bytes()[: tiny.stat().st_size - read_header(tiny).tensors[-1].size_bytes]
     source, refused = random.Random(20261121), 0  # noqa: S311 - the same headers each time
