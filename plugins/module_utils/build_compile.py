@@ -1,4 +1,4 @@
-"""Configures and compiles llama.cpp, offline, with ccache, and with no more jobs than memory allows."""
+"""Configure and compile llama.cpp: offline, with ccache, and with as many jobs as memory allows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def job_count(backend: str, meminfo: str, cores: int) -> int:
     jobs = min(cores, available // JOB_BYTES[backend])
     if jobs < 1:
         raise BuildError(
-            f"{available >> 20} MiB of memory are free, a {backend} build takes {JOB_BYTES[backend] >> 20}; "
+            f"{available >> 20} MiB of memory are free, a {backend} build takes {JOB_BYTES[backend] >> 20} MiB for each job; "
             "hint: stop what fills the memory, or choose a smaller frame buffer in the BIOS"
         )
     return jobs

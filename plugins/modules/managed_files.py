@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Write whole files that strixfleet owns, all in one call, each at one stroke and durably."""
+"""Write the files that strixfleet owns, all in one call, each at one stroke and durably."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
 
 
 DOCUMENTATION = """
@@ -82,15 +84,6 @@ SPEC: dict[str, Any] = {
 }
 
 
-def sync_folder(path: str) -> None:
-    """Flush a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_folders(path: str) -> None:
     """Make a folder and those above it, whatever the umask."""
     if os.path.isdir(path):
@@ -99,39 +92,30 @@ def make_folders(path: str) -> None:
     make_folders(parent)
     os.mkdir(path, 0o755)
     os.chmod(path, 0o755)  # noqa: S103 - programs and settings that everybody may read
-    sync_folder(parent)
+    files.sync(parent)
 
 
 def found(path: str) -> tuple[str | None, str]:
-    """Return the content of a plain file, None where there is none, and its mode and owners."""
+    """Return the content of a regular file, None where there is none, and its mode and owners."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         return None, ""
     if not stat.S_ISREG(status.st_mode):
-        return None, "not a plain file"
+        return None, "not a regular file"
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read(), f"{status.st_mode & 0o7777:04o} {status.st_uid}:{status.st_gid}"
 
 
 def write(wanted: dict[str, str], uid: int, gid: int) -> None:
-    """Write a file beside its place and rename it."""
-    path = wanted["path"]
-    make_folders(os.path.dirname(path))
-    draft = f"{path}.strixfleet-new"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(wanted["content"].encode("utf-8", "surrogateescape"))
-        os.fchown(file.fileno(), uid, gid)
-        os.fchmod(file.fileno(), int(wanted["mode"], 8))
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(draft, path)
-    sync_folder(os.path.dirname(path))
+    """Write one file, and the folders above it."""
+    make_folders(os.path.dirname(wanted["path"]))
+    content = wanted["content"].encode("utf-8", "surrogateescape")
+    files.write(wanted["path"], content, mode=int(wanted["mode"], 8), owner=(uid, gid))
 
 
 def place(wanted: dict[str, str], *, check_mode: bool) -> dict[str, str] | None:
-    """Bring one file about; give the difference, None where there is none."""
+    """Make one file as wanted; return the difference, None where there is none."""
     uid, gid = pwd.getpwnam(wanted["owner"]).pw_uid, grp.getgrnam(wanted["group"]).gr_gid
     ownership = f"{int(wanted['mode'], 8):04o} {uid}:{gid}"
     content, before = found(wanted["path"])
@@ -160,9 +144,9 @@ def main() -> None:
         rows = [place(wanted, check_mode=module.check_mode) for wanted in module.params["files"]]
         differences += [row for row in rows if row is not None]
     except KeyError as problem:
-        module.fail_json(msg=f"no such account or group: {problem.args[0]}")
+        module.fail_json(msg=f"the account or group does not exist: {problem.args[0]}")
     except OSError as problem:
-        module.fail_json(msg=f"{problem.filename}: {problem.strerror}")
+        module.fail_json(msg=files.said_of(problem))
     written = [row.get("after_header", row["after"]).split(" ")[0].strip() for row in differences]
     module.exit_json(changed=bool(differences), written=written, diff=differences)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import ClassVar, Self
 
 from strixfleet import assets
@@ -21,6 +20,7 @@ from strixfleet.managed.llama_cpp.build import (
     plan_build,
 )
 from strixfleet.managed.things.file import ManagedFile
+from strixfleet.on_host import sources
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS, foreign_lines
 
@@ -39,21 +39,16 @@ FOREIGN_OPTIONS = "what strixfleet did not write; `strixfleet-host spell` writes
 NO_PIN = "llama_cpp_ref is not set in the inventory"
 SPACES = tuple(Question(Ask.SPACE, path) for path in (BUILDS, "/var/lib/strixfleet"))
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
-HOST_MODULES = "/opt/strixfleet/lib/strixfleet/on_host/switch"
+HOST_MODULES = "/opt/strixfleet/lib/strixfleet/on_host"
 TIMER = "strixfleet-revert.timer"  # takes an unconfirmed build back, whether or not a controller lives
 UNIT_FILES = tuple(f"/etc/systemd/system/{name}" for name in ("strixfleet-revert.service", TIMER))
 TIMER_STATE = {"UnitFileState": "enabled", "ActiveState": "active"}
 
 
-def shipped(name: str) -> str:
-    """Return the text of a program that is copied to hosts."""
-    return files("strixfleet.on_host.switch").joinpath(name).read_text(encoding="utf-8")
-
-
 def _module_names() -> tuple[str, ...]:
-    """Name the modules of the host program, which it finds beside itself."""
-    names = (entry.name for entry in files("strixfleet.on_host.switch").iterdir())
-    return tuple(sorted(name for name in names if name.endswith(".py") and name != "strixfleet_host.py"))
+    """Name the files that the host program imports, below HOST_MODULES."""
+    needed = sources.needed("switch.strixfleet_host")[:-1]
+    return tuple(sorted(sources.path_of(module) for module in needed))
 
 
 def _current(answers: Answers) -> str | None:
@@ -143,8 +138,8 @@ class LlamaCpp:
     def host_program(self) -> tuple[ManagedFile, ...]:
         """The program that switches builds, and the modules that it imports from the folder beside it."""
         return (
-            ManagedFile(HOST_PROGRAM, shipped("strixfleet_host.py"), mode="0755"),
-            *(ManagedFile(f"{HOST_MODULES}/{name}", shipped(name)) for name in _module_names()),
+            ManagedFile(HOST_PROGRAM, sources.text("switch/strixfleet_host.py"), mode="0755"),
+            *(ManagedFile(f"{HOST_MODULES}/{name}", sources.text(name)) for name in _module_names()),
             *(ManagedFile(path, assets.render(f"host{path}.j2")) for path in UNIT_FILES),
         )
 
@@ -231,7 +226,7 @@ class LlamaCpp:
                 "definitions": dict(build.definitions),
                 "strict": list(build.strict),
                 "offline": offline,
-                "membw": shipped("membw.c"),
+                "membw": sources.text("switch/membw.c"),
                 "toolchain": build.toolchain,
             }
         return {
