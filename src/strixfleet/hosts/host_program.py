@@ -1,4 +1,4 @@
-"""Call strixfleet-host, the program installed on hosts that switches builds, and read its one line of JSON."""
+"""Call strixfleet-host, the program on hosts that switches builds, and read its one line of JSON."""
 
 import json
 from collections.abc import Mapping

@@ -116,7 +116,7 @@ def drafted(server: Server, request: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def tried(act: Callable[..., Any], *given: Any) -> tuple[Any, str]:
-    """Do what may fail without spoiling the measurement; return what came of it, or None and how it failed."""
+    """Do what may fail without spoiling the measurement; return the result, or None and how it failed."""
     try:
         return act(*given), ""
     except NotServed as problem:

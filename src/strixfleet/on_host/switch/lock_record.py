@@ -7,7 +7,6 @@ has an old token, or an expired lock, and is refused.
 
 from __future__ import annotations
 
-
 from ..envelope import FENCED, LOCK_EXPIRED, LOCKED, Refused
 from .records import JsonFile, Row, deadline, left_s, today
 
@@ -51,7 +50,7 @@ class Fence:
 
     def check(self, token: int | None, own: bool = False) -> None:
         """
-        Refuse a caller whose lock was taken over or has expired, and one without a token while somebody holds it.
+        Refuse a caller whose lock was taken over or has expired, and one without it while somebody holds it.
 
         `own` is for undoing what the caller did himself: that may be done with an expired lock, too.
         """

@@ -8,11 +8,11 @@ strixfleet-host: the one program that switches which llama.cpp build a host runs
     rollback [--retry] [--drain S]             discard BUILD_ID               spell [BUILD_ID]
     lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
 
-Playbook, controller, timer and boot call it alike. It prints one line of JSON, the envelope of envelope.py; the
-keys beside `data` are for callers of the first version. It holds a lock while it writes, and switches by renaming
-a link, so that a reader sees the old build or the new one. A build whose files are not what its manifest says is
-refused, and so is a ref that was returned or rolled back, unless --retry is given. With --lease an activation is
-a trial: unless it is confirmed, the timer takes it back once the lease is over.
+Playbook, controller, timer and boot call it alike. It prints one line of JSON, the envelope of envelope.py;
+the keys beside `data` are for callers of the first version. It holds a lock while it writes, and switches by
+renaming a link, so that a reader sees the old build or the new one. A build whose files are not what its
+manifest says is refused, and so is a ref that was returned or rolled back, unless --retry is given. With
+--lease an activation is a trial: unless it is confirmed, the timer takes it back once the lease is over.
 `spell` writes beside a build what it calls the options that releases spell differently (option_aliases.py).
 Before servers stop, new connections are refused and running generations end, for --drain seconds at most.
 --token N is the fleet lock's: an old one is refused. Standard library of Python 3.9 or newer.
@@ -111,7 +111,7 @@ def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
 
 
 def main(argv: list[str]) -> int:
-    """Do what is asked and print one JSON line; return 0 where it was done, 1 where it was not, 2 for wrong usage."""
+    """Do what is asked and print one JSON line; return 0 for done, 1 for not done; argparse ends with 2."""
     given = arguments(argv)
     alone = HostLock(given.root)
     trial, fence = Trial(given.root, given.systemctl, alone), Fence(given.root)

@@ -4,7 +4,7 @@ Activation on trial: switch, renew, confirm, or go back.
 What goes back by itself is decided here and nowhere else: a trial whose lease is over, or one that a reboot
 interrupted, because the build may be the reboot's cause. Every verb may be interrupted anywhere: the record
 of the trial is written before anything is switched and removed after everything is back, so that the next
-call, the timer's if no other, brings it to the same end. Without a lease the record lives as long as the call.
+call, the timer's if no other, brings it to the same end. Without a lease the record is removed with the call.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Trial:
         return True
 
     def _drain(self, limit_s: float, fate: Row) -> None:
-        """Wait for running generations without the lock; refuse to go on where another call ended this one."""
+        """Wait for running generations without the lock; refuse to go on where another call ended this."""
         with self.alone.paused():
             self.drain.wait(limit_s)
         pending = self.record.read()
@@ -125,7 +125,7 @@ class Trial:
         return True
 
     def spell(self, build: str | None) -> bool:
-        """Settle how a build spells its options; without a name, the current one and, if it tells, the previous."""
+        """Settle how a build spells its options; without a name, the current and the previous one."""
         pending, named = self.record.read(), [self.builds.link(name) for name in ("current", "previous")]
         chosen = [build] if build else [name for name in named if name]
         if pending and pending["to"] in chosen and left_s(pending) <= 0:
@@ -150,7 +150,7 @@ class Trial:
         return builds.discard(build)
 
     def rollback(self, given: argparse.Namespace) -> bool:
-        """Switch to the previous build and remember the current one as bad; interrupted, the timer ends it."""
+        """Switch to the previous build and remember the current one as bad; the timer ends a broken call."""
         builds = self.builds
         if self.record.read():
             return self.go_back(given.reason, if_due=False)
