@@ -45,7 +45,7 @@ def job_count(backend: str, meminfo: str, cores: int) -> int:
     if jobs < 1:
         needed_mib = JOB_BYTES[backend] >> 20
         raise BuildError(
-            f"{available >> 20} MiB of memory are free, a {backend} build takes {needed_mib} MiB for each job;"
+            f"{available >> 20} MiB of memory are free, each job of a {backend} build takes {needed_mib} MiB;"
             " hint: stop what fills the memory, or choose a smaller frame buffer in the BIOS"
         )
     return jobs

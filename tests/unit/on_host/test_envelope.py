@@ -1,9 +1,9 @@
 """What a program answers reaches the controller as it was meant, whatever a login shell prints around it."""
 
 import json
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_every_end_has_its_code() -> None:
 
     assert answered(lambda: 1) == Envelope(True, envelope.DONE, "", 1)
     assert answered(refuse) == Envelope(False, envelope.LOCKED, "held by ann")
-    assert answered(lambda: os.stat("/nowhere")).text == "/nowhere: No such file or directory"
+    assert answered(lambda: Path("/nowhere").stat()).text == "/nowhere: No such file or directory"
     assert answered(lambda: int("x")).code == envelope.FAILED
     assert answered(lambda: int("x")).text.startswith("ValueError: invalid literal")
 
