@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         try:
             host = host_from_vars(name, variables, self._loader)
             root = host.settings.sandbox_hardware_root
-            argv = probe_argv(questions_for(host), root=root)
+            argv = probe_argv(questions_for(host), root=root, python=host.connection.python or "python3")
             done = self._low_level_execute_command(shlex.join(argv))
             answers = read_answers(done["stdout"], host=name, stderr=done.get("stderr", ""))
             state = compile_host(host, answers)
