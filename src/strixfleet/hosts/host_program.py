@@ -9,10 +9,10 @@ from strixfleet.errors import ChangeFailed, ProbeFailed
 from strixfleet.hosts.openssh_remote import Remote
 from strixfleet.on_host.envelope import DONE, FENCED, LOCK_EXPIRED, LOCKED, REFUSED
 from strixfleet.on_host.questions import Json
+from strixfleet.on_host.switch.strixfleet_host import SCHEMA
 
 
 PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
-SCHEMA = "strixfleet/host/1"
 SHORT_TIMEOUT_S = 10.0
 SWITCH_TIMEOUT_S = 180.0  # a stop may take the unit's TimeoutStopSec, a drain its own limit
 LOST_LOCK = frozenset({FENCED, LOCKED, LOCK_EXPIRED})

@@ -1,8 +1,9 @@
-"""Run a program on a host: without a shell, without input, and never for ever."""
+"""Run a program on a host: without a shell, with a plain environment, and within a time limit."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ class Finished(NamedTuple):
 
 
 def run(argv: list[str], timeout_s: float | None, text: str = "", **options: Any) -> Finished:
-    """Run a program to its end; raise OSError where it is not installed, or does not end in time."""
+    """Run a program to its end, in any time where the limit is None; raise OSError where that fails."""
     try:
         done = subprocess.run(
             argv,
@@ -53,7 +54,9 @@ def attempt(argv: list[str], timeout_s: float | None, **options: Any) -> Finishe
 
 def help_of(program: str) -> Finished:
     """Run `program --help` as an account without rights."""
-    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    home = {"env": {**ENVIRONMENT, "HOME": "/nonexistent"}}  # old releases end without a HOME
-    done = attempt([program, "--help"], HELP_TIMEOUT_S, **nobody, **home)
+    options: dict[str, Any] = {"env": {**ENVIRONMENT, "HOME": "/nonexistent"}}  # old releases end without one
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        options.update(user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
+    done = attempt([program, "--help"], HELP_TIMEOUT_S, **options)
     return done._replace(out=(done.out + done.err)[-HELP_LIMIT:]) if done.code != NOT_RUN else done

@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, Iterator, NamedTuple
 from urllib.parse import urlsplit
 
@@ -62,6 +62,7 @@ class _Connection(http.client.HTTPConnection):
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.settimeout(self.timeout)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is two small writes
                 if self.firewall_mark:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.firewall_mark)
                 sock.connect(address)
@@ -86,29 +87,26 @@ class Server:
         self._host, self._port = parts.hostname, parts.port or 80
         self._timeout_s = timeout_s
         self._firewall_mark = firewall_mark
-        self._headers = {"Content-Type": "application/json"}
+        self._headers = {"Content-Type": "application/json", "Connection": "close"}
         key = first_key(key_file) if key_file else ""
         if key:
             self._headers["Authorization"] = "Bearer " + key
 
-    def _open(self, path: str, body: Any, timeout_s: float) -> tuple[_Connection, http.client.HTTPResponse]:
+    @contextmanager
+    def _asked(self, path: str, body: Any, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
         connection = _Connection(self._host, self._port, timeout=timeout_s)
         connection.firewall_mark = self._firewall_mark
-        try:
-            data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body).encode()
+        with closing(connection):
             connection.request("GET" if data is None else "POST", path, body=data, headers=self._headers)
-            return connection, connection.getresponse()
-        except BaseException:
-            connection.close()
-            raise
+            yield connection.getresponse()
 
     def ask(self, path: str, body: Any = None, timeout_s: float | None = None) -> Reply:
         """Get a path, or post a body to it; an answer that is too slow or too large is no answer."""
         limit_s = timeout_s or self._timeout_s
         deadline = time.monotonic() + limit_s
         try:
-            connection, response = self._open(path, body, limit_s)
-            with closing(connection):
+            with self._asked(path, body, limit_s) as response:
                 return Reply(response.status, _read(response, deadline).decode("utf-8", "replace"))
         except (OSError, http.client.HTTPException) as problem:
             return Reply(NO_ANSWER, str(problem) or type(problem).__name__)
@@ -126,8 +124,7 @@ class Server:
     def events(self, path: str, body: Any) -> Iterator[Any]:
         """Post a body and yield the server-sent events as they come; each has the time limit for itself."""
         try:
-            connection, response = self._open(path, body, self._timeout_s)
-            with closing(connection):
+            with self._asked(path, body, self._timeout_s) as response:
                 if response.status != OK:
                     text = _read(response, time.monotonic() + self._timeout_s).decode("utf-8", "replace")
                     raise NotServed(Reply(response.status, text))

@@ -10,11 +10,12 @@ import pytest
 from strixfleet.errors import ProbeFailed
 from strixfleet.hosts import host_code
 from strixfleet.hosts.host_code import program_argv, read_envelope
-from strixfleet.hosts.host_program import SCHEMA, read_answer
+from strixfleet.hosts.host_program import read_answer
 from strixfleet.hosts.probe import probe_argv, read_answers
 from strixfleet.on_host import envelope
 from strixfleet.on_host.envelope import Envelope, Refused, answered, received
 from strixfleet.on_host.questions import Ask, Question
+from strixfleet.on_host.switch.strixfleet_host import SCHEMA
 
 
 STATUS = {

@@ -32,6 +32,7 @@ from strixfleet.on_host.switch.records import HostLock, Row, left_s
 from strixfleet.on_host.switch.trial import Trial
 
 
+SCHEMA = "strixfleet/host/1"
 VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "discard", "spell", "lock", "unlock")
 
 
@@ -124,7 +125,7 @@ def main(argv: list[str]) -> int:
 
     done = answered(locked)
     data = {"changed": False, **(done.data or {}), **status(trial, fence)}
-    first_version = {**data, "schema": "strixfleet/host/1", "error": done.text or None}
+    first_version = {**data, "schema": SCHEMA, "error": done.text or None}
     print(json.dumps({**first_version, **done._replace(data=data)._asdict()}, sort_keys=True))
     return 0 if done.ok else 1
 
