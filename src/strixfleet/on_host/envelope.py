@@ -42,7 +42,7 @@ class Refused(Exception):
 
 
 class Envelope(NamedTuple):
-    """One answer; `data` is None where `ok` is false."""
+    """One answer; `data` is what was asked for, where `ok` is false perhaps None."""
 
     ok: bool
     code: str

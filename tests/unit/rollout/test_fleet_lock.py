@@ -18,6 +18,8 @@ from strixfleet.hosts.host_program import PROGRAM, HostProgram
 from strixfleet.hosts.openssh_remote import CommandResult
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.on_host.switch.lock_record import Fence
+from strixfleet.on_host.switch.records import HostLock
 from strixfleet.rollout import fleet_lock
 from strixfleet.rollout.fleet_lock import FleetLock, is_dead
 
@@ -169,8 +171,10 @@ def test_the_heartbeat_renews_and_says_who_went_silent_or_took_over(
     assert operator.heard_lost.wait(30)
     assert set(operator.lost) == {"b"}
     assert json.loads((tmp_path / "a/var/lib/strixfleet/lock.json").read_text())["deadline_s"] > before
-    program.must("unlock", "--force")
-    program.must("lock", "--owner", "bob")
+    root = str(tmp_path / "a")
+    with HostLock(root):  # no heartbeat comes between the two
+        Fence(root).release(None, force=True, owner=None)
+        Fence(root).take("bob", 60)
     assert operator.heard_taken.wait(30)
     assert "took over" in operator.taken[0]
     operator.lock.release()

@@ -136,10 +136,10 @@ class LlamaCpp:
 
     @property
     def host_program(self) -> tuple[ManagedFile, ...]:
-        """The program that switches builds, and the modules that it imports from the folder beside it."""
+        """The program that switches builds; written after what it imports, so that it can always run."""
         return (
-            ManagedFile(HOST_PROGRAM, sources.text("switch/strixfleet_host.py"), mode="0755"),
             *(ManagedFile(f"{HOST_MODULES}/{name}", sources.text(name)) for name in _module_names()),
+            ManagedFile(HOST_PROGRAM, sources.text("switch/strixfleet_host.py"), mode="0755"),
             *(ManagedFile(path, assets.render(f"host{path}.j2")) for path in UNIT_FILES),
         )
 

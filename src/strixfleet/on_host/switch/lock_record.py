@@ -62,7 +62,7 @@ class Fence:
             text = "token %d is old, the lock's is %s: somebody took over" % (token, lock.get("token"))
             raise Refused(text, FENCED)
         elif not held and not own:
-            raise Refused("the lock of token %d has expired" % token, LOCK_EXPIRED)
+            raise Refused("the lock of token %d has expired or was released" % token, LOCK_EXPIRED)
 
     @staticmethod
     def _whose(held: Row) -> str:
