@@ -68,6 +68,14 @@ def test_every_verb_is_there(verb: str) -> None:
     assert command.help
 
 
+def test_unit_tests_mirror_the_source() -> None:
+    """tests/unit/<room> tests src/strixfleet/<room>."""
+    unit = ROOT / "tests/unit"
+    rooms = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+
+    assert {room for room in rooms if not (ROOT / "src/strixfleet" / room).is_dir()} == set()
+
+
 def test_no_module_is_about_everything() -> None:
     long = [
         str(path.relative_to(ROOT))

@@ -31,6 +31,8 @@ def test_wheel_carries_playbooks_roles_templates_and_plugins(wheel: Path) -> Non
             if path.is_file() and "__pycache__" not in path.parts
         }
         assert wanted <= names
+    library = {path.name for path in (ROOT / "src/strixfleet/on_host").glob("*.py")}
+    assert {f"strixfleet/_assets/plugins/module_utils/on_host/{name}" for name in library} <= names
 
 
 def test_init_and_validate_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:

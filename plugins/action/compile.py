@@ -48,7 +48,9 @@ class ActionModule(ActionBase):
         try:
             host = host_from_vars(name, variables, self._loader)
             controller = controller_facts(host.settings)
-            argv = probe_argv(questions_for(host), root=host.settings.sandbox_hardware_root)
+            python = host.connection.python or "python3"
+            root = host.settings.sandbox_hardware_root
+            argv = probe_argv(questions_for(host), root=root, python=python)
             done = self._low_level_execute_command(shlex.join(argv))
             answers = read_answers(done["stdout"], host=name, stderr=done.get("stderr", ""))
             state = compile_host(host, answers, controller)

@@ -1,4 +1,4 @@
-"""Configures and compiles llama.cpp, offline, with ccache, and with no more jobs than memory allows."""
+"""Configure and compile llama.cpp: offline, with ccache, and with as many jobs as memory allows."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ def job_count(backend: str, meminfo: str, cores: int) -> int:
     available = int(found[1]) * 1024 if found else 0
     jobs = min(cores, available // JOB_BYTES[backend])
     if jobs < 1:
+        needed_mib = JOB_BYTES[backend] >> 20
         raise BuildError(
-            f"{available >> 20} MiB of memory are free, a {backend} build takes {JOB_BYTES[backend] >> 20}; "
-            "hint: stop what fills the memory, or choose a smaller frame buffer in the BIOS"
+            f"{available >> 20} MiB of memory are free, each job of a {backend} build takes {needed_mib} MiB;"
+            " hint: stop what fills the memory, or choose a smaller frame buffer in the BIOS"
         )
     return jobs
 

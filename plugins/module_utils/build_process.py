@@ -1,4 +1,4 @@
-"""Runs the tools of a build as an unprivileged user who dies with us, and tells how far they are."""
+"""Run the tools of a build as an unprivileged user, end them with this process, and report progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT_LINES = 400
 
 
 class BuildError(Exception):
-    """A build that cannot go on, in one sentence."""
+    """Why a build cannot go on, in one sentence."""
 
 
 class Workshop:
@@ -42,12 +42,12 @@ class Workshop:
         return path
 
     def progress(self, text: str) -> None:
-        """Say how far the build is, for whoever follows `progress`."""
+        """Write how far the build is, for those who follow `progress`."""
         with open(os.path.join(self.folder, "progress"), "a", encoding="utf-8") as file:
             file.write(f"strixfleet-progress: {text}\n")
 
     def run(self, argv: list[str], *, cwd: str, network: bool = False, **options: Any) -> list[str]:
-        """Run a tool and give its output lines; log all of it; raise BuildError when it fails."""
+        """Run a tool, log its output and return the lines; raise BuildError when it fails."""
         launcher = ["nice", "-n", "10", "setpriv", "--pdeathsig", "KILL", "--"]  # somebody may be served
         if not network:
             launcher += ["unshare", "--net", "--pid", "--fork", "--kill-child=KILL", "--"]

@@ -1,8 +1,7 @@
-"""Checks what was compiled and publishes it at one stroke: a build is there whole, or not at all."""
+"""Check what was compiled and publish it at one stroke: a build is there whole, or is absent."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -10,6 +9,7 @@ import shutil
 from typing import Any
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
 
 
 PROGRAMS = ("llama-server", "llama-bench", "strixfleet-membw")
@@ -18,26 +18,20 @@ BACKEND_SYMBOL = {"vulkan": b"ggml_backend_vk_reg", "rocm": b"ggml_backend_cuda_
 VERSION = re.compile(r"^version: .*?(?:build )?(\d+)(?:, commit |\s*\()([0-9a-f]{7,40})\)", re.MULTILINE)
 
 
-def sha256(path: str) -> str:
-    """Digest a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def digests(folder: str) -> dict[str, str]:
-    """Digest the files that a build was made of, and no more; links by their target."""
+    """Return the digests of the files that a build was made of; a link by its target."""
     found = {}
-    for parent, _folders, files in os.walk(folder):
-        for name in files:
+    for parent, _folders, names in os.walk(folder):
+        for name in names:
             path = os.path.join(parent, name)
             relative = os.path.relpath(path, folder)
             if relative not in {"manifest.json", "options"}:
-                found[relative] = f"-> {os.readlink(path)}" if os.path.islink(path) else sha256(path)
+                found[relative] = files.digest(path)
     return dict(sorted(found.items()))
 
 
 def intact(folder: str) -> bool:
-    """Tell whether a published build still is what its manifest says."""
+    """Tell whether the files of a published build still are what its manifest says."""
     try:
         with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
             wanted = json.load(file)["files"]
@@ -69,10 +63,10 @@ def collect(made: str, target: str) -> None:
 
 
 def check(workshop: Workshop, folder: str, backend: str, commit: str) -> tuple[str, int]:
-    """Prove backend and commit by the programs themselves; give their version text and build number."""
+    """Prove backend and commit by the programs themselves; return their version text and build number."""
     for name in PROGRAMS:
         if not os.path.isfile(os.path.join(folder, "bin", name)):
-            raise BuildError(f"the build made no {name}")
+            raise BuildError(f"the build did not make {name}")
     library = BACKEND_LIBRARY.get(backend)
     server = os.path.join(folder, "bin", "llama-server")
     if library and not os.path.exists(os.path.join(folder, "lib", library)):
@@ -88,16 +82,14 @@ def check(workshop: Workshop, folder: str, backend: str, commit: str) -> tuple[s
 
 def publish(partial: str, final: str, manifest: dict[str, Any]) -> None:
     """Write the manifest, sync everything, and give the build its name by a rename."""
-    with open(os.path.join(partial, "manifest.json"), "w", encoding="utf-8") as file:
-        json.dump({**manifest, "files": digests(partial)}, file, indent=1, sort_keys=True)
-        file.write("\n")
-    os.chmod(os.path.join(partial, "manifest.json"), 0o644)
-    for parent, _folders, files in os.walk(partial, topdown=False):
-        for name in files:
+    text = json.dumps({**manifest, "files": digests(partial)}, indent=1, sort_keys=True) + "\n"
+    files.write(os.path.join(partial, "manifest.json"), text.encode())
+    for parent, _folders, names in os.walk(partial, topdown=False):
+        for name in names:
             if not os.path.islink(os.path.join(parent, name)):
-                sync(os.path.join(parent, name))
+                files.sync(os.path.join(parent, name))
         os.chmod(parent, 0o755)  # noqa: S103 - everybody may run them
-        sync(parent)
+        files.sync(parent)
     if os.path.lexists(final):
         broken = os.path.join(os.path.dirname(final), f".{os.path.basename(final)}.broken")
         shutil.rmtree(broken, ignore_errors=True)
@@ -106,13 +98,4 @@ def publish(partial: str, final: str, manifest: dict[str, Any]) -> None:
         shutil.rmtree(broken)
     else:
         os.rename(partial, final)
-    sync(os.path.dirname(final))
-
-
-def sync(path: str) -> None:
-    """Flush a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(os.path.dirname(final))

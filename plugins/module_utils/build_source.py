@@ -1,4 +1,4 @@
-"""Brings the pinned commit of llama.cpp onto the host and proves that it is the one that was meant."""
+"""Bring the pinned commit of llama.cpp onto the host and prove that it is the one that was meant."""
 
 from __future__ import annotations
 
@@ -9,28 +9,11 @@ from glob import glob
 from typing import NamedTuple
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import git_safety
 
 
 BUILDS = "/opt/strixfleet/llama.cpp"
 COMMIT = re.compile(r"[0-9a-f]{40}\Z")
-OPTIONS = {
-    "transfer.fsckObjects": "true",
-    "protocol.allow": "never",
-    "protocol.https.allow": "always",
-    "protocol.http.allow": "always",
-    "protocol.file.allow": "always",
-    "http.lowSpeedLimit": "1000",
-    "http.lowSpeedTime": "120",
-    "core.hooksPath": "/dev/null",
-    "core.fsmonitor": "false",
-    "core.autocrlf": "false",
-    "advice.detachedHead": "false",
-    "gc.auto": "0",
-    "submodule.recurse": "false",
-    "fetch.recurseSubmodules": "false",
-    "safe.directory": "*",
-}
-QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 class Source(NamedTuple):
@@ -50,11 +33,9 @@ class Repository:
 
     def git(self, *arguments: str, network: bool = False) -> list[str]:
         """Run git in the repository under options that make hostile content inert."""
-        argv = ["git"]
-        for name, value in OPTIONS.items():
-            argv += ["-c", f"{name}={value}"]
-        argv += [f"--git-dir={self.folder}", *arguments]
-        return self.workshop.run(argv, cwd=self.workshop.folder, network=network, environment=QUIET)
+        argv = [*git_safety.command(), f"--git-dir={self.folder}", *arguments]
+        environment = git_safety.ENVIRONMENT
+        return self.workshop.run(argv, cwd=self.workshop.folder, network=network, environment=environment)
 
     def ask(self, *arguments: str) -> str | None:
         """Return the only line that git prints, None where it fails."""
@@ -105,7 +86,7 @@ class Repository:
         return ref
 
     def check_out(self, commit: str, folder: str) -> Source:
-        """Lay the files of a commit out in a new work tree."""
+        """Check the files of a commit out into a new work tree."""
         self.git("worktree", "prune")
         self.git("worktree", "add", "--force", "--detach", folder, commit, network=True)
         tree = self.ask("rev-parse", "--verify", f"{commit}^{{tree}}")
@@ -129,5 +110,5 @@ def refuse_moved_tag(repository: str, ref: str, commit: str) -> None:
         ):
             raise BuildError(
                 f"tag {ref} has moved: it named {known.get('commit')} for {os.path.dirname(path)}, "
-                f"now {commit}; hint: find out why, then pin the 40-digit commit that you trust"
+                f"now it names {commit}; hint: find out why, then pin the 40-digit commit that you trust"
             )

@@ -8,6 +8,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host.envelope import (
+    LOCKED,
+    UNEXPECTED_BUILD,
+)
+
 
 DOCUMENTATION = """
 module: llama_activate
@@ -37,6 +42,10 @@ previous:
 """
 
 PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
+HINTS = {
+    UNEXPECTED_BUILD: "; hint: `strixfleet upgrade` moves a host to another build",
+    LOCKED: "; hint: wait for it, or see `strixfleet unlock`",
+}
 CURRENT = "/opt/strixfleet/llama.cpp/current"
 
 
@@ -56,7 +65,8 @@ def main() -> None:
         answer = {}
         module.fail_json(msg=f"{PROGRAM}: {err.strip() or 'no answer'}", rc=code)
     if answer["error"]:
-        module.fail_json(msg=f"{answer['error']}; hint: `strixfleet upgrade` moves a host to another build")
+        hint = HINTS.get(answer.get("code"), "")
+        module.fail_json(msg=f"{answer['error']}{hint}")
     module.exit_json(changed=answer["changed"], diff=diff, previous=answer["previous"])
 
 

@@ -12,12 +12,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.strixfleet.fleet.plugins.module_utils.server_process import (
-    changed_after,
-    running,
-    started_at,
-)
-from ansible_collections.strixfleet.fleet.plugins.module_utils.server_talk import Server
+from ansible_collections.strixfleet.fleet.plugins.module_utils.first_token import refusal
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import command, files, process, systemd
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host.http_client import OK, Server
 
 
 DOCUMENTATION = """
@@ -114,11 +111,27 @@ PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NR
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 READ_BYTES_PER_S = 50_000_000
 RESTARTS_MAX = 2
+LOG_LINES = 30
+SPELL_TIMEOUT_S = 180.0  # it has two builds print their help, which may take a minute each
 RUNNING = frozenset({"active", "activating", "reloading", "deactivating"})
 
 
 class InstanceError(Exception):
-    """The unit did not come to what was wanted."""
+    """The unit did not reach the wanted state."""
+
+
+def main_pid(shown: dict[str, str]) -> int:
+    """Return a unit's main process; 0 where none runs."""
+    return int(shown.get("MainPID") or 0)
+
+
+def changed_after(path: str, moment: float) -> bool:
+    """Tell whether a file was replaced since; a change in the future comes from a clock that was wrong."""
+    try:
+        changed = os.stat(path).st_ctime
+    except OSError:
+        return False
+    return moment > 0 and moment + 0.1 < changed <= time.time()
 
 
 class Instance:
@@ -131,34 +144,34 @@ class Instance:
         self.drop_ins = f"{UNITS}/{self.unit}.d"
         self.since = int(time.time())
 
-    def systemctl(self, *words: str) -> str:
+    def systemctl(self, *words: str) -> None:
         """Run systemctl."""
-        code, out, err = self.module.run_command(["systemctl", *words])
-        if code != 0:
-            problem = err.strip() or out.strip()
+        done = command.run(["systemctl", *words], timeout_s=None)
+        if done.code != 0:
+            problem = done.err.strip() or done.out.strip()
             raise InstanceError(f"systemctl {' '.join(words)}: {problem}{self.journal()}")
-        return str(out)
 
     def journal(self) -> str:
         """Return the last lines of the unit's log since it was started here, for a message."""
-        argv = ["journalctl", "--unit", self.unit, "--since", f"@{self.since}", "--lines", "30"]
-        argv += ["--no-pager", "--quiet", "--output", "cat"]
-        _code, out, _err = self.module.run_command(argv)
-        return f"\nlast lines of {self.unit}:\n{out.strip()}" if out.strip() else ""
+        lines = systemd.journal(self.unit, LOG_LINES, since_s=self.since)
+        return f"\nlast lines of {self.unit}:\n{lines}" if lines else ""
 
     def show(self) -> dict[str, str]:
         """Ask systemd about the unit."""
-        text = self.systemctl("show", f"--property={','.join(PROPERTIES)}", "--", self.unit)
-        return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        return systemd.show([self.unit], PROPERTIES)[self.unit]
+
+    def server(self) -> Server:
+        """Return the server to talk to."""
+        return Server(self.wanted["url"], self.wanted["key_file"])
 
     def state(self, shown: dict[str, str]) -> dict[str, str]:
-        """Return what a diff shows: how the unit stands and what its process runs."""
-        process = running(shown.get("MainPID", "0"))
+        """Return what a diff shows: the state of the unit and what its process runs."""
+        found = process.running(main_pid(shown))
         return {
             "active": shown.get("ActiveState", ""),
             "enabled": shown.get("UnitFileState", "") or "disabled",
-            "config": process.get("config", ""),
-            "program": process.get("program", ""),
+            "config": found.get("config", ""),
+            "program": found.get("exe", ""),
         }
 
     def reasons(self, shown: dict[str, str]) -> list[str]:
@@ -171,31 +184,31 @@ class Instance:
             found.append("it runs with another configuration")
         if state["program"] != os.path.realpath(self.wanted["program"]):
             found.append("it runs another build")
-        started = started_at(shown.get("MainPID", "0"))
+        started = process.started_at(main_pid(shown))
         newer = [path for path in self.wanted["models"] if changed_after(path, started)]
         return found + [f"{path} was replaced after it started" for path in newer]
 
     def drain(self) -> None:
         """Wait until no request is being served: killing a decode can wedge the GPU."""
-        server = Server(self.wanted["url"], self.wanted["key_file"])
+        server = self.server()
         deadline = time.monotonic() + self.wanted["drain_s"]
-        while server.is_busy() and time.monotonic() < deadline:
+        while server.running_requests() and time.monotonic() < deadline:
             time.sleep(0.5)
 
     def wait_for_health(self) -> None:
         """Wait until the model is loaded, unless systemd gave up or the server keeps dying."""
-        server = Server(self.wanted["url"], self.wanted["key_file"])
+        server = self.server()
         sizes = sum(os.path.getsize(path) for path in self.wanted["models"] if os.path.exists(path))
         limit_s = self.wanted["load_s"] + sizes / READ_BYTES_PER_S
         deadline = time.monotonic() + limit_s
-        while (status := server.health()) != 200:  # noqa: PLR2004
+        while (status := server.health()) != OK:
             shown = self.show()
             if shown.get("ActiveState") == "failed" or int(shown.get("NRestarts") or 0) >= RESTARTS_MAX:
                 raise InstanceError(f"{self.unit} does not stay up ({shown.get('Result')}){self.journal()}")
             if time.monotonic() > deadline:
                 raise InstanceError(f"{self.unit}: /health is {status} after {limit_s:.0f} s{self.journal()}")
             time.sleep(0.2)
-        if problem := server.refusal(self.wanted["probe"], limit_s):
+        if problem := refusal(server, self.wanted["probe"], limit_s):
             raise InstanceError(f"{self.unit}: {problem}{self.journal()}")
 
     def present(self) -> dict[str, Any]:
@@ -222,10 +235,10 @@ class Instance:
         return result | (self.restart() if reasons else self.healthy())
 
     def spell(self) -> None:
-        """Settle what the builds here call the options that releases spell differently."""
-        code, out, err = self.module.run_command([HOST_PROGRAM, "spell"])
-        if code != 0:
-            raise InstanceError(f"{HOST_PROGRAM} spell: {err.strip() or json.loads(out)['error']}")
+        """Have the builds here tell what they call the options that releases spell differently."""
+        done = command.run([HOST_PROGRAM, "spell"], SPELL_TIMEOUT_S)
+        if done.code != 0:
+            raise InstanceError(f"{HOST_PROGRAM} spell: {done.err.strip() or json.loads(done.out)['error']}")
 
     def restart(self) -> dict[str, Any]:
         """Start the process anew and have it prove itself."""
@@ -243,13 +256,13 @@ class Instance:
 
     def healthy(self) -> dict[str, Any]:
         """Wait for a server that was left alone and may still be loading."""
-        server = Server(self.wanted["url"], self.wanted["key_file"])
-        if server.health() != 200:  # noqa: PLR2004
+        server = self.server()
+        if server.health() != OK:
             self.wait_for_health()
         return {}
 
     def absent(self) -> dict[str, Any]:
-        """Stop, disable, and take our drop-in away last: while it is there, the instance is known as ours."""
+        """Stop, disable, and remove our drop-in last: while it is there, the instance is known as ours."""
         shown = self.show()
         drop_in = f"{self.drop_ins}/10-strixfleet.conf"
         up = shown.get("ActiveState") in RUNNING or shown.get("UnitFileState") == "enabled"
@@ -279,7 +292,7 @@ def main() -> None:
     except InstanceError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+        module.fail_json(msg=files.said_of(error))
     module.exit_json(**result)
 
 

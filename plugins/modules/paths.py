@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
+
 
 DOCUMENTATION = """
 module: paths
@@ -159,15 +161,6 @@ SPEC: dict[str, Any] = {
 Difference = dict[str, str]
 
 
-def sync_folder(path: str) -> None:
-    """Flush a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_folders(path: str) -> None:
     """Make a folder and those above it, whatever the umask."""
     if os.path.isdir(path):
@@ -176,7 +169,7 @@ def make_folders(path: str) -> None:
     make_folders(parent)
     os.mkdir(path, 0o755)
     os.chmod(path, 0o755)  # noqa: S103 - programs and settings that everybody may read
-    sync_folder(parent)
+    files.sync(parent)
 
 
 def ids(wanted: dict[str, str]) -> tuple[int, int]:
@@ -202,19 +195,10 @@ def found(path: str) -> tuple[str | None, str]:
 
 
 def write(wanted: dict[str, str], uid: int, gid: int) -> None:
-    """Write a file beside its place and rename it."""
-    path = wanted["path"]
-    make_folders(os.path.dirname(path))
-    draft = f"{path}.strixfleet-new"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(wanted["content"].encode("utf-8", "surrogateescape"))
-        os.fchown(file.fileno(), uid, gid)
-        os.fchmod(file.fileno(), int(wanted["mode"], 8))
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(draft, path)
-    sync_folder(os.path.dirname(path))
+    """Write one file, and the folders above it."""
+    make_folders(os.path.dirname(wanted["path"]))
+    content = wanted["content"].encode("utf-8", "surrogateescape")
+    files.write(wanted["path"], content, mode=int(wanted["mode"], 8), owner=(uid, gid))
 
 
 def place_file(wanted: dict[str, str], *, secret: bool, check_mode: bool) -> Difference | None:
@@ -274,8 +258,7 @@ def place_link(wanted: dict[str, str], *, check_mode: bool) -> Difference | None
         if os.path.lexists(draft):
             os.unlink(draft)
         os.symlink(target, draft)
-        os.rename(draft, path)
-        sync_folder(os.path.dirname(path))
+        files.rename(draft, path)
     return {"path": path, "before": f"{path} -> {before}\n", "after": f"{path} -> {target}\n"}
 
 
@@ -288,7 +271,7 @@ def remove(path: str, *, check_mode: bool) -> Difference | None:
             shutil.rmtree(path)
         else:
             os.unlink(path)
-        sync_folder(os.path.dirname(path))
+        files.sync(os.path.dirname(path))
     return {"path": path, "before": f"{path}\n", "after": ""}
 
 
@@ -325,7 +308,7 @@ def main() -> None:
     except KeyError as problem:
         module.fail_json(msg=f"there is no account or group {problem.args[0]}")
     except OSError as problem:
-        module.fail_json(msg=f"{problem.filename}: {problem.strerror}")
+        module.fail_json(msg=files.said_of(problem))
     paths = [row.pop("path") for row in differences]
     module.exit_json(changed=bool(differences), changed_paths=paths, diff=differences)
 

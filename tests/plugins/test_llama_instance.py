@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,25 +30,29 @@ class Host:
         self.shown = shown
         self.process = process
         self.started = started
-        self.after = {"config": "new", "program": PROGRAM}
+        self.after = {"config": "new", "exe": PROGRAM}
         self.after_shown = dict(SHOWN)
         self.calls: list[str] = []
         self.health = 200
         self.refusal = ""
         self.locked = ""
 
-    def run_command(self, argv: list[str]) -> tuple[int, str, str]:
+    def run(self, argv: list[str], timeout_s: float | None) -> SimpleNamespace:  # noqa: ARG002
+        code, out = self.answer(argv)
+        return SimpleNamespace(code=code, out=out, err="")
+
+    def answer(self, argv: list[str]) -> tuple[int, str]:
         if argv[0] == "journalctl":
-            return 0, "the reason stands here\n", ""
+            return 0, "the reason stands here\n"
         if argv[0].endswith("strixfleet-host"):
             self.calls.append(argv[1])
-            return bool(self.locked), json.dumps({"error": self.locked or None}), ""
+            return bool(self.locked), json.dumps({"error": self.locked or None})
         if argv[1] == "show":
-            return 0, "".join(f"{key}={value}\n" for key, value in self.shown.items()), ""
+            return 0, "".join(f"{key}={value}\n" for key, value in self.shown.items())
         self.calls.append(argv[1])
         if argv[1] == "restart":
             self.shown, self.process, self.started = self.after_shown, self.after, 1e12
-        return 0, "", ""
+        return 0, ""
 
 
 Ensure = Callable[..., dict[str, Any]]
@@ -69,17 +73,19 @@ def ensure(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Ensure:
             def health(self) -> int:
                 return host.health
 
-            def is_busy(self) -> bool:
+            def running_requests(self) -> int:
                 host.calls.append("drain")
-                return False
+                return 0
 
-            def refusal(self, *_arguments: object) -> str:
-                host.calls.append("token")
-                return host.refusal
+        def refusal(*_arguments: object) -> str:
+            host.calls.append("token")
+            return host.refusal
 
         monkeypatch.setattr(module, "Server", Server)
-        monkeypatch.setattr(module, "running", lambda _pid: host.process)
-        monkeypatch.setattr(module, "started_at", lambda _pid: host.started)
+        monkeypatch.setattr(module, "refusal", refusal)
+        monkeypatch.setattr(module.command, "run", host.run)
+        monkeypatch.setattr(module.process, "running", lambda _pid: host.process)
+        monkeypatch.setattr(module.process, "started_at", lambda _pid: host.started)
         params = {
             "name": "chat",
             "config": "new",
@@ -92,14 +98,14 @@ def ensure(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Ensure:
             "drain_s": 1,
             "load_s": 1,
         }
-        stub = type("Stub", (), {"params": params, "check_mode": check_mode, "run_command": host.run_command})
+        stub = SimpleNamespace(params=params, check_mode=check_mode)
         return dict(module.Instance(stub).present())
 
     return run
 
 
 def good() -> dict[str, str]:
-    return {"config": "new", "program": PROGRAM}
+    return {"config": "new", "exe": PROGRAM}
 
 
 def test_what_runs_as_wanted_is_left_alone(ensure: Ensure) -> None:
@@ -112,8 +118,8 @@ def test_what_runs_as_wanted_is_left_alone(ensure: Ensure) -> None:
 @pytest.mark.parametrize(
     ("shown", "process", "reason"),
     [
-        ({}, {"config": "old", "program": PROGRAM}, "it runs with another configuration"),
-        ({}, {"config": "new", "program": f"{PROGRAM} (deleted)"}, "it runs another build"),
+        ({}, {"config": "old", "exe": PROGRAM}, "it runs with another configuration"),
+        ({}, {"config": "new", "exe": f"{PROGRAM} (deleted)"}, "it runs another build"),
         ({"ActiveState": "failed"}, {}, "the unit is failed"),
         ({"ActiveState": "activating"}, {}, "the unit is activating"),
         ({"ActiveState": ""}, {}, "the unit is unknown"),
@@ -134,7 +140,7 @@ def test_what_runs_otherwise_is_started_anew(
 def test_what_releases_spell_differently_is_settled_before_a_restart_and_only_then(
     ensure: Ensure, module: ModuleType
 ) -> None:
-    host = Host(SHOWN, {"config": "old", "program": PROGRAM})
+    host = Host(SHOWN, {"config": "old", "exe": PROGRAM})
     ensure(host, renamed=True)
     assert host.calls == ["daemon-reload", "spell", "drain", "reset-failed", "restart", "token"]
 
@@ -142,7 +148,7 @@ def test_what_releases_spell_differently_is_settled_before_a_restart_and_only_th
     ensure(left, renamed=True)
     assert left.calls == []
 
-    refused = Host(SHOWN, {"config": "old", "program": PROGRAM})
+    refused = Host(SHOWN, {"config": "old", "exe": PROGRAM})
     refused.locked = "locked by ann"
     with pytest.raises(module.InstanceError, match="strixfleet-host spell: locked by ann"):
         ensure(refused, renamed=True)
@@ -150,7 +156,7 @@ def test_what_releases_spell_differently_is_settled_before_a_restart_and_only_th
 
 
 def test_check_mode_says_the_same_and_touches_nothing(ensure: Ensure) -> None:
-    host = Host(SHOWN, {"config": "old", "program": PROGRAM})
+    host = Host(SHOWN, {"config": "old", "exe": PROGRAM})
     result = ensure(host, check_mode=True)
 
     assert (result["changed"], result["reasons"]) == (True, ["it runs with another configuration"])
@@ -195,32 +201,29 @@ def test_health_alone_is_not_enough(ensure: Ensure, module: ModuleType) -> None:
 
 
 def test_a_restart_that_brings_the_old_program_is_no_success(ensure: Ensure, module: ModuleType) -> None:
-    host = Host(SHOWN, {"config": "old", "program": PROGRAM})
-    host.after = {"config": "old", "program": PROGRAM}
+    host = Host(SHOWN, {"config": "old", "exe": PROGRAM})
+    host.after = {"config": "old", "exe": PROGRAM}
 
     with pytest.raises(module.InstanceError, match="and yet: it runs with another configuration"):
         ensure(host)
 
 
 def test_a_file_from_the_future_does_not_restart_a_server_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock was wrong when the file came: its age says nothing."""
-    process = collection("module_utils.server_process")
     model = tmp_path / "m.gguf"
     model.write_text("GGUF")
 
-    assert process.changed_after(str(model), 1.0)
-    assert not process.changed_after(str(model), 0.0)
-    assert not process.changed_after(str(tmp_path / "none"), 1.0)
+    assert module.changed_after(str(model), 1.0)
+    assert not module.changed_after(str(model), 0.0)
+    assert not module.changed_after(str(tmp_path / "none"), 1.0)
     monkeypatch.setattr("time.time", lambda: 100.0)
-    assert not process.changed_after(str(model), 1.0)
+    assert not module.changed_after(str(model), 1.0)
 
 
-def test_the_start_of_a_process_is_told_by_the_clock_of_now() -> None:
+def test_the_start_of_a_process_is_told_by_the_clock_of_now(module: ModuleType) -> None:
     import time
 
-    process = collection("module_utils.server_process")
-
-    assert 0 < time.time() - process.started_at(str(os.getpid())) < time.monotonic()
-    assert process.started_at("0") == 0.0
+    assert 0 < time.time() - module.process.started_at(os.getpid()) < time.monotonic()
+    assert module.process.started_at(0) == 0.0

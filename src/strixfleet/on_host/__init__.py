@@ -1,1 +1,1 @@
-"""All that runs on a host, and what both sides say to each other."""
+"""What runs on a host: the programs, their one small library, and what both sides say to each other."""

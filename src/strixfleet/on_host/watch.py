@@ -1,122 +1,96 @@
 """
 Watch servers on this host during an upgrade: are they up, do they stay up, how long did callers wait.
 
-Runs on the managed host as `python3 -I -c …`: standard library of Python 3.9 or newer, and nothing of ours.
-Writes nothing. Waiting is done here, so that no connection is needed for it.
+It writes nothing. Waiting is done here, so that no connection is needed for it.
 """
 
-import http.client
-import json
+from __future__ import annotations
+
 import os
 import re
-import subprocess
 import time
-import urllib.parse
+from typing import Any, Callable
+
+from . import command, systemd
+from .http_client import OK, Server
 
 
-SENTINEL = "strixfleet-bench:"
 BUILDS = "/opt/strixfleet/llama.cpp"
 ACTIVATION = "/var/lib/strixfleet/activation.json"
-PROPERTIES = "ActiveState,SubState,Result,NRestarts,InvocationID,MainPID,ActiveEnterTimestampMonotonic"
+PROPERTIES = ("ActiveState", "Result", "NRestarts", "InvocationID", "ActiveEnterTimestampMonotonic")
 RESTARTS_MAX = 2
-OK = 200
+HEALTH_TIMEOUT_S = 2.0
 STEP_S = 0.1
-LINES = 8
+LOG_LINES = 8
 
 
-def health(url):
-    """Return the status of /health; 0 when nothing listens."""
-    parts = urllib.parse.urlsplit(url)
-    line = http.client.HTTPConnection(parts.hostname, parts.port, timeout=2)
-    try:
-        line.request("GET", "/health")
-        return line.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        line.close()
+def health(url: str) -> int:
+    """Return the status of /health; 0 where nothing listens."""
+    return Server(url, timeout_s=HEALTH_TIMEOUT_S).health()
 
 
-def show(unit):
-    """Ask systemd about a unit."""
-    argv = ["systemctl", "show", "--property=" + PROPERTIES, "--", unit]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False)
-    return dict(row.partition("=")[::2] for row in done.stdout.decode("utf-8", "replace").splitlines())
-
-
-def log(unit):
-    """Return the last lines of a unit's journal."""
-    argv = ["journalctl", "--unit", unit, "--lines", str(LINES), "--no-pager", "--output", "cat"]
-    try:
-        done = subprocess.run(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace").strip()
-
-
-def row(unit, problem=""):
+def row(unit: str, problem: str = "") -> dict[str, Any]:
     """Describe a unit; with its log where something is wrong."""
-    shown = show(unit)
-    entered = int(shown.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
-    up_s = time.clock_gettime(time.CLOCK_MONOTONIC) - entered if shown.get("ActiveState") == "active" else 0
+    shown = systemd.peek(unit, PROPERTIES)
+    entered_s = int(shown.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    now_s = time.clock_gettime(time.CLOCK_MONOTONIC)
     return {
         "problem": problem,
-        "log": log(unit) if problem else "",
+        "log": systemd.journal(unit, LOG_LINES) if problem else "",
         "invocation": shown.get("InvocationID", ""),
         "restarts": int(shown.get("NRestarts") or 0),
-        "up_s": round(up_s, 1),
+        "up_s": round(now_s - entered_s if shown.get("ActiveState") == "active" else 0, 1),
     }
 
 
-def settle(request):
+def settle(request: dict[str, Any]) -> dict[str, Any]:
     """Wait until each server is healthy, or systemd gave up on it, or it keeps dying, or time is over."""
-    rows = {}
     deadline = time.monotonic() + request["limit_s"]
+    rows = {}
     for unit, url in request["units"].items():
         problem = None
         while problem is None:
             status = health(url)
-            if status == OK:
-                problem = ""
-                break
-            shown = show(unit)
-            if shown.get("ActiveState") == "failed" or int(shown.get("NRestarts") or 0) >= RESTARTS_MAX:
-                problem = "does not stay up (%s, started %d times)" % (
-                    shown.get("Result"),
-                    int(shown.get("NRestarts") or 0) + 1,
-                )
-            elif shown.get("ActiveState") == "inactive":
-                problem = "is not running"
-            elif time.monotonic() > deadline:
+            problem = "" if status == OK else why_not_healthy(unit)
+            if problem is None and time.monotonic() > deadline:
                 problem = "/health is %s after %d s" % (status or "silent", request["limit_s"])
-            else:
+            if problem is None:
                 time.sleep(0.3)
         rows[unit] = row(unit, problem)
     return rows
 
 
-def watch(request):
+def why_not_healthy(unit: str) -> str | None:
+    """Say why it is useless to wait for a server; None while it may still come up."""
+    shown = systemd.peek(unit, PROPERTIES)
+    restarts = int(shown.get("NRestarts") or 0)
+    if shown.get("ActiveState") == "failed" or restarts >= RESTARTS_MAX:
+        return "does not stay up (%s, started %d times)" % (shown.get("Result"), restarts + 1)
+    return "is not running" if shown.get("ActiveState") == "inactive" else None
+
+
+def watch(request: dict[str, Any]) -> dict[str, Any]:
     """Wait until each server has run for a while without a restart; `since` names the runs that count."""
-    rows = {}
-    for unit, url in request["units"].items():
-        while True:
-            found = row(unit)
-            if found["invocation"] != request["since"][unit] or found["restarts"] > 0:
-                rows[unit] = row(unit, "did not stay up: it was started anew")
-            elif health(url) != OK and health(url) != OK:
-                rows[unit] = row(unit, "runs, but answers no more")
-            elif found["up_s"] < request["up_s"]:
-                time.sleep(min(2.0, max(0.2, request["up_s"] - found["up_s"])))
-                continue
-            else:
-                rows[unit] = found
-            break
-    return rows
+    return {
+        unit: stay(unit, url, request["since"][unit], request["up_s"])
+        for unit, url in request["units"].items()
+    }
 
 
-def downtime(request):
+def stay(unit: str, url: str, invocation: str, up_s: float) -> dict[str, Any]:
+    """Wait until one server has run for a while in the given invocation."""
+    while True:
+        found = row(unit)
+        if found["invocation"] != invocation or found["restarts"] > 0:
+            return row(unit, "did not stay up: it was started anew")
+        if health(url) != OK and health(url) != OK:
+            return row(unit, "runs but does not answer any more")
+        if found["up_s"] >= up_s:
+            return found
+        time.sleep(min(2.0, max(0.2, up_s - found["up_s"])))
+
+
+def downtime(request: dict[str, Any]) -> dict[str, float]:
     """Count the time without a healthy answer, from before the switch until the trial is over."""
     urls, deadline = list(request["units"].values()), time.monotonic() + request["limit_s"]
     begun, down_s, longest_s, run_s = False, 0.0, 0.0, 0.0
@@ -141,42 +115,32 @@ def downtime(request):
     return {"downtime_s": round(down_s, 2), "longest_s": round(longest_s, 2)}
 
 
-def variables(unit):
+def variables(unit: str) -> list[str]:
     """Name the variables that a unit has for options which releases spell differently."""
-    argv = ["systemctl", "show", "--property=Environment", "--value", "--", unit]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False)
-    return re.findall(r"\b(STRIXFLEET_OPTION_[A-Z0-9_]+)=", done.stdout.decode("utf-8", "replace"))
+    return re.findall(
+        r"\b(STRIXFLEET_OPTION_[A-Z0-9_]+)=", systemd.peek(unit, ["Environment"]).get("Environment", "")
+    )
 
 
-def options(request):
+def options(request: dict[str, Any]) -> dict[str, Any]:
     """Return what a staged build says of its options, and the variables of the units that it is to serve."""
-    named = {unit: variables(unit) for unit in request["units"]}
-    program = os.path.join(BUILDS, request["build"], "bin", "llama-server")
-    try:
-        done = subprocess.run(
-            [program, "--help"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=60,
-            check=False,
-            user="nobody" if os.geteuid() == 0 else None,
-            group="nogroup" if os.geteuid() == 0 else None,
-            extra_groups=[] if os.geteuid() == 0 else None,
-        )
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        return {"help": "", "problem": str(problem), "variables": named}
-    text = done.stdout.decode("utf-8", "replace")[-200000:]
-    return {"help": text, "problem": "", "variables": named}
+    done = command.help_of(os.path.join(BUILDS, request["build"], "bin", "llama-server"))
+    problem = done.err if done.code == command.NOT_RUN else ""
+    return {
+        "help": done.out,
+        "problem": problem,
+        "variables": {unit: variables(unit) for unit in request["units"]},
+    }
 
 
-OPERATIONS = {"settle": settle, "watch": watch, "downtime": downtime, "options": options}
+OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "settle": settle,
+    "watch": watch,
+    "downtime": downtime,
+    "options": options,
+}
 
 
-def main(request):
-    """Print the answer on one line after the sentinel, so that a chatty login shell cannot corrupt it."""
-    try:
-        answer = {"answer": OPERATIONS[request["do"]](request)}
-    except Exception as problem:
-        answer = {"error": "%s: %s" % (type(problem).__name__, problem)}
-    print(SENTINEL + json.dumps(answer))
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do one operation."""
+    return OPERATIONS[request["do"]](request)

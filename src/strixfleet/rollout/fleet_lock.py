@@ -133,7 +133,7 @@ class FleetLock:
         answer = HostProgram(host.name, self._line(host), self.tokens[host.name]).call(
             "renew", timeout_s=CALL_TIMEOUT_S
         )
-        if "took over" in answer.error or "locked by" in answer.error:
+        if answer.lost_lock:
             raise LockHeld(answer.error, where=host.name)
         if answer.error:  # a full disk, say: its lease runs out, as that of a host which does not answer
             raise HostError(answer.error, where=host.name)

@@ -1,4 +1,4 @@
-"""Watches the servers of one host: do they come up, do they stay up, how long did callers wait."""
+"""Watch the servers of one host: do they come up, do they stay up, how long did callers wait."""
 
 import threading
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from typing import Any
 
 from strixfleet.errors import FleetError
 from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.hosts.openssh_remote import Remote
-from strixfleet.hosts.scripts import read_answer, script_argv
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import unit_name
@@ -32,11 +32,11 @@ class Watch:
         }
 
     def ask(self, remote: Remote, what: str, timeout_s: float, **more: Json) -> dict[str, Any]:
-        """Run one operation of the script."""
+        """Run one operation of on_host/watch.py."""
         request: dict[str, Json] = {"do": what, "units": dict(self.units), **more}
-        argv = script_argv("watch.py", request, self._host.connection.python or "python3")
+        argv = program_argv("watch", request, self._host.connection.python or "python3")
         done = remote.run(argv, timeout_s=timeout_s)
-        return read_answer(done.stdout, host=self._host.name, stderr=done.stderr)
+        return read_data(done.stdout, done.stderr, host=self._host.name, failure="cannot be watched")
 
     def settle(self, remote: Remote, limit_s: float = LOAD_S) -> dict[str, Any]:
         """Wait until all servers are healthy or are not going to be; one row each."""
@@ -44,7 +44,7 @@ class Watch:
         return self.ask(remote, "settle", most_s, limit_s=limit_s)
 
     def settled(self, remote: Remote) -> str:
-        """Wait likewise; give what is wrong, with the log's last lines."""
+        """Wait in the same way; return what is wrong, with the log's last lines."""
         return problems(self.settle(remote))
 
     def stay(self, remote: Remote, rows: Mapping[str, Any], up_s: float) -> dict[str, Any]:

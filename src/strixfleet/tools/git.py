@@ -15,35 +15,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from strixfleet.errors import ChangeFailed, FleetError, UsageError
+from strixfleet.on_host import git_safety
 
 
 COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 TAG = re.compile(r"(b[0-9]{1,7}|v[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4})\Z")
 FETCH_TIMEOUT_S = 3600
 PIN_REF = "refs/strixfleet/pin"
-_OPTIONS = {
-    "transfer.fsckObjects": "true",
-    "protocol.allow": "never",
-    "protocol.https.allow": "always",
-    "protocol.http.allow": "always",
-    "protocol.ssh.allow": "always",
-    "protocol.file.allow": "always",
-    "core.hooksPath": "/dev/null",
-    "core.fsmonitor": "false",
-    "core.autocrlf": "false",
-    "core.attributesFile": "/dev/null",
-    "advice.detachedHead": "false",
-    "gc.auto": "0",
-    "submodule.recurse": "false",
-    "safe.directory": "*",
-}
-_ENVIRONMENT = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
-    "LC_ALL": "C",
-}
+_SSH = {"protocol.ssh.allow": "always"}  # the controller has the user's keys; hosts have none
+_ENVIRONMENT = {**git_safety.ENVIRONMENT, "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", "LC_ALL": "C"}
 _INHERITED = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "https_proxy", "http_proxy")
 
 
@@ -65,9 +45,7 @@ def run(
     timeout_s: int = 120,
 ) -> bytes:
     """Run git and give its output; a failure is a FleetError with git's own last words."""
-    argv = ["git"]
-    for name, value in _OPTIONS.items():
-        argv += ["-c", f"{name}={value}"]
+    argv = git_safety.command(_SSH)
     if repository is not None:
         argv.append(f"--git-dir={repository}")
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}

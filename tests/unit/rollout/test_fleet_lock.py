@@ -18,6 +18,8 @@ from strixfleet.hosts.host_program import PROGRAM, HostProgram
 from strixfleet.hosts.openssh_remote import CommandResult
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.on_host.switch.lock_record import Fence
+from strixfleet.on_host.switch.records import HostLock
 from strixfleet.rollout import fleet_lock
 from strixfleet.rollout.fleet_lock import FleetLock, is_dead
 
@@ -169,8 +171,10 @@ def test_the_heartbeat_renews_and_says_who_went_silent_or_took_over(
     assert operator.heard_lost.wait(30)
     assert set(operator.lost) == {"b"}
     assert json.loads((tmp_path / "a/var/lib/strixfleet/lock.json").read_text())["deadline_s"] > before
-    program.must("unlock", "--force")
-    program.must("lock", "--owner", "bob")
+    root = str(tmp_path / "a")
+    with HostLock(root):  # no heartbeat comes between the two
+        Fence(root).release(None, force=True, owner=None)
+        Fence(root).take("bob", 60)
     assert operator.heard_taken.wait(30)
     assert "took over" in operator.taken[0]
     operator.lock.release()
@@ -204,6 +208,21 @@ def test_a_holder_that_slept_while_somebody_took_over_writes_nothing(tmp_path: P
     assert sorted(path.read_bytes() for path in root.rglob("*.json")) == before
 
 
+def test_a_lock_that_expired_is_a_lost_lock_and_not_a_silent_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller slept, say, and nobody took the lock over: what it planned no longer holds."""
+    monkeypatch.setattr(fleet_lock, "LOCK_TTL_S", 0.05)
+    monkeypatch.setattr(fleet_lock, "HEARTBEAT_S", 0.6)
+    operator = Operator(tmp_path)
+    operator.lock.take([host("a")])
+    operator.lock.start()
+    assert operator.heard_taken.wait(20)
+    assert "has expired" in operator.taken[0]
+    assert not operator.lost
+    operator.lock.release()
+
+
 def test_a_host_that_cannot_renew_counts_as_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its disk is full, say: the lease that it cannot write runs out."""
     monkeypatch.setattr(fleet_lock, "HEARTBEAT_S", 0.3)
@@ -211,7 +230,7 @@ def test_a_host_that_cannot_renew_counts_as_silent(tmp_path: Path, monkeypatch: 
     operator = Operator(tmp_path)
     operator.lock.take([host("a"), host("b")])
     record = next(tmp_path.glob("a/**/lock.json"))
-    record.with_name("lock.json.new").mkdir()
+    record.with_name("lock.json.strixfleet-new").mkdir()
     operator.lock.start()
     assert operator.heard_lost.wait(20)
     assert set(operator.lost) == {"a"}

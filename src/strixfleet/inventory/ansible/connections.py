@@ -69,6 +69,11 @@ def _refuse_other_methods(reader: Reader) -> None:
         reader.refuse("ansible_become_method", f"{quoted(method)} is not served", "write sudo")
 
 
+def interpreter(named: object) -> str | None:
+    """Return the Python that an inventory names; None where it leaves the choice to Ansible."""
+    return None if not named or str(named).startswith("auto") else str(named)
+
+
 def connection(
     name: str, values: Mapping[str, object], defaults: Mapping[str, object]
 ) -> tuple[Connection, tuple[Problem, ...]]:
@@ -103,7 +108,7 @@ def connection(
         become_user=reader.text("become_user", USER, "root") or "root",
         become_password=reader.secret("become_password"),
         password=reader.secret("password"),
-        python=None if (python or "auto").startswith("auto") else python,
+        python=interpreter(python),
         local=local,
         timeout_s=reader.number("timeout", 10, 600),
     )

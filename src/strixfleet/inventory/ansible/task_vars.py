@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from strixfleet.errors import InventoryError, Mistake
+from strixfleet.inventory.ansible.connections import interpreter
 from strixfleet.inventory.ansible.values import HostVariables, TemplateFailed
 from strixfleet.inventory.files.paths import anchored, folder_of
 from strixfleet.inventory.schema.fleet_model import Connection, Host
@@ -31,6 +32,7 @@ def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host
             data = resolver.resolve(field).data
             if data is not None:
                 values[field] = data
+        python = _python(resolver, variables)
     except TemplateFailed as error:
         raise InventoryError((Mistake(error.message, host=name, hint=error.hint),)) from None
     settings, problems = check(anchored(values, inventory_folder(variables)), datetime.now(UTC).date())
@@ -39,4 +41,12 @@ def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host
         raise InventoryError(
             tuple(Mistake(one.message, host=name, field=one.field, hint=one.hint) for one in wrong)
         )
-    return Host(name, Connection(address=name), settings)
+    return Host(name, Connection(address=name, python=python), settings)
+
+
+def _python(resolver: HostVariables, variables: Mapping[str, Any]) -> str | None:
+    """Return the interpreter that the inventory names, or else the one that Ansible has found on the host."""
+    named = "ansible_python_interpreter"
+    facts = variables.get("ansible_facts") or {}
+    chosen = interpreter(resolver.resolve(named).data if named in resolver else None)
+    return chosen or facts.get("discovered_interpreter_python")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 
 from strixfleet.findings.items import Cost, Cure
 from strixfleet.inventory.schema.settings import HostSettings
@@ -18,7 +19,7 @@ from strixfleet.managed.llama_cpp.build import (
     parse_manifest,
     plan_build,
 )
-from strixfleet.managed.llama_cpp.host_program import host_program, shipped
+from strixfleet.managed.llama_cpp.host_program import host_program
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.managed.things.file import Folder
@@ -34,6 +35,7 @@ NAMES = Question(Ask.NAMES, BUILDS)
 SPELLING = Question(Ask.READ, f"{BUILDS}/current/{OPTIONS}")
 SERVER = Question(Ask.STAT, f"{BUILDS}/current/bin/llama-server")
 SPACES = tuple(Question(Ask.SPACE, path) for path in (BUILDS, "/var/lib/strixfleet"))
+MEMBW = files("strixfleet.managed.llama_cpp").joinpath("membw.c")
 SLOW_SHADERS = "built by a glslc that does not know them: prefill is far slower; install a newer one"
 FOREIGN_OPTIONS = "lines that strixfleet did not write; `strixfleet-host spell` writes the file anew"
 
@@ -110,7 +112,7 @@ class CurrentBuild(Thing):
             "definitions": dict(self.build.definitions),
             "strict": [*self.build.strict],
             "offline": [[[*names], value] for names, value in OFFLINE_DEFINITIONS],
-            "membw": shipped("strixfleet.managed.llama_cpp", "membw.c"),
+            "membw": MEMBW.read_text(encoding="utf-8"),
             "toolchain": self.build.toolchain,
         }
 

@@ -1,1 +1,1 @@
-"""Programs that are copied to hosts: standard library only, and nothing of ours."""
+"""The program strixfleet-host, which is installed on hosts and switches builds there."""

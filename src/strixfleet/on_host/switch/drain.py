@@ -1,27 +1,29 @@
 """
-Lets running generations end before a server is stopped: no new work, then wait, then a limit.
+Let running generations end before a server is stopped: refuse new work, then wait, up to a limit.
 
-Killing a generation in the middle can wedge the GPU. New connections are turned away by one nft table, where
-nft is installed; whoever ends the switch, the timer if nobody else, takes the table away. Without nft new
-work goes on arriving, and the wait ends at the first moment without any.
+Killing a generation in the middle can wedge the GPU. New connections are refused by one nft table, where nft
+is installed; the call that ends the switch, the timer's if no other, removes the table. Without nft new work
+goes on arriving, and the wait ends at the first moment without any.
 """
 
-import http.client
-import os
-import re
-import shutil
-import socket
-import subprocess
-import time
-from typing import Dict, List, Optional
+from __future__ import annotations
 
-from strixfleet.on_host.switch.units import Units
+import os
+import shutil
+import time
+from typing import NamedTuple
+
+from .. import command, process
+from ..http_client import Server
+from .units import Units
 
 
 TABLE = "strixfleet_drain"
-MARK = 0x57F1  # of our own questions, which the table lets through
+MARK = 0x57F1  # marks our own questions, which the table lets through
 KEYS = "etc/strixfleet/keys"
 PAUSE_S = 0.2
+ANSWER_TIMEOUT_S = 3.0
+NFT_TIMEOUT_S = 20.0
 RULES = """table inet %s {
   chain input {
     type filter hook input priority -10; policy accept;
@@ -31,30 +33,11 @@ RULES = """table inet %s {
 """
 
 
-class Server:
-    """One running server, as its command line describes it."""
+class Running(NamedTuple):
+    """One running server; its port is what new connections are refused at."""
 
-    def __init__(self, host: str, port: int, key: str) -> None:
-        self.host = host
-        self.port = port
-        self.headers = {"Authorization": "Bearer " + key} if key else {}
-
-    def is_busy(self) -> bool:
-        """Tell whether requests are being served; a server that does not say is not waited for."""
-        line = http.client.HTTPConnection(self.host, self.port, timeout=3)
-        try:
-            line.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            line.sock.settimeout(3)
-            line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
-            line.sock.connect((self.host, self.port))
-            line.request("GET", "/metrics", headers=self.headers)
-            text = line.getresponse().read(1 << 20).decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            line.close()
-        found = re.search(r"^llamacpp:requests_processing\s+([0-9.]+)", text, re.MULTILINE)
-        return bool(found and float(found[1]) > 0)
+    port: int
+    server: Server
 
 
 class Drain:
@@ -64,42 +47,31 @@ class Drain:
         self.root = root
         self.units = units
 
-    def _server(self, unit: str) -> Optional[Server]:
-        pid = self.units.main_pid(unit)
+    def _running(self, unit: str) -> Running | None:
+        """Read from its command line where a server listens; None where it does not run, or does not tell."""
         try:
-            with open("/proc/%d/cmdline" % pid, "rb") as file:
-                words = file.read().decode("utf-8", "replace").split("\0")
-        except OSError:
+            words = process.arguments(self.units.main_pid(unit))
+            options = dict(zip(words, words[1:]))
+            host, port = options.get("--host", "127.0.0.1").split(",")[0], int(options["--port"])
+            key_file = os.path.join(self.root, KEYS, unit.partition("@")[2].rpartition(".")[0])
+            url = "http://%s:%d" % ("[%s]" % host if ":" in host else host, port)
+            return Running(port, Server(url, key_file, ANSWER_TIMEOUT_S, firewall_mark=MARK))
+        except (OSError, KeyError, ValueError):
             return None
-        options: Dict[str, str] = dict(zip(words, words[1:]))
-        host = options.get("--host", "127.0.0.1").split(",")[0]
-        instance = unit.partition("@")[2].rpartition(".")[0]
-        key = ""
-        try:
-            with open(os.path.join(self.root, KEYS, instance), encoding="utf-8") as file:
-                key = file.readline().strip()
-        except OSError:
-            pass
-        port = options.get("--port", "")
-        return Server(host, int(port), key) if port.isdigit() else None
 
     def wait(self, limit_s: float) -> None:
-        """Turn new connections away and wait until nothing runs, up to a limit."""
-        servers: List[Server] = []
-        for unit in self.units.enabled():
-            server = self._server(unit)
-            if server:
-                servers.append(server)
-        if not servers or limit_s <= 0:
+        """Refuse new connections and wait until nothing runs, up to a limit."""
+        found = [self._running(unit) for unit in self.units.enabled()]
+        running = [one for one in found if one is not None]
+        if not running or limit_s <= 0:
             return
-        self._turn_away(sorted({server.port for server in servers}))
+        self._refuse_new(sorted({one.port for one in running}))
         deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline and any(server.is_busy() for server in servers):
+        while time.monotonic() < deadline and any(one.server.running_requests() for one in running):
             time.sleep(PAUSE_S)
 
-    def _turn_away(self, ports: List[int]) -> None:
-        rules = RULES % (TABLE, ", ".join(map(str, ports)), MARK)
-        self._nft(["-f", "-"], rules)
+    def _refuse_new(self, ports: list[int]) -> None:
+        self._nft(["-f", "-"], RULES % (TABLE, ", ".join(map(str, ports)), MARK))
 
     def lift(self) -> None:
         """Let new connections in again."""
@@ -107,8 +79,7 @@ class Drain:
             self._nft(["delete", "table", "inet", TABLE], "")
 
     @staticmethod
-    def _nft(words: List[str], text: str) -> None:
-        program = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin")
+    def _nft(words: list[str], text: str) -> None:
+        program = shutil.which("nft", path=command.PATH)
         if program:
-            quiet = subprocess.DEVNULL
-            subprocess.run([program, *words], input=text, text=True, stdout=quiet, stderr=quiet, check=False)
+            command.attempt([program, *words], NFT_TIMEOUT_S, text=text)

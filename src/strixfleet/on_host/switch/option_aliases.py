@@ -6,8 +6,9 @@ otherwise has a file OPTIONS beside its programs, which sets the variable anew: 
 the link `current`, and goes back with it. Pure; the controller judges by the same functions.
 """
 
+from __future__ import annotations
+
 import re
-from typing import Dict, FrozenSet, List, Tuple
 
 
 OPTIONS = "options"
@@ -30,7 +31,7 @@ PAIRS = (
     ("--draft-min", "--spec-draft-n-min"),
     ("--draft-n-min", "--spec-draft-n-min"),
 )
-SPELLINGS: Dict[str, str] = {**dict(PAIRS), **{new: old for old, new in reversed(PAIRS)}}
+SPELLINGS: dict[str, str] = {**dict(PAIRS), **{new: old for old, new in reversed(PAIRS)}}
 _HEAD = re.compile(r" {0,8}(--?[A-Za-z][\w-]*(?:, *--?[A-Za-z][\w-]*)*)")
 _REMOVED = re.compile(r"\bargument has been removed\b[.:, ]*(.*?)[. ]*(?:\(env: .*)?$")
 
@@ -40,9 +41,9 @@ def option(words: str) -> str:
     return words.split(maxsplit=1)[0]
 
 
-def _blocks(help_text: str) -> List[Tuple[List[str], str]]:
-    """Part a help into options, each with its names and what is said of it in one line."""
-    blocks: List[Tuple[List[str], List[str]]] = []
+def _blocks(help_text: str) -> list[tuple[list[str], str]]:
+    """Split a help into options, each with its names and what is said of it in one line."""
+    blocks: list[tuple[list[str], list[str]]] = []
     for line in help_text.splitlines():
         head = _HEAD.match(line)
         if head:
@@ -52,13 +53,13 @@ def _blocks(help_text: str) -> List[Tuple[List[str], str]]:
     return [(names, " ".join(" ".join(text).split())) for names, text in blocks]
 
 
-def help_options(help_text: str) -> Dict[str, str]:
+def help_options(help_text: str) -> dict[str, str]:
     """
     Return the options that a `--help` lists: "" for one that works, else what the help says to use instead.
 
     A removed option is still listed, and ends the server with an error.
     """
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     for names, text in _blocks(help_text):
         removed = _REMOVED.search(text)
         for name in names:
@@ -67,12 +68,12 @@ def help_options(help_text: str) -> Dict[str, str]:
     return found
 
 
-def known_options(help_text: str) -> FrozenSet[str]:
+def known_options(help_text: str) -> frozenset[str]:
     """Return the options that work."""
     return frozenset(name for name, instead in help_options(help_text).items() if not instead)
 
 
-def respelled(help_text: str) -> Dict[str, str]:
+def respelled(help_text: str) -> dict[str, str]:
     """Return {spelling that a build does not understand: the one that it does}."""
     known = known_options(help_text)
     return {
@@ -92,13 +93,13 @@ def takes_several(help_text: str) -> bool:
     return any("--host" in names and "comma-separated" in text for names, text in _blocks(help_text))
 
 
-def options_text(spelling: Dict[str, str], several: bool = True) -> str:
+def options_text(spelling: dict[str, str], several: bool = True) -> str:
     """Write the file OPTIONS, in the form of EnvironmentFile=; what takes one address gets loopback."""
     lines = "".join("%s=%s\n" % (variable(words), other) for words, other in spelling.items())
     return lines if several else lines + ONE_HOST
 
 
-def foreign_lines(text: str) -> List[str]:
-    """Return the lines of a file OPTIONS that are none of ours."""
+def foreign_lines(text: str) -> list[str]:
+    """Return the lines of a file OPTIONS that we did not write."""
     ours = options_text(SPELLINGS, False).splitlines()
     return [line for line in text.splitlines() if line not in ours]

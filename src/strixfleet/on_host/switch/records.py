@@ -1,19 +1,19 @@
-"""Files that outlive a power cut, leases that outlive nothing, and the lock around both."""
+"""Records that outlive a power cut, leases that do not outlive a reboot, and the lock around both."""
+
+from __future__ import annotations
 
 import contextlib
 import fcntl
 import json
 import os
 import time
-from typing import Any, Dict, Iterator
+from typing import Any, Iterator
+
+from .. import files
 
 
-Row = Dict[str, Any]
+Row = dict[str, Any]
 STATE = "var/lib/strixfleet"
-
-
-class Refused(Exception):
-    """Why nothing was done."""
 
 
 def now_s() -> float:
@@ -28,7 +28,7 @@ def boot_id() -> str:
 
 
 def today() -> str:
-    """Return the time of day for people; nothing is decided by it."""
+    """Return the time of day for people; no decision depends on it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
@@ -44,17 +44,8 @@ def left_s(record: Row) -> float:
     return max(0.0, float(record["deadline_s"]) - now_s())
 
 
-def sync_folder(path: str) -> None:
-    """Make a rename or a removal outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class HostLock:
-    """The lock around every write: `with alone:`; it ends with the process at the latest."""
+    """The lock around every write, as `with alone:`; it ends with the process at the latest."""
 
     def __init__(self, root: str) -> None:
         self.path = os.path.join(root, STATE, "host.lock")
@@ -79,13 +70,13 @@ class HostLock:
 
 
 class JsonFile:
-    """A JSON file that is there whole, old or new, or not at all."""
+    """A JSON file that is there whole, old or new, or is absent."""
 
     def __init__(self, root: str, name: str) -> None:
         self.path = os.path.join(root, STATE, name)
 
     def read(self) -> Row:
-        """Return what is recorded; an empty one where nothing is, or nothing that can be read."""
+        """Return the record; an empty one where there is none, or none that can be read."""
         try:
             with open(self.path, encoding="utf-8") as file:
                 data = json.load(file)
@@ -95,18 +86,10 @@ class JsonFile:
 
     def write(self, data: Row) -> None:
         """Replace it durably."""
-        try:
-            with open(self.path + ".new", "w", encoding="utf-8") as file:
-                json.dump(data, file, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as problem:  # of a write, it does not name the file
-            raise OSError(problem.errno, problem.strerror, self.path) from problem
-        os.rename(self.path + ".new", self.path)
-        sync_folder(os.path.dirname(self.path))
+        files.write(self.path, json.dumps(data, sort_keys=True).encode())
 
     def remove(self) -> None:
         """Remove it durably."""
         if os.path.exists(self.path):
             os.unlink(self.path)
-            sync_folder(os.path.dirname(self.path))
+            files.sync(os.path.dirname(self.path))

@@ -8,29 +8,35 @@ strixfleet-host: the one program that switches which llama.cpp build a host runs
     rollback [--retry] [--drain S]             discard BUILD_ID               spell [BUILD_ID]
     lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
 
-Playbook, controller, timer and boot call it alike. It prints one JSON line, holds a lock while it writes, and
-switches by renaming a link, so that whoever looks sees the old build or the new one. A build whose files are
-not what its manifest says is refused, and so is a ref that was returned or rolled back, but for --retry. With
+Playbook, controller, timer and boot call it alike. It prints one line of JSON, the envelope of envelope.py;
+the keys beside `data` are for callers of the first version. It holds a lock while it writes, and switches by
+renaming a link, so that a reader sees the old build or the new one. A build whose files are not what its
+manifest says is refused, and so is a ref that was returned or rolled back, unless --retry is given. With
 --lease an activation is a trial: unless it is confirmed, the timer takes it back once the lease is over.
-`spell` writes beside a build what it calls the options that releases spell differently (renames.py).
-Before servers stop, new connections are turned away and running generations end, for --drain seconds at most.
+`spell` writes beside a build what it calls the options that releases spell differently (option_aliases.py).
+Before servers stop, new connections are refused and running generations end, for --drain seconds at most.
 --token N is the fleet lock's: an old one is refused. Standard library of Python 3.9 or newer.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import sys
-from typing import Callable, Dict, List
+from typing import Callable
 
+# Installed it runs as a script, which has no package to import from relatively.
+from strixfleet.on_host.envelope import answered
 from strixfleet.on_host.switch.lock_record import Fence
-from strixfleet.on_host.switch.records import HostLock, Refused, Row, left_s
+from strixfleet.on_host.switch.records import HostLock, Row, left_s
 from strixfleet.on_host.switch.trial import Trial
 
 
+SCHEMA = "strixfleet/host/1"
 VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "discard", "spell", "lock", "unlock")
 
 
-def arguments(argv: List[str]) -> argparse.Namespace:
+def arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="strixfleet-host", description="Switch llama.cpp builds.")
     parser.add_argument("--root", default="/", help=argparse.SUPPRESS)
@@ -60,7 +66,7 @@ def arguments(argv: List[str]) -> argparse.Namespace:
 
 
 def status(trial: Trial, fence: Fence) -> Row:
-    """Say what is current, on trial, refused, locked, and what else is there."""
+    """Return what is current, on trial, refused and locked, and which builds there are."""
     pending, held = trial.record.read(), fence.held()
     return {
         "current": trial.builds.link("current"),
@@ -73,7 +79,7 @@ def status(trial: Trial, fence: Fence) -> Row:
 
 
 def go_back(trial: Trial, fence: Fence, given: argparse.Namespace) -> bool:
-    """End a trial badly, if it is time or somebody with the right to says so."""
+    """End a trial badly, if its lease is over or somebody with the right to says so."""
     pending = trial.record.read()
     if not given.if_due:
         fence.check(given.token, own=pending.get("token") == given.token)
@@ -84,7 +90,7 @@ def go_back(trial: Trial, fence: Fence, given: argparse.Namespace) -> bool:
 
 
 def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
-    """Do what is asked, alone."""
+    """Do what is asked, while no other call writes."""
     if given.verb == "lock":
         return {"token": fence.take(given.owner, given.ttl)}
     if given.verb == "unlock":
@@ -94,7 +100,7 @@ def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
     fence.check(given.token)
     if given.verb == "renew":
         fence.renew()
-    deeds: Dict[str, Callable[[], bool]] = {
+    deeds: dict[str, Callable[[], bool]] = {
         "activate": lambda: trial.activate(given.build, given),
         "renew": lambda: trial.renew(given.lease),
         "confirm": lambda: trial.confirm(given.build),
@@ -105,23 +111,23 @@ def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
     return {"changed": deeds[given.verb]()}
 
 
-def main(argv: List[str]) -> int:
-    """Do what is asked and print one JSON line; 0 done, 1 refused or not well, 2 wrong usage."""
+def main(argv: list[str]) -> int:
+    """Do what is asked and print one JSON line; return 0 for done, 1 for not done; argparse ends with 2."""
     given = arguments(argv)
     alone = HostLock(given.root)
     trial, fence = Trial(given.root, given.systemctl, alone), Fence(given.root)
-    answer: Row = {"schema": "strixfleet/host/1", "changed": False, "error": None}
-    try:
-        if given.verb != "status":
-            with alone:
-                answer.update(act(trial, fence, given))
-    except Refused as refusal:
-        answer["error"] = str(refusal)
-    except OSError as problem:
-        answer["error"] = "%s: %s" % (problem.filename, problem.strerror)
-    answer.update(status(trial, fence))
-    print(json.dumps(answer, sort_keys=True))
-    return 1 if answer["error"] else 0
+
+    def locked() -> Row:
+        if given.verb == "status":
+            return {}
+        with alone:
+            return act(trial, fence, given)
+
+    done = answered(locked)
+    data = {"changed": False, **(done.data or {}), **status(trial, fence)}
+    first_version = {**data, "schema": SCHEMA, "error": done.text or None}
+    print(json.dumps({**first_version, **done._replace(data=data)._asdict()}, sort_keys=True))
+    return 0 if done.ok else 1
 
 
 if __name__ == "__main__":

@@ -2,22 +2,33 @@
 Activation on trial: switch, renew, confirm, or go back.
 
 What goes back by itself is decided here and nowhere else: a trial whose lease is over, or one that a reboot
-cut, because the build may be the reboot's cause. Every verb may be cut anywhere: the record of the trial is
-written before anything is switched and removed after everything is back, so that the next call, the timer's
-if nobody else's, ends the same way. Without a lease the record lives as long as the call.
+interrupted, because the build may be the reboot's cause. Every verb may be interrupted anywhere: the record
+of the trial is written before anything is switched and removed after everything is back, so that the next
+call, the timer's if no other, brings it to the same end. Without a lease the record is removed with the call.
 """
+
+from __future__ import annotations
 
 import argparse
 import contextlib
-from typing import Optional
 
-from strixfleet.on_host.switch.builds import Builds
-from strixfleet.on_host.switch.drain import Drain
-from strixfleet.on_host.switch.records import HostLock, JsonFile, Refused, Row, deadline, left_s
-from strixfleet.on_host.switch.units import Units
+from ..envelope import (
+    IN_USE,
+    INTERRUPTED,
+    LEASE_OVER,
+    NO_WAY_BACK,
+    NOT_ON_TRIAL,
+    ON_TRIAL,
+    UNEXPECTED_BUILD,
+    Refused,
+)
+from .builds import Builds
+from .drain import Drain
+from .records import HostLock, JsonFile, Row, deadline, left_s
+from .units import Units
 
 
-SWITCH_S = 120.0  # a switch without a lease that is not over by then was cut
+SWITCH_S = 120.0  # a switch without a lease that is not over by then was interrupted
 
 
 class Trial:
@@ -31,18 +42,18 @@ class Trial:
         self.record = JsonFile(root, "activation.json")
 
     def activate(self, build: str, given: argparse.Namespace) -> bool:
-        """Make a build current and remember the one before; tell whether anything changed."""
+        """Make a build current and remember the one before; return whether anything changed."""
         builds, pending = self.builds, self.record.read()
         builds.verify(build, given.retry)
         current = builds.link("current")
         if pending and pending["to"] != build:
-            raise Refused("%s is on trial here" % pending["to"])
+            raise Refused("%s is on trial here" % pending["to"], ON_TRIAL)
         if current == build:
             if pending:
                 self._serve(given)
             return bool(pending)
         if given.expect is not None and (current or "none") != given.expect:
-            raise Refused("current is %s, not %s" % (current or "none", given.expect))
+            raise Refused("current is %s, not %s" % (current or "none", given.expect), UNEXPECTED_BUILD)
         fate = {"from": current, "to": build, "previous": builds.link("previous"), "token": given.token}
         fate["final"] = not given.lease
         self.record.write({**fate, **deadline(given.lease or SWITCH_S)})
@@ -55,13 +66,13 @@ class Trial:
         return True
 
     def _drain(self, limit_s: float, fate: Row) -> None:
-        """Wait for running generations, with others let in; refuse to go on where one of them ended this."""
+        """Wait for running generations without the lock; refuse to go on where another call ended this."""
         with self.alone.paused():
             self.drain.wait(limit_s)
         pending = self.record.read()
         if any(pending.get(key) != value for key, value in fate.items()):
             self.drain.lift()
-            raise Refused("somebody ended this while it waited for running generations")
+            raise Refused("somebody ended this while it waited for running generations", INTERRUPTED)
 
     def _serve(self, given: argparse.Namespace) -> None:
         try:
@@ -72,25 +83,25 @@ class Trial:
         if not given.lease:
             self.record.remove()
 
-    def renew(self, lease_s: "float | None") -> bool:
-        """Let a trial go on."""
+    def renew(self, lease_s: float | None) -> bool:
+        """Extend a trial."""
         pending = self.record.read()
         if not pending:
             return False
         if left_s(pending) <= 0:
-            raise Refused("the lease of %s is over" % pending["to"])
+            raise Refused("the lease of %s is over" % pending["to"], LEASE_OVER)
         self.record.write({**pending, **deadline(lease_s or pending["length_s"])})
         return True
 
     def confirm(self, build: str) -> bool:
-        """End a trial well; a second call says so, too."""
+        """End a trial well; a second call changes nothing."""
         pending, current = self.record.read(), self.builds.link("current")
         if not pending and current == build:
             return False
         if not pending or pending["to"] != build or current != build:
-            raise Refused("%s is not on trial here" % build)
+            raise Refused("%s is not on trial here" % build, NOT_ON_TRIAL)
         if left_s(pending) <= 0:
-            raise Refused("the lease of %s is over" % build)
+            raise Refused("the lease of %s is over" % build, LEASE_OVER)
         self.builds.remember(build, "", bad=False)
         self.record.remove()
         return True
@@ -113,12 +124,12 @@ class Trial:
             self.record.remove()
         return True
 
-    def spell(self, build: Optional[str]) -> bool:
-        """Settle how a build spells its options; without a name, both that a link names, if they say it."""
+    def spell(self, build: str | None) -> bool:
+        """Settle how a build spells its options; without a name, the current and the previous one."""
         pending, named = self.record.read(), [self.builds.link(name) for name in ("current", "previous")]
         chosen = [build] if build else [name for name in named if name]
         if pending and pending["to"] in chosen and left_s(pending) <= 0:
-            raise Refused("the lease of %s is over" % pending["to"])
+            raise Refused("the lease of %s is over" % pending["to"], LEASE_OVER)
         changed = False
         for one in chosen:
             try:
@@ -131,25 +142,26 @@ class Trial:
         return changed
 
     def discard(self, build: str) -> bool:
-        """Remove a build that was staged and is not wanted; one that a link or a trial names stays."""
+        """Remove a staged build that is not wanted; refuse one that a link or a trial names."""
         builds, pending = self.builds, self.record.read()
         used = {builds.link("current"), builds.link("previous"), pending.get("from"), pending.get("to")}
         if build in used:
-            raise Refused("%s is in use" % build)
+            raise Refused("%s is in use" % build, IN_USE)
         return builds.discard(build)
 
     def rollback(self, given: argparse.Namespace) -> bool:
-        """Switch to the previous build and remember the current one as bad; cut, the timer ends it."""
+        """Switch to the previous build and remember the current one as bad; the timer ends a broken call."""
         builds = self.builds
         if self.record.read():
             return self.go_back(given.reason, if_due=False)
         current, previous = builds.link("current"), builds.link("previous")
         if previous is None or current is None or previous == current:
-            raise Refused("there is no previous build to roll back to")
+            raise Refused("there is no previous build to roll back to", NO_WAY_BACK)
         builds.verify(previous, given.retry)
         backends = [str(builds.manifest(one).get("backend")) for one in (previous, current)]
         if backends[0] != backends[1]:
-            raise Refused("the previous build is for %s, the current one for %s" % tuple(backends))
+            text = "the previous build is for %s, the current one for %s" % tuple(backends)
+            raise Refused(text, NO_WAY_BACK)
         fate = {"from": previous, "to": current, "previous": current, "token": given.token}
         fate["final"] = False
         self.record.write({**fate, **deadline(given.drain + 1.0)})

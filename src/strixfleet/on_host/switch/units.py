@@ -1,11 +1,12 @@
 """The servers of this host: the enabled instances of llama-server@."""
 
+from __future__ import annotations
+
 import glob
 import os
-import subprocess
-from typing import List
 
-from strixfleet.on_host.switch.records import Refused
+from .. import command, systemd
+from ..envelope import NOT_RESTARTED, Refused
 
 
 WANTS = (
@@ -20,26 +21,22 @@ class Units:
         self.root = root
         self.systemctl = systemctl
 
-    def _run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        command = [self.systemctl, *words]
-        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, text=True)
-
-    def enabled(self) -> List[str]:
-        """Name them."""
+    def enabled(self) -> list[str]:
+        """Name the instances that start at boot."""
         return sorted({os.path.basename(path) for path in glob.glob(os.path.join(self.root, WANTS))})
 
     def main_pid(self, name: str) -> int:
-        """Return the process of one; 0 where none runs."""
-        shown = self._run("show", "--property=MainPID", "--value", "--", name).stdout.strip()
-        return int(shown) if shown.isdigit() else 0
+        """Return the main process of an instance; 0 where none runs."""
+        return int(systemd.peek(name, ["MainPID"], self.systemctl).get("MainPID") or 0)
 
     def follow(self, serving: bool, block: bool) -> None:
-        """Restart them, or stop them where no build is left; not waiting where systemd may wait for us."""
+        """Restart all instances, or stop them where no build is left; `block` waits until that is done."""
         names = self.enabled()
         if not names:
             return
-        self._run("reset-failed", *names)
+        command.run([self.systemctl, "reset-failed", *names], timeout_s=None)
         verb = "restart" if serving else "stop"
-        done = self._run(verb, *([] if block else ["--no-block"]), *names)
-        if done.returncode:
-            raise Refused("systemctl %s %s: %s" % (verb, " ".join(names), done.stderr.strip()[-400:]))
+        done = command.run([self.systemctl, verb, *([] if block else ["--no-block"]), *names], timeout_s=None)
+        if done.code != 0:
+            text = "systemctl %s %s: %s" % (verb, " ".join(names), done.err.strip()[-400:])
+            raise Refused(text, NOT_RESTARTED)

@@ -1,4 +1,4 @@
-"""Runs measurements on a host over its one connection."""
+"""Run measurements on a host over its one connection."""
 
 import base64
 import hashlib
@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from platformdirs import user_cache_path
 
 from strixfleet.errors import GgufError
+from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.hosts.openssh_remote import Remote
-from strixfleet.hosts.scripts import read_answer, script_argv
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.model.gguf_header import read_header
@@ -31,32 +31,32 @@ class Bench:
         self._remote = remote
         self._root = host.settings.sandbox_hardware_root or ""
 
-    def _ask(self, script: str, request: Mapping[str, Json], timeout_s: float) -> dict[str, Json]:
-        argv = script_argv(script, request, self._host.connection.python or "python3")
+    def _ask(self, program: str, request: Mapping[str, Json], timeout_s: float) -> dict[str, Json]:
+        argv = program_argv(program, dict(request), self._host.connection.python or "python3")
         done = self._remote.run(argv, timeout_s=timeout_s)
-        return read_answer(done.stdout, host=self._host.name, stderr=done.stderr)
+        return read_data(done.stdout, done.stderr, host=self._host.name)
 
     def look(self, instances: list[str], files: list[str], calm_s: float) -> dict[str, Json]:
-        """Say what is installed, what runs, and in what state the host is; wait `calm_s` for a quiet CPU."""
+        """Return what is installed, what runs and the host's state; wait up to `calm_s` for a quiet CPU."""
         request: dict[str, Json] = {"root": self._root, "calm_s": calm_s}
         wish: dict[str, Json] = {**request, "instances": [*instances], "files": [*files]}
-        return self._ask("describe.py", wish, LOOK_TIMEOUT_S + calm_s)
+        return self._ask("describe", wish, LOOK_TIMEOUT_S + calm_s)
 
     def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
         """Run a program of the current build: `program`, `arguments` and with whose rights."""
         wish = {"do": "program", "users": [], **request, "timeout_s": timeout_s}
-        return self._ask("run_program.py", wish, timeout_s + _MARGIN_S)
+        return self._ask("run_program", wish, timeout_s + _MARGIN_S)
 
     def keep(self, name: str, data: Json) -> None:
         """Write one of the host's own measurement files."""
-        self._ask("run_program.py", {"do": "keep", "name": name, "data": data}, LOOK_TIMEOUT_S)
+        self._ask("run_program", {"do": "keep", "name": name, "data": data}, LOOK_TIMEOUT_S)
 
     def served(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
         """Send completions to a running server: `url`, `key_file`, `body`, how often."""
         wish = {**request, "timeout_s": timeout_s}
         repetitions = request.get("repetitions")
         most_s = timeout_s * (2 + (repetitions if isinstance(repetitions, int) else 0))
-        return self._ask("request.py", wish, most_s + _MARGIN_S)
+        return self._ask("request", wish, most_s + _MARGIN_S)
 
     def header(self, paths: list[str], files: Mapping[str, Json]) -> GgufHeader:
         """Read the header of a model on the host; only its first bytes travel, once for each file."""
@@ -76,13 +76,15 @@ class Bench:
             except GgufError as error:
                 problem = error
         message = problem.message if problem else "cannot be read"
-        raise GgufError(message, where=f"{self._host.name}: {paths[0]}", hint="is the file whole?")
+        raise GgufError(
+            message, where=f"{self._host.name}: {paths[0]}", hint="check that the file is complete"
+        )
 
     def _fetch(self, paths: list[str], folder: Path, count: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
             request: dict[str, Json] = {"do": "header", "path": path, "count": count}
-            answer = self._ask("run_program.py", request, LOOK_TIMEOUT_S * 4)
+            answer = self._ask("run_program", request, LOOK_TIMEOUT_S * 4)
             draft = folder / f".{PurePosixPath(path).name}.new"
             draft.write_bytes(zlib.decompress(base64.b64decode(str(answer["packed"]))))
             draft.rename(folder / PurePosixPath(path).name)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.on_host.switch.drain import Drain, Server
+from strixfleet.on_host import process
+from strixfleet.on_host.http_client import Server
+from strixfleet.on_host.switch.drain import Drain
 from strixfleet.on_host.switch.units import Units
 
 
@@ -43,10 +45,15 @@ def server() -> Iterator[int]:
 
 @pytest.fixture
 def drain(tmp_path: Path, server: int, monkeypatch: pytest.MonkeyPatch) -> Drain:
+    key_file = tmp_path / "etc/strixfleet/keys/chat"
+    key_file.parent.mkdir(parents=True)
+    key_file.write_text("secret\n")
     made = Drain(str(tmp_path), Units(str(tmp_path), "true"))
     monkeypatch.setattr(made.units, "enabled", lambda: ["llama-server@chat.service"])
-    monkeypatch.setattr(made, "_server", lambda _unit: Server("127.0.0.1", server, "secret"))
-    monkeypatch.setattr(made, "_turn_away", lambda _ports: None)
+    monkeypatch.setattr(made.units, "main_pid", lambda _unit: 42)
+    words = ["llama-server", "--host", "127.0.0.1,::1", "--port", str(server)]
+    monkeypatch.setattr(process, "arguments", lambda _pid: words)
+    monkeypatch.setattr(made, "_refuse_new", lambda _ports: None)
     return made
 
 
@@ -64,6 +71,16 @@ def test_there_is_a_limit(drain: Drain) -> None:
 
 
 def test_what_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
-    assert not Server("127.0.0.1", 1, "").is_busy()
+    assert not Server("http://127.0.0.1:1").running_requests()
     drain = Drain(str(tmp_path), Units(str(tmp_path), "true"))
     drain.wait(30)
+
+
+@pytest.mark.parametrize("words", [[], ["--port", "x"], ["--host", "/run/llama.sock", "--port", "8080"]])
+def test_a_server_that_does_not_tell_where_it_listens_is_not_waited_for(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(process, "arguments", lambda _pid: words)
+    Metrics.left, Metrics.asked = 4, 0
+    drain.wait(30)
+    assert Metrics.asked == 0

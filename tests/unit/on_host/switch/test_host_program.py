@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from strixfleet.on_host import envelope
 from strixfleet.on_host.switch import records, strixfleet_host
 from strixfleet.on_host.switch.units import Units
 
@@ -58,6 +59,9 @@ class Machine:
             code = strixfleet_host.main(argv)
         answer: dict[str, Any] = json.loads(out.getvalue())
         assert code == (1 if answer["error"] else 0)
+        assert (answer["ok"], answer["text"]) == (not answer["error"], answer["error"] or "")
+        assert (answer["code"] == envelope.DONE) is answer["ok"]
+        assert answer["data"].items() <= answer.items()
         return answer
 
     def calls(self) -> list[str]:
@@ -186,7 +190,7 @@ def test_a_damaged_build_is_refused(serving: Machine) -> None:
     (serving.builds / NEW / "bin" / "llama-server").write_text("altered")
     assert "is not what was built" in serving.call("activate", NEW)["error"]
     assert "absent" in serving.call("activate", "b9-cpu-00000009")["error"]
-    assert "no build id" in serving.call("activate", "../../etc")["error"]
+    assert "is not a build id" in serving.call("activate", "../../etc")["error"]
     assert serving.links() == (OLD, OLDER)
 
 
@@ -203,7 +207,7 @@ def test_a_unit_that_does_not_restart_is_said_and_the_trial_goes_on(serving: Mac
 def test_the_lock_fences_off_whoever_lost_it(serving: Machine, clock: Clock) -> None:
     first = str(serving.call("lock", "--owner", "ann", "--ttl", "45")["token"])
     assert "locked by ann" in serving.call("lock", "--owner", "bob")["error"]
-    assert "locked by ann" in serving.call("activate", NEW, "--lease", "60")["error"]
+    assert serving.call("activate", NEW, "--lease", "60")["code"] == envelope.LOCKED
     assert serving.call("activate", NEW, "--lease", "60", "--token", first)["error"] is None
     clock(40)
     assert serving.call("renew", "--token", first)["error"] is None
@@ -211,18 +215,22 @@ def test_the_lock_fences_off_whoever_lost_it(serving: Machine, clock: Clock) -> 
     second = str(serving.call("lock", "--owner", "bob")["token"])
     assert int(second) > int(first)
     for words in (["confirm", NEW], ["return"], ["rollback"], ["renew"], ["activate", OLDER], ["unlock"]):
-        assert "took over" in serving.call(*words, "--token", first)["error"]
+        refused = serving.call(*words, "--token", first)
+        assert "took over" in refused["error"]
+        assert refused["code"] == envelope.FENCED
     assert serving.links() == (NEW, OLD)
     assert serving.call("return", "--token", second)["error"] is None
     assert serving.call("unlock", "--token", second)["lock"] is None
     assert serving.call("lock", "--owner", "ann")["token"] == int(second) + 1
 
 
-def test_a_lock_that_ran_out_lets_its_holder_undo_and_nothing_else(serving: Machine, clock: Clock) -> None:
+def test_an_expired_lock_lets_its_holder_undo_and_nothing_else(serving: Machine, clock: Clock) -> None:
     token = str(serving.call("lock", "--owner", "ann")["token"])
     serving.call("activate", NEW, "--lease", "60", "--token", token)
     clock(46)
-    assert "has run out" in serving.call("confirm", NEW, "--token", token)["error"]
+    refused = serving.call("confirm", NEW, "--token", token)
+    assert "has expired" in refused["error"]
+    assert refused["code"] == envelope.LOCK_EXPIRED
     assert serving.call("return", "--token", token)["changed"] is True
     assert serving.call("unlock", "--force")["error"] is None
 
@@ -438,7 +446,9 @@ def test_a_full_disk_keeps_no_bad_build_in_service(serving: Machine) -> None:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
-    assert f"{serving.state}/activation.json" in full("renew")["error"]
+    refused = full("renew")
+    assert refused["error"] == f"{serving.state}/activation.json: File too large"
+    assert refused["code"] == envelope.FAILED
     assert full("return", "--reason", "bad")["error"] is None
     assert serving.links() == (OLD, OLDER)
     assert serving.call("status")["refused"] == []

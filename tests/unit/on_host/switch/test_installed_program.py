@@ -1,3 +1,5 @@
+"""The host program as it is installed: the files that provision writes, without strixfleet beside them."""
+
 import hashlib
 import json
 import subprocess
@@ -7,10 +9,10 @@ from typing import Any
 
 import pytest
 
-import strixfleet.on_host.switch
+from strixfleet.managed.llama_cpp.host_program import HOST_PROGRAM, host_program
+from strixfleet.managed.things.file import File
 
 
-PROGRAM = Path(strixfleet.on_host.switch.__file__).with_name("strixfleet_host.py")
 ONE, TWO, THREE = (f"b{n}-cpu-0000000{n}" for n in (1, 2, 3))
 
 
@@ -33,9 +35,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def program(root: Path) -> list[str]:
+    """Install the program below a root, and return the command that runs it there."""
+    for file in (thing for thing in host_program() if isinstance(thing, File)):
+        path = root / file.path.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.content, encoding="utf-8")
+    return [sys.executable, "-S", "-B", str(root / HOST_PROGRAM.lstrip("/")), "--root", str(root)]
+
+
 def run(root: Path, *arguments: str) -> dict[str, Any]:
-    argv = [sys.executable, "-I", str(PROGRAM), "--root", str(root), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run([*program(root), *arguments], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (1 if found["error"] else 0)
@@ -115,9 +125,10 @@ def test_a_switch_cut_in_the_middle_ends_the_same_way(root: Path) -> None:
 
 
 def test_of_two_at_once_one_goes_first(root: Path) -> None:
-    argv = [sys.executable, "-I", str(PROGRAM), "--root", str(root), "activate"]
+    argv = program(root)
     both = [
-        subprocess.Popen([*argv, build, "--expect", "none"], stdout=subprocess.PIPE) for build in (ONE, TWO)
+        subprocess.Popen([*argv, "activate", build, "--expect", "none"], stdout=subprocess.PIPE)
+        for build in (ONE, TWO)
     ]
     answers = [json.loads(one.communicate()[0]) for one in both]
     assert sorted(bool(answer["error"]) for answer in answers) == [False, True]

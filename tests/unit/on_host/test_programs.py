@@ -14,26 +14,18 @@ import pytest
 
 from strixfleet.errors import GgufError, ProbeFailed
 from strixfleet.hosts.fabric_remote import remote_for
-from strixfleet.hosts.scripts import read_answer, script_argv
+from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.on_host import describe, run_program, sources
 from strixfleet.sandbox.gguf_writer import write_random_llama
 from strixfleet.speed.measure import remote_bench as adapter
 from strixfleet.speed.measure.remote_bench import Bench
 from strixfleet.speed.measure.served import served_from
-from tests.conftest import ROOT
 
 
-SCRIPTS = ROOT / "src" / "strixfleet" / "on_host"
+PROGRAMS = ("ask", "describe", "request", "run_program", "watch", "switch.strixfleet_host")
 KEY = "planted-secret"
-
-
-def loaded(name: str, **replaced: str) -> dict[str, Any]:
-    """Run a script's definitions here, with other folders."""
-    space: dict[str, Any] = {}
-    exec(compile((SCRIPTS / name).read_text(encoding="utf-8"), name, "exec"), space)  # noqa: S102 - our own text
-    space.update(replaced)
-    return space
 
 
 def local_host(**settings: object) -> Host:
@@ -50,8 +42,12 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 def test_scripts_need_only_the_oldest_python_that_hosts_have() -> None:
     import ast
 
-    for name in ("describe.py", "run_program.py", "request.py"):
-        ast.parse((SCRIPTS / name).read_text(encoding="utf-8"), feature_version=(3, 9))
+    for program in PROGRAMS:
+        for module in sources.needed(program):
+            tree = ast.parse(sources.text(sources.path_of(module)), feature_version=(3, 9))
+            assert any(
+                isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body
+            ), f"{module}: annotations newer than 3.9 would be evaluated"
 
 
 def test_a_look_through_a_real_process(bench: Bench, tmp_path: Path) -> None:
@@ -68,14 +64,13 @@ def test_a_look_through_a_real_process(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_simulated_tree_is_read_instead_of_the_machines(tmp_path: Path) -> None:
-    script = loaded("describe.py")
     freq = tmp_path / "sys/devices/system/cpu/cpu0/cpufreq"
     freq.mkdir(parents=True)
     (freq / "scaling_governor").write_text("powersave\n", encoding="utf-8")
     card = tmp_path / "sys/class/drm/card0/device"
     card.mkdir(parents=True)
     (card / "mem_info_gtt_total").write_text("123\n", encoding="utf-8")
-    state = script["state"](str(tmp_path), set())
+    state = describe.state(str(tmp_path), set())
     assert state["governors"] == ["powersave"]
     assert state["memory"]["gtt_total"] == 123
 
@@ -102,23 +97,24 @@ def test_a_file_that_is_no_model_is_said(bench: Bench, tmp_path: Path) -> None:
         bench.header([str(file)], {})
 
 
-def test_measurement_files_are_written_whole(tmp_path: Path) -> None:
-    script = loaded("run_program.py", STATE=str(tmp_path / "state"))
-    script["keep"]({"name": "last-good.json", "data": {"entries": {"a": 1}}})
-    reader = loaded("describe.py", STATE=str(tmp_path / "state"))
-    assert reader["stored"]("last-good.json") == {"entries": {"a": 1}}
+def test_measurement_files_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in (describe, run_program):
+        monkeypatch.setattr(program, "STATE", str(tmp_path / "state"))
+    run_program.keep({"name": "last-good.json", "data": {"entries": {"a": 1}}})
+    assert describe.stored("last-good.json") == {"entries": {"a": 1}}
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["last-good.json"]
-    with pytest.raises(ValueError, match="no measurement file"):
-        script["keep"]({"name": "../../etc/passwd", "data": {}})
+    with pytest.raises(ValueError, match="is not a measurement file"):
+        run_program.keep({"name": "../../etc/passwd", "data": {}})
 
 
-@pytest.mark.programs
-def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(tmp_path: Path) -> None:
+def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "bin" / "llama-bench"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\necho "$GGML_X $1"\necho trouble >&2\nexit 3\n', encoding="utf-8")
     program.chmod(0o755)
-    script = loaded("run_program.py", CURRENT=str(tmp_path))
+    monkeypatch.setattr(run_program, "CURRENT", str(tmp_path))
     request = {
         "program": "llama-bench",
         "arguments": ["a b"],
@@ -130,34 +126,37 @@ def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(tmp_pat
         "cores": [],
         "nice": 0,
     }
-    row = script["program"](request)
+    row = run_program.program(request)
     assert (row["exit_code"], row["stdout"], row["stderr"]) == (3, "1 a b\n", "trouble\n")
-    absent = script["program"]({**request, "program": "absent"})
+    absent = run_program.program({**request, "program": "absent"})
     assert absent["exit_code"] == -1
     assert "No such file" in absent["stderr"]
+    program.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    endless = run_program.program({**request, "timeout_s": 0.1})
+    assert endless["exit_code"] == -1
+    assert "did not end within 0.1 s" in endless["stderr"]
 
 
 def test_secrets_of_a_process_stay_on_the_host() -> None:
-    script = loaded("describe.py")
     environment = {"LLAMA_ARG_API_KEY": KEY, "LLAMA_ARG_THREADS": "4", "HF_TOKEN": KEY, "PATH": "/usr/bin"}
     argv = [sys.executable, "-c", "print(flush=True); input()", "--api-key", KEY]
     pipe = subprocess.PIPE
     with subprocess.Popen(argv, env=environment, stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        seen = script["environment_of"](process.pid), script["arguments_of"](process.pid)
+        seen = describe.environment_of(process.pid), describe.arguments_of(process.pid)
         process.communicate(b"\n")
     assert seen[0] == {"LLAMA_ARG_THREADS": "4"}
     assert KEY not in json.dumps(seen)
 
 
-def test_an_error_of_the_script_is_a_sentence() -> None:
-    argv = script_argv("run_program.py", {"do": "header", "path": "/nowhere", "count": 1}, sys.executable)
+def test_an_error_of_the_program_is_a_sentence() -> None:
+    argv = program_argv("run_program", {"do": "header", "path": "/nowhere", "count": 1}, sys.executable)
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    with pytest.raises(ProbeFailed, match="h1: could not be measured: FileNotFoundError"):
-        read_answer(f"a chatty shell\n{done.stdout}", host="h1")
+    with pytest.raises(ProbeFailed, match="h1: could not be measured: /nowhere: No such file or directory"):
+        read_data(done.stdout, "", host="h1")
     with pytest.raises(ProbeFailed, match="h1: could not be measured: sudo: a password is required"):
-        read_answer("", host="h1", stderr="sudo: a password is required\n")
+        read_data("", "sudo: a password is required\n", host="h1")
 
 
 class Server(BaseHTTPRequestHandler):

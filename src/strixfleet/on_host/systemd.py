@@ -1,0 +1,40 @@
+"""What systemd says of units, and the journal of one."""
+
+from __future__ import annotations
+
+from typing import Iterable, Sequence
+
+from . import command
+
+
+TIMEOUT_S = 20.0
+
+
+def show(
+    units: Sequence[str], properties: Iterable[str], systemctl: str = "systemctl"
+) -> dict[str, dict[str, str]]:
+    """Return the properties of each unit, in one call; a unit that does not exist has LoadState=not-found."""
+    argv = [systemctl, "show", "--property=" + ",".join(properties), "--", *units]
+    done = command.run(argv, TIMEOUT_S)
+    if done.code != 0:
+        raise OSError(done.err.strip() or "systemctl show failed with exit code %d" % done.code)
+    blocks = [block for block in done.out.split("\n\n") if block.strip()]
+    return {
+        unit: dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        for unit, block in zip(units, blocks)
+    }
+
+
+def peek(unit: str, properties: Iterable[str], systemctl: str = "systemctl") -> dict[str, str]:
+    """Return the properties of one unit; none where systemd does not answer, for callers that ask again."""
+    try:
+        return show([unit], properties, systemctl).get(unit, {})
+    except OSError:
+        return {}
+
+
+def journal(unit: str, lines: int, since_s: int | None = None) -> str:
+    """Return the last lines of a unit's journal; nothing where it cannot be read."""
+    argv = ["journalctl", "--unit", unit, "--lines", str(lines), "--no-pager", "--quiet", "--output", "cat"]
+    span = [] if since_s is None else ["--since", "@%d" % since_s]
+    return command.attempt([*argv, *span], TIMEOUT_S).out.strip()
