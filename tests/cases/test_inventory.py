@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from strixfleet.errors import InventoryError, UsageError
-from strixfleet.inventory.load import InventoryRequest, examine, load
+from strixfleet.inventory.load import examine, load
+from strixfleet.inventory.request import InventoryRequest
 
 
 CASES = sorted(path for path in (Path(__file__).parent / "inventory").iterdir() if path.is_dir())

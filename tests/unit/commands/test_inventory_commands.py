@@ -10,7 +10,8 @@ import pytest
 
 from strixfleet import assets
 from strixfleet.cli import guarded, strixfleet
-from strixfleet.inventory.load import InventoryRequest, load
+from strixfleet.inventory.load import load
+from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.parts import Instance, Model, SmokeBench, Waiver
 from strixfleet.inventory.schema.reference_page import SUBJECTS, page
 from strixfleet.inventory.schema.settings import FIELDS

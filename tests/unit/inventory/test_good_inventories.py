@@ -10,7 +10,8 @@ import pytest
 from strixfleet.errors import UsageError
 from strixfleet.inventory import load as inventory_module
 from strixfleet.inventory.ansible.values import WRONG_SECRET_HINT
-from strixfleet.inventory.load import InventoryRequest, examine, load
+from strixfleet.inventory.load import examine, load
+from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.fleet_model import Fleet
 
 

@@ -1,8 +1,8 @@
-"""One host's variables: templates and vault resolved by Ansible, Ansible's types stripped, places kept."""
+"""One host's variables: Ansible resolves templates and vault; its types are stripped, its tags become places."""
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,15 +16,16 @@ WRONG_SECRET = "no vault secrets were found that could decrypt"  # noqa: S105 - 
 WRONG_SECRET_HINT = "check the vault password: the one that was given does not open this"  # noqa: S105 - a hint
 SOURCE = re.compile(r"<inventory (?:plugin|script) .*'(/.+)'>\Z")  # a program's output, TOML
 TAGS_ITSELF = re.compile(r"<inventory plugin '(?:yaml|ini)' ")
-FACTS_HINT = "facts of hosts are not known when the inventory is read; define the name in the inventory"
+FACTS_HINT = "define it in the inventory; facts of hosts are not known when the inventory is read"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value was written, as Ansible's tag says; file may be a description such as `-e`."""
+    """Where a value was written, as Ansible's tag has it; file may be a description such as `-e`."""
 
     file: str
-    line: int
+    line: int = 0  # 0 when unknown, as in JSON
+    column: int = 0
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Value:
 
 
 def secret_hint(message: str) -> str:
-    """Say what helps against a value that stays encrypted."""
+    """Return the cure for a value that stays encrypted."""
     return WRONG_SECRET_HINT if WRONG_SECRET in message else SECRET_HINT
 
 
@@ -62,11 +63,6 @@ class HostVariables:
 
         self._raw = variables
         self._templar = Templar(loader=loader, variables=variables)
-
-    def names(self) -> Iterator[tuple[str, Place | None]]:
-        """Walk over all names with the place of their key."""
-        for key in self._raw:
-            yield str(key), place_of(key)
 
     def __contains__(self, name: str) -> bool:
         return name in self._raw
@@ -99,7 +95,8 @@ def place_of(value: object) -> Place | None:
     if not tag.path and TAGS_ITSELF.match(str(tag.description)):
         return None
     source = tag.path or ((named := SOURCE.search(str(tag.description))) and named[1])
-    return Place(real_path(str(source)) if source else str(tag.description), int(tag.line_num or 0))
+    file = real_path(str(source)) if source else str(tag.description)
+    return Place(file, int(tag.line_num or 0), int(tag.col_num or 0))
 
 
 @lru_cache(maxsize=4096)
@@ -122,6 +119,9 @@ def _plain(
     if place is not None:
         places[path] = place
     if isinstance(value, Mapping):
+        for key in value:  # for booleans and nulls, which have no tag
+            if key_place := place_of(key):
+                places[*path, str(key)] = key_place
         return {_key(key): _plain(item, (*path, str(key)), places, count) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(item, (*path, index), places, count) for index, item in enumerate(value)]

@@ -1,4 +1,4 @@
-"""What is wrong with one host's values: pydantic's errors and our own, in one form with a remedy."""
+"""The problems of one host's values: pydantic's errors and our own, in one form with a remedy."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from strixfleet.errors import Mistake, MistakeCode
 from strixfleet.inventory.schema.field_types import quoted
+from strixfleet.inventory.schema.fleet_model import Origin
 from strixfleet.inventory.schema.parts import Instance, Model, ModelFile, SmokeBench, Waiver
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.inventory.schema.spelling import nearest
@@ -21,13 +23,13 @@ PARTS: Mapping[str, type[BaseModel]] = {
     "audit_waivers": Waiver,
 }
 KINDS = {
-    "int": "a whole number is meant",
-    "float": "a number is meant",
-    "bool": "true or false is meant",
-    "date": "a date is meant",
-    "string": "text is meant",
-    "model": "a map of `name: value` lines is meant",
-    "dict": "a map of `name: value` lines is meant",
+    "int": "expected a whole number",
+    "float": "expected a number",
+    "bool": "expected true or false",
+    "date": "expected a date",
+    "string": "expected text",
+    "model": "expected a map of `name: value` lines",
+    "dict": "expected a map of `name: value` lines",
 }
 REMEDIES = {
     "int": "write digits alone",
@@ -42,12 +44,26 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong: the path of keys to it, what it is, and what to write."""
+    """One problem: the path of keys to it, what is wrong, and what to write."""
 
     path: tuple[str | int, ...]
     message: str
     hint: str
     warning: bool = False
+    code: MistakeCode = MistakeCode.VALUE
+
+    def at(self, origin: Origin, host: str = "") -> Mistake:
+        """Return this as a mistake of a host's inventory."""
+        return Mistake(
+            self.message,
+            origin.file,
+            origin.line,
+            host,
+            self.field,
+            self.hint,
+            self.warning,
+            code=self.code,
+        )
 
     @property
     def field(self) -> str:
@@ -88,17 +104,16 @@ def _wrong_value(path: tuple[str | int, ...], kind: str, error: Mapping[str, Any
     if family in {"greater", "less"}:
         return _out_of_range(path, value, context, family)
     if family in KINDS:
-        shown = "is no map" if family in {"model", "dict"} else _input(value)
-        return Problem(path, f"{shown}, {KINDS[family]}", REMEDIES[family])
+        return Problem(path, f"{KINDS[family]}, got {_input(value)}", REMEDIES[family])
     return Problem(path, f"is wrong: {error['msg']}", "look at docs/inventory.md")
 
 
 def _input(value: object) -> str:
     if isinstance(value, Mapping):
-        return "is a map"
+        return "a map"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "is a list"
-    return "is empty" if value is None else f"is {quoted(value)}"
+        return "a list"
+    return "nothing" if value is None else quoted(value)
 
 
 def _out_of_range(
@@ -138,5 +153,5 @@ def _describe(path: tuple[str | int, ...]) -> str:
 def _unknown(path: tuple[str | int, ...]) -> Problem:
     names = tuple(part_of(path).model_fields)
     close = nearest(str(path[-1]), names)
-    hint = f"write {close}" if close else f"known here: {', '.join(names)}"
-    return Problem(path, "is not known", hint)
+    hint = f"write {close}" if close else f"use one of {', '.join(names)}"
+    return Problem(path, "is not known", hint, code=MistakeCode.UNKNOWN_NAME)

@@ -11,6 +11,7 @@ from datetime import date
 
 from pydantic import ValidationError
 
+from strixfleet.errors import MistakeCode
 from strixfleet.inventory.hardware import PROFILES
 from strixfleet.inventory.schema.addresses import is_private_listener
 from strixfleet.inventory.schema.field_types import quoted
@@ -183,7 +184,7 @@ def _pin(values: Values) -> Iterator[Problem]:
     if values.get("llama_cpp_ref") is None:
         serving = bool(values.get("llama_server_instances"))
         message = "is missing" if serving else "is missing: llama.cpp is not provisioned here"
-        yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving)
+        yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving, code=MistakeCode.MISSING)
 
 
 def _kernel_twins(values: Values) -> Iterator[Problem]:

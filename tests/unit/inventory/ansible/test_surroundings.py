@@ -14,7 +14,7 @@ from strixfleet.tools.ansible_playbook import PlayRequest, _argv
 
 HOSTS = "all:\n  hosts:\n    h1:\n  vars:\n    llama_cpp_ref: b10991\n"
 VALIDATE = (sys.executable, "-m", "strixfleet", "validate")
-SHOW = "from strixfleet.inventory.load import *; print(load(InventoryRequest()).hosts[0].connection)"
+SHOW = "from strixfleet.inventory.load import *; from strixfleet.inventory.request import InventoryRequest; print(load(InventoryRequest()).hosts[0].connection)"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.inventory.files.yaml_scan import scan_bytes
+from strixfleet.inventory.files.yaml_file import scan_yaml
 
 
 MEMORY_MAX_BYTES = 400 * 2**20  # of address space: Python, click, pydantic and PyYAML take half of it
@@ -32,7 +32,8 @@ PROGRAM = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (15, 15))
 resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))
-from strixfleet.inventory.load import InventoryRequest, examine
+from strixfleet.inventory.load import examine
+from strixfleet.inventory.request import InventoryRequest
 print(*examine(InventoryRequest((sys.argv[1],))).mistakes, sep="\\n")
 # Not ru_maxrss: that starts at what the process that forked us held.
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
@@ -42,7 +43,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused(name: str) -> None:
     data, message = BOMBS[name]
-    scanned = scan_bytes("bomb.yml", data)
+    scanned = scan_yaml("bomb.yml", data)
     assert message in scanned.mistakes[-1].message
     assert scanned.mistakes[-1].hint
     assert scanned.root is None
