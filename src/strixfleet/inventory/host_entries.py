@@ -24,7 +24,7 @@ from strixfleet.inventory.files.unknown_names import (
 from strixfleet.inventory.files.yaml_file import scan_yaml
 from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.field_types import has_control, quoted
-from strixfleet.inventory.schema.fleet_model import Fleet, Host, Origin
+from strixfleet.inventory.schema.fleet_model import Host, Origin
 from strixfleet.inventory.schema.number_words import misread_numbers
 from strixfleet.inventory.schema.problems import Problem
 from strixfleet.inventory.schema.rules import check

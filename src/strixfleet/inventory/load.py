@@ -2,7 +2,7 @@
 Load the fleet from an Ansible inventory, or find every mistake in it.
 
 In order: the files are scanned for what Ansible would hang on or pass over, Ansible resolves hosts, groups,
-vault and templates, and the models check each host's values. Each mistake gets the file and line of its value.
+vault and templates, the models check each host's values, and each mistake gets its file and line.
 """
 
 import os
@@ -65,7 +65,7 @@ def find_sources(given: Sequence[str]) -> tuple[str, ...]:
     if not named:
         named = _configured()
     if not named:
-        raise UsageError("no inventory", hint="give -i INVENTORY, or write one with `strixfleet init`")
+        raise UsageError("no inventory", hint="use -i INVENTORY, or write one with `strixfleet init`")
     for source in named:
         if "," not in source and not Path(source).exists():
             raise UsageError(

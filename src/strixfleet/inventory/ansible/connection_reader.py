@@ -1,4 +1,4 @@
-"""Reads Ansible's connection variables of one host, whichever spelling they have, and says what is wrong."""
+"""Read Ansible's connection variables of one host, in any of their spellings."""
 
 import re
 import shlex
@@ -42,7 +42,7 @@ DANGEROUS_OPTION = re.compile(
 
 
 class Reader:
-    """Reads one host's connection variables and collects what is wrong with them."""
+    """Reads one host's connection variables and collects their problems."""
 
     def __init__(self, values: Mapping[str, object]) -> None:
         self.values = values
@@ -112,7 +112,7 @@ class Reader:
             return None
         name, value = found
         if not isinstance(value, str | int) or isinstance(value, bool) or "\n" in str(value):
-            self.refuse(name, "is no password", "write it in quotes, on one line (vault)")
+            self.refuse(name, "is not a valid password", "write it in quotes, on one line (vault)")
             return None
         return Password(str(value))
 
@@ -131,7 +131,7 @@ class Reader:
         return tuple(words)
 
     def arguments(self) -> tuple[str, ...]:
-        """Read ssh's arguments; host keys are strixfleet's own matter."""
+        """Read ssh's arguments, except those about host keys, which strixfleet checks itself."""
         words: list[str] = []
         for name in ARGUMENTS:
             value = self.values.get(name)
@@ -146,7 +146,7 @@ class Reader:
                 self.refuse(name, "has a line break or a control character", "write it on one line")
             elif any(DANGEROUS_OPTION.search(word) for word in found):
                 hint = "drop it, and enrol the host with `strixfleet trust`"
-                self.refuse(name, "changes how host keys are checked", hint)
+                self.refuse(name, "would change how host keys are checked", hint)
             words.extend(found)
         return tuple(words)
 

@@ -35,15 +35,15 @@ def proxy_jump(arguments: tuple[str, ...]) -> str | None:
 def _configured(
     reader: Reader, address: str, login: tuple[str | None, int], arguments: tuple[str, ...]
 ) -> Configured:
-    """Ask ssh, with what Ansible would tell it."""
+    """Ask ssh, with the arguments that Ansible would use."""
     if reader.problems:
         return Configured()
     user, port = login
     told = [*(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
     known = configured(address.strip("[]"), (*arguments, *told))
     if known.problem:
-        hint = f"see `ssh -G {address}`"
-        reader.refuse("ansible_host", f"ssh refuses its configuration: {known.problem}", hint)
+        hint = f"try `ssh -G {address}`"
+        reader.refuse("ansible_host", f"ssh cannot read its configuration: {known.problem}", hint)
     return known
 
 
@@ -51,22 +51,24 @@ def _is_local(reader: Reader) -> bool:
     kind = reader.text("connection", default="ssh") or "ssh"
     if kind not in LOCAL_CONNECTIONS | SSH_CONNECTIONS:
         hint = "write ansible_connection: ssh (or local), or leave the host out with -l"
-        reader.refuse("ansible_connection", f"{quoted(kind)} is not served", hint)
+        reader.refuse("ansible_connection", f"connection type {quoted(kind)} is not supported", hint)
     return kind in LOCAL_CONNECTIONS
 
 
 def _address(reader: Reader, name: str) -> str:
     address = reader.text("address", ADDRESS)
     if address is None and not reader.problems and not ADDRESS.match(name):
-        message = f"the host name {quoted(name)} is no address"
-        reader.refuse("ansible_host", message, "give ansible_host: ADDRESS")
+        message = f"the host name {quoted(name)} is not an address"
+        reader.refuse("ansible_host", message, "write ansible_host: ADDRESS")
     return address or name
 
 
 def _refuse_other_methods(reader: Reader) -> None:
     method = reader.text("become_method", default="sudo") or "sudo"
     if method not in {"sudo", "ansible.builtin.sudo"}:
-        reader.refuse("ansible_become_method", f"{quoted(method)} is not served", "write sudo")
+        reader.refuse(
+            "ansible_become_method", f"become method {quoted(method)} is not supported", "write sudo"
+        )
 
 
 def connection(
@@ -79,7 +81,11 @@ def connection(
     address = _address(reader, name)
     arguments = reader.arguments()
     if values.get("ansible_ssh_args"):  # would take the place of ours, by which a play checks host keys
-        reader.refuse("ansible_ssh_args", "is what strixfleet sets itself", "write ansible_ssh_common_args")
+        reader.refuse(
+            "ansible_ssh_args",
+            "cannot be set: strixfleet passes its own ssh arguments",
+            "write ansible_ssh_common_args",
+        )
     port = reader.number("port", 0, 65535)
     known = Configured() if local else _configured(reader, address, (user, port), arguments)
     user = user or known.user

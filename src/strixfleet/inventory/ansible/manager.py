@@ -73,7 +73,7 @@ class AnsibleInventory:
         return found
 
     def _refuse_unmatched(self, limit: str) -> None:
-        """Refuse a limit with a part that matches nothing: a typing error there would silently drop a host."""
+        """Refuse a limit with a part that matches nothing: a slip there would silently drop a host."""
         for warning in map(_sentence, self._captured.get_warnings()):
             if (part := UNMATCHED.search(warning)) and f"!{part[1]}" not in limit and part[1] in limit:
                 hint = "list hosts with `ansible-inventory --graph`"

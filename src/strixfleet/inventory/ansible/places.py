@@ -30,7 +30,7 @@ class Places:
         return self.defined(str(name), value.raw_place)
 
     def defined(self, name: str, tag: Place | None) -> Origin:
-        """Return where a variable is defined: by its tag, else by its name in the strongest layer that has it."""
+        """Return where a variable is defined: its tag, else its name in the strongest layer that has it."""
         strongest = next((layer for layer in reversed(self._layers) if name in layer.values), None)
         return _origin(tag or (dict(strongest.names())[name] if strongest else None))
 

@@ -1,4 +1,4 @@
-"""One host's variables: Ansible resolves templates and vault; its types are stripped, its tags become places."""
+"""One host's variables, resolved by Ansible: its types are stripped, its tags become places."""
 
 import os
 import re
@@ -30,7 +30,7 @@ class Place:
 
 @dataclass(slots=True)
 class Value:
-    """One resolved variable: plain data, and the places of its parts by key path."""
+    """One resolved variable: plain data, and the places of its parts by their path of keys."""
 
     data: object
     places: dict[tuple[str | int, ...], Place] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def secret_hint(message: str) -> str:
 
 
 class TemplateFailed(Exception):
-    """A template could not be resolved, or a value not be decrypted."""
+    """A template could not be resolved, or a value could not be decrypted."""
 
     def __init__(self, message: str, place: Place | None) -> None:
         _prefix, locked, why = message.partition("Attempt to use undecryptable variable: ")
@@ -72,7 +72,7 @@ class HostVariables:
         return place_of(self._raw.get(name))
 
     def resolve(self, name: str) -> Value:
-        """Resolve templates and vault, and note where each part stands."""
+        """Resolve templates and vault, and note where each part is written."""
         raw = self._raw[name]
         try:
             resolved = self._templar.template(raw)
@@ -86,7 +86,11 @@ class HostVariables:
 
 
 def place_of(value: object) -> Place | None:
-    """Read Ansible's origin tag; ansible-core 2.19 lays values of other plugins to the first one's file."""
+    """
+    Return the place in Ansible's origin tag.
+
+    ansible-core 2.19 gives values of other plugins the first plugin's file.
+    """
     from ansible._internal._datatag._tags import Origin
 
     tag = Origin.get_tag(value)

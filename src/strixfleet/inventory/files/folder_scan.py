@@ -51,7 +51,7 @@ class Survey:
     nodes_count: int = 0
 
     def keeps_ansible_out(self) -> bool:
-        """Tell whether Ansible must not read these files: what is set twice is harmless to it, the rest is not."""
+        """Tell whether Ansible must not read these files; what is set twice does not harm it."""
         return any(not one.warning and one.code is not MistakeCode.SET_TWICE for one in self.mistakes)
 
     def add(self, file: InventoryFile, scanned: Scanned) -> None:

@@ -25,13 +25,13 @@ TEXT_CHARS_PER_NODE = 256  # a long text counts like many nodes, since aliases m
 DEPTH_MAX = 64
 VAULT_HEADER = b"$ANSIBLE_VAULT;"
 DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:$|[Tt \t])")
-TAGS = frozenset({None, "!", "!vault", "!vault-encrypted", "!unsafe"})
+TAGS = frozenset({"!", "!vault", "!vault-encrypted", "!unsafe"})
 STANDARD_TAG = "tag:yaml.org,2002:"
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SYNTAX_HINTS = {
     "end of stream": "close the quote or bracket that this line opens",
-    "\\t": "indent with blanks instead of tabs",
-    "cannot start any token": "indent with blanks instead of tabs, and quote text that begins with @, %, ` or {{",
+    "\\t": "indent with blanks, not tabs",
+    "cannot start any token": "indent with blanks, not tabs, and quote text that begins with @, %, ` or {{",
     "mapping values are not allowed": "quote text that contains a colon, or check the indentation",
 }
 OTHER_SYNTAX_HINT = "check the indentation and the colons of this line and the one before"
@@ -151,7 +151,7 @@ class _Scanner:
         return node
 
     def _check_tag(self, tag: str | None, line: int) -> None:
-        if tag in TAGS or (tag.startswith(STANDARD_TAG) and "python" not in tag):
+        if tag is None or tag in TAGS or (tag.startswith(STANDARD_TAG) and "python" not in tag):
             return
         self.note(f"has the unknown YAML tag {tag[:60]!r}", line, "use !vault, !unsafe or none")
 
@@ -162,7 +162,7 @@ class _Scanner:
             try:
                 dt.date(*map(int, found.groups()))
             except ValueError:
-                self.note(f"{event.value} is not a date", line, "correct it")
+                self.note(f"{event.value} is not a date", line, "correct the date")
         return node
 
     def _list(self, line: int, depth: int) -> Node:

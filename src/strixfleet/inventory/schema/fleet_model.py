@@ -1,4 +1,4 @@
-"""The fleet as the inventory states it: hosts, how to reach them, and where each value stands."""
+"""The fleet as the inventory describes it: hosts, how to reach them, and where each value is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from strixfleet.inventory.schema.settings import HostSettings
 
 
 class Password:
-    """A secret that shows nothing of itself; `reveal()` is the only way to it."""
+    """A secret that is never printed; only `reveal()` returns it."""
 
     __slots__ = ("__value",)
 
@@ -32,7 +32,7 @@ class Password:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value of the inventory stands; line 0 when only the file is known."""
+    """Where a value of the inventory is written; line 0 when only the file is known."""
 
     file: str
     line: int = 0
@@ -48,8 +48,8 @@ class Connection:
     """
     How a host is reached, from Ansible's connection variables and ssh's own configuration.
 
-    `ssh_name` is what ssh is asked for where its configuration says more than address, port and user;
-    `host_key_alias` the name of its key there; `proxied`: not reached directly.
+    `ssh_name` is the name to give to ssh when its configuration has more than address, port and user for it;
+    `host_key_alias` is the name of its key there; `proxied` means not reached directly.
     """
 
     address: str

@@ -104,7 +104,8 @@ def _wrong_value(path: tuple[str | int, ...], kind: str, error: Mapping[str, Any
     if family in {"greater", "less"}:
         return _out_of_range(path, value, context, family)
     if family in KINDS:
-        return Problem(path, f"{KINDS[family]}, got {_input(value)}", REMEDIES[family])
+        got = "" if family in {"model", "dict"} else f", got {_input(value)}"  # which may hold a secret
+        return Problem(path, f"{KINDS[family]}{got}", REMEDIES[family])
     return Problem(path, f"is wrong: {error['msg']}", "look at docs/inventory.md")
 
 

@@ -92,7 +92,7 @@ def test_a_file_that_arguments_name_counts_instead(tmp_path: Path) -> None:
 def test_what_ssh_refuses_is_a_mistake_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "broken").write_text("Host h1\n  Port many\n")
     _, problems = connection("h1", {"ansible_ssh_common_args": f"-F {tmp_path}/broken"}, {})
-    assert ["ssh refuses its configuration" in problem.message for problem in problems] == [True]
+    assert ["ssh cannot read its configuration" in problem.message for problem in problems] == [True]
 
 
 def test_includes_are_read_in_their_place(tmp_path: Path) -> None:

@@ -14,7 +14,11 @@ from strixfleet.tools.ansible_playbook import PlayRequest, _argv
 
 HOSTS = "all:\n  hosts:\n    h1:\n  vars:\n    llama_cpp_ref: b10991\n"
 VALIDATE = (sys.executable, "-m", "strixfleet", "validate")
-SHOW = "from strixfleet.inventory.load import *; from strixfleet.inventory.request import InventoryRequest; print(load(InventoryRequest()).hosts[0].connection)"
+SHOW = """
+from strixfleet.inventory.load import load
+from strixfleet.inventory.request import InventoryRequest
+print(load(InventoryRequest()).hosts[0].connection)
+"""
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def test_a_broken_ansible_cfg_is_one_sentence(place: Path, text: str) -> None:
     done = run(place, *VALIDATE)
     assert done.returncode == 2
     assert done.stderr.startswith("strixfleet: Ansible does not start: ")
-    assert "hint: look at ansible.cfg" in done.stderr
+    assert "hint: check ansible.cfg" in done.stderr
 
 
 @pytest.mark.parametrize(

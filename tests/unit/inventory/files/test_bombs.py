@@ -26,7 +26,7 @@ BOMBS = {
     "dashes": (b"- " * 2_000_000, "nested more than"),
     "cycle": (b"a: &a {b: *a}\n", "refers to itself"),
     "nul": (b"a: b\n\0\n", "NUL byte"),
-    "latin1": (b"a: \xe4\n", "no UTF-8"),
+    "latin1": (b"a: \xe4\n", "not UTF-8"),
 }
 PROGRAM = """
 import resource, sys
@@ -94,7 +94,7 @@ def test_many_large_files_together(tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "hosts.yml")
     text, _ = examine_under_limits(tmp_path)
-    assert "is no regular file" in text
+    assert "is not a regular file" in text
 
 
 def test_a_loop_of_links(tmp_path: Path) -> None:
