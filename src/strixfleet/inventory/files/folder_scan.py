@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from strixfleet.errors import Mistake, MistakeCode
 from strixfleet.inventory.files.ini_file import scan_ini
 from strixfleet.inventory.files.scanned import Scanned
@@ -57,7 +59,7 @@ class Survey:
     def add(self, file: InventoryFile, scanned: Scanned) -> None:
         """Take in what one file holds."""
         path = str(file.path)
-        self.nodes_count += scanned.node_count
+        self.nodes_count += scanned.nodes
         self.mistakes.extend(scanned.mistakes)
         assignments = scanned.assignments
         if scanned.root is not None and file.level:
@@ -185,4 +187,4 @@ def _is_ini(path: Path, scanned: Scanned, data: bytes) -> bool:
         return False
     if scanned.syntax_error:
         return not BEGINS_AS_YAML.match(data)
-    return scanned.root is None or scanned.root.entries is None
+    return not isinstance(scanned.root, yaml.MappingNode)

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Iterator
 
+import yaml
+
 from strixfleet.errors import Mistake, MistakeCode
-from strixfleet.inventory.files.scanned import Assignment, Node, set_twice
+from strixfleet.inventory.files.scanned import Assignment, set_twice
+from strixfleet.inventory.files.yaml_file import entries, is_map, line_of
 from strixfleet.inventory.schema.spelling import nearest
 
 
 GROUP_KEYS = ("hosts", "vars", "children")
 
 
-def check_vars_file(file: str, root: Node) -> Iterator[Mistake]:
+def check_vars_file(file: str, root: yaml.Node) -> Iterator[Mistake]:
     """Find what keeps Ansible from reading a file of variables."""
-    if not root.is_map():
-        message = "is not a map of variables"
-        yield Mistake(message, file, root.line, hint="write `name: value` lines", code=MistakeCode.STRUCTURE)
+    if not is_map(root):
+        hint = "write `name: value` lines"
+        yield Mistake("is not a map of variables", file, line_of(root), hint=hint, code=MistakeCode.STRUCTURE)
 
 
 def check_doubles(file: str, assignments: Iterable[Assignment]) -> Iterator[Mistake]:
@@ -31,49 +34,49 @@ class GroupReader:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.assignments: dict[Assignment, None] = {}  # a set in order: an alias repeats what it stands for
+        self.assignments: dict[Assignment, None] = {}  # a set in order: aliases repeat assignments
         self.mistakes: list[Mistake] = []
 
-    def read(self, root: Node) -> None:
+    def read(self, root: yaml.Node) -> None:
         """Read a whole file; the configuration of an inventory plugin is left to the plugin."""
-        if not root.is_map():
-            self._note(
-                "is not an inventory", root.line, "begin with `all:`, then `hosts:` or `children:` below it"
-            )
-        elif "plugin" not in (root.entries or {}):
-            for name, entry in (root.entries or {}).items():
-                self._group(name, entry.node)
+        if not is_map(root):
+            hint = "begin with `all:`, then `hosts:` or `children:` below it"
+            self._note("is not an inventory", line_of(root), hint)
+        elif all(name != "plugin" for name, _, _ in entries(root)):
+            for name, _, node in entries(root):
+                self._group(name, node)
 
-    def _group(self, name: str, node: Node) -> None:
-        if not node.is_map():
+    def _group(self, name: str, node: yaml.Node) -> None:
+        if not is_map(node):
             hint = "write `hosts:`, `vars:` or `children:` below it"
-            self._note("is a group, but not a map", node.line, hint, name)
-        for key, entry in (node.entries or {}).items():
-            where, entries = f"{name}.{key}", entry.node.entries or {}
+            self._note("is a group, but not a map", line_of(node), hint, name)
+        for key, line, below in entries(node):
+            where = f"{name}.{key}"
             if key not in GROUP_KEYS:
                 close = nearest(key, GROUP_KEYS)
                 hint = f"write {close}" if close else "put a variable below `vars:`, a host below `hosts:`"
-                self._note("is not a key of a group: Ansible skips it", entry.line, hint, where)
-            elif not entry.node.is_map():
+                self._note("is not a key of a group: Ansible skips it", line, hint, where)
+            elif not is_map(below):
                 hint = "write each entry as `name:` on a line of its own, without a dash"
-                self._note("is not a map", entry.node.line, hint, where)
+                self._note("is not a map", line_of(below), hint, where)
             elif key == "vars":
-                self._variables(entry.node, group=name)
+                self._variables(below, group=name)
             elif key == "children":
-                for child, below in entries.items():
-                    self._group(child, below.node)
+                for child, _, inner in entries(below):
+                    self._group(child, inner)
             else:
-                for host, below in entries.items():
-                    self._host(host, below.node, where)
+                for host, _, inner in entries(below):
+                    self._host(host, inner, where)
 
-    def _host(self, name: str, node: Node, where: str) -> None:
-        if not node.is_map():
-            self._note("is not a map", node.line, "write `name: value` lines below the host", where, name)
+    def _host(self, name: str, node: yaml.Node, where: str) -> None:
+        if not is_map(node):
+            self._note("is not a map", line_of(node), "write `name: value` lines below the host", where, name)
         self._variables(node, host=name)
 
-    def _variables(self, node: Node, host: str = "", group: str = "") -> None:
-        for name, entry in (node.entries or {}).items():
-            self.assignments[Assignment(host, group, name, entry.node.text, entry.line)] = None
+    def _variables(self, node: yaml.Node, host: str = "", group: str = "") -> None:
+        for name, line, value in entries(node):
+            text = value.value if isinstance(value, yaml.ScalarNode) else None
+            self.assignments[Assignment(host, group, name, text, line)] = None
 
     def _note(self, message: str, line: int, hint: str, where: str = "", host: str = "") -> None:
         mistake = Mistake(message, self.file, line, host, where, hint, code=MistakeCode.STRUCTURE)

@@ -5,9 +5,7 @@ Ansible only warns about a key that is set twice and hangs on an alias bomb, and
 (yaml/pyyaml#235). The limits are far above what an inventory needs.
 """
 
-import datetime as dt
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,23 +14,26 @@ from typing import Any
 import yaml
 
 from strixfleet.errors import Mistake, MistakeCode
-from strixfleet.inventory.files.scanned import Entry, Node, Scanned, set_twice
+from strixfleet.inventory.files.scanned import Scanned, set_twice
 
 
 FILE_MAX_BYTES = 4 * 1024 * 1024
 NODES_MAX = 100_000  # of one file, aliases expanded; a fleet of 1000 hosts has about 20 000
 TEXT_CHARS_PER_NODE = 256  # a long text counts like many nodes, since aliases multiply it
 DEPTH_MAX = 64
+TOO_MANY = f"has more than {NODES_MAX} nodes, aliases expanded"
 VAULT_HEADER = b"$ANSIBLE_VAULT;"
-DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:$|[Tt \t])")
 TAGS = frozenset({"!", "!vault", "!vault-encrypted", "!unsafe"})
 STANDARD_TAG = "tag:yaml.org,2002:"
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+UTF8_HINT = "save it as UTF-8 text"
 SYNTAX_HINTS = {
     "end of stream": "close the quote or bracket that this line opens",
     "\\t": "indent with blanks, not tabs",
     "cannot start any token": "indent with blanks, not tabs, and quote text that begins with @, %, ` or {{",
     "mapping values are not allowed": "quote text that contains a colon, or check the indentation",
+    "another document": "keep one document per file",
+    "undefined alias": "write the value out",
 }
 OTHER_SYNTAX_HINT = "check the indentation and the colons of this line and the one before"
 
@@ -44,7 +45,7 @@ class _Refused(Exception):
 
 
 def read_capped(path: Path) -> bytes | Mistake:
-    """Read a regular file of at most FILE_MAX_BYTES, or say why not."""
+    """Read a regular file of at most FILE_MAX_BYTES, or return why not."""
 
     def refused(message: str, hint: str) -> Mistake:
         return Mistake(message, str(path), hint=hint, code=MistakeCode.UNREADABLE)
@@ -64,140 +65,139 @@ def read_capped(path: Path) -> bytes | Mistake:
 
 
 def scan_yaml(file: str, data: bytes) -> Scanned:
-    """Scan a file's content; an encrypted one needs its key first."""
+    """Scan a file's content; an encrypted one has to be decrypted first."""
     if data.startswith(VAULT_HEADER):
         return Scanned(encrypted=True)
-    scanner = _Scanner(file)
+    found = Scanned()
     try:
         text = _text(data)
-        scanner.found.root = scanner.document(yaml.parse(text, Loader=LOADER))
+        _check_size(text)
+        found.root = yaml.compose(text, Loader=LOADER)
+        if found.root is not None:
+            walk = _Walk(file, found.mistakes)
+            found.nodes = walk.size(found.root, ())
     except _Refused as refused:
-        scanner.note(refused.message, refused.line, refused.hint, MistakeCode.UNREADABLE)
+        found.root = None
+        found.mistakes.append(
+            Mistake(refused.message, file, refused.line, hint=refused.hint, code=MistakeCode.UNREADABLE)
+        )
     except yaml.YAMLError as error:
-        scanner.found.syntax_error = True
-        scanner.note(*_syntax_mistake(error), MistakeCode.UNREADABLE)
-    return scanner.found
+        found.syntax_error = True
+        found.mistakes.append(_syntax_mistake(file, error))
+    return found
+
+
+def entries(node: yaml.Node) -> Iterator[tuple[str, int, yaml.Node]]:
+    """Walk over a map's names with their lines and values; of a name that is set twice the last one holds."""
+    if isinstance(node, yaml.MappingNode):
+        pairs = {key.value: (key, value) for key, value in node.value if _is_name(key)}
+        yield from ((name, line_of(key), value) for name, (key, value) in pairs.items())
+
+
+def is_map(node: yaml.Node) -> bool:
+    """Tell whether a node is a map, or empty as a map without entries is written."""
+    return isinstance(node, yaml.MappingNode) or node.tag == f"{STANDARD_TAG}null"
+
+
+def line_of(node: yaml.Node) -> int:
+    """Return the line where a node begins."""
+    return int(node.start_mark.line) + 1
+
+
+def _is_name(key: yaml.Node) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.tag != f"{STANDARD_TAG}merge"
 
 
 def _text(data: bytes) -> str:
-    hint = "save it as UTF-8 text"
     if b"\0" in data:
-        raise _Refused("has a NUL byte", data.count(b"\n", 0, data.index(b"\0")) + 1, hint)
+        raise _Refused("has a NUL byte", data.count(b"\n", 0, data.index(b"\0")) + 1, UTF8_HINT)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise _Refused("is not UTF-8 text", data.count(b"\n", 0, error.start) + 1, hint) from None
+        raise _Refused("is not UTF-8 text", data.count(b"\n", 0, error.start) + 1, UTF8_HINT) from None
 
 
-class _Scanner:
-    """Builds the tree of one file from parser events, counting nodes as it goes."""
-
-    def __init__(self, file: str) -> None:
-        self.file, self.found = file, Scanned()
-        self.events: Iterator[Any] = iter(())
-        self.keys: list[str] = []  # that lead to the current node
-        self.anchors: dict[str | None, tuple[Node, int] | None] = {}
-
-    def note(self, message: str, line: int, hint: str, code: MistakeCode = MistakeCode.STRUCTURE) -> None:
-        self.found.mistakes.append(Mistake(message, self.file, line, hint=hint, code=code))
-
-    def document(self, events: Iterator[Any]) -> Node | None:
-        """Read the only document of a file."""
-        self.events = events
-        root: Node | None = None
-        for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                if root is not None:
-                    line = event.start_mark.line + 1  # type: ignore[union-attr]
-                    raise _Refused("begins a second YAML document", line, "keep one document per file")
-                root = self._node(next(events), 0)
-        return root
-
-    def _node(self, event: Any, depth: int) -> Node:  # noqa: ANN401 - PyYAML's events have no types
-        """Read one node and all below it."""
+def _check_size(text: str) -> None:
+    """Refuse what would fill the memory or the stack; aliases are not expanded here."""
+    depth = 0
+    event: Any
+    for count, event in enumerate(yaml.parse(text, Loader=LOADER)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         line = event.start_mark.line + 1
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor, line)
-        before = self.found.node_count
-        self._count(1, line)
         if depth > DEPTH_MAX:
             raise _Refused(f"is nested more than {DEPTH_MAX} deep", line, "flatten it")
-        self._check_tag(event.tag, line)
-        if event.anchor:
-            self.anchors[event.anchor] = None  # open: an alias to it now would be a cycle
-        if isinstance(event, yaml.ScalarEvent):
-            node = self._scalar(event, line)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = self._list(line, depth)
-        else:
-            node = self._map(line, depth)
-        if event.anchor:
-            self.anchors[event.anchor] = (node, self.found.node_count - before)
-        return node
+        if count > 2 * NODES_MAX:  # a collection has two events
+            raise _Refused(TOO_MANY, line, "split it")
 
-    def _count(self, nodes: int, line: int) -> None:
-        self.found.node_count += nodes
-        if self.found.node_count > NODES_MAX:
-            message = f"has more than {NODES_MAX} nodes, aliases expanded"
-            raise _Refused(message, line, "split it, and write no alias of aliases")
 
-    def _alias(self, anchor: str | None, line: int) -> Node:
-        known = self.anchors.get(anchor)
-        if known is None:
-            message = f"the alias *{anchor} refers to itself or to nothing"
-            raise _Refused(message, line, "write the value out")
-        node, nodes = known
-        self._count(nodes, line)
-        return node
+class _Walk:
+    """Walks a file's tree once, whatever aliases repeat; notes mistakes as it goes."""
 
-    def _check_tag(self, tag: str | None, line: int) -> None:
-        if tag is None or tag in TAGS or (tag.startswith(STANDARD_TAG) and "python" not in tag):
-            return
-        self.note(f"has the unknown YAML tag {tag[:60]!r}", line, "use !vault, !unsafe or none")
+    def __init__(self, file: str, mistakes: list[Mistake]) -> None:
+        self.file, self.mistakes = file, mistakes
+        self.sizes: dict[yaml.Node, int] = {}  # in nodes, aliases expanded; 0 while a node is open
+        self.line = 1  # of the node before
 
-    def _scalar(self, event: Any, line: int) -> Node:  # noqa: ANN401
-        self._count(len(event.value) // TEXT_CHARS_PER_NODE, line)
-        node = Node(line, text=event.value, plain=not event.style and event.tag is None)
-        if node.plain and (found := DATE.match(event.value)):  # YAML would read it as a date
+    def size(self, node: yaml.Node, keys: tuple[str, ...]) -> int:
+        """Return the size of a node that a path of keys leads to, and check it and all below."""
+        known = self.sizes.get(node)
+        if known is not None:
+            if not known:
+                raise _Refused("has an alias that refers to itself", self.line, "write the value out")
+            return known
+        self.sizes[node], self.line = 0, line_of(node)
+        self._check_tag(node)
+        size = 1
+        if isinstance(node, yaml.ScalarNode):
+            size += len(node.value) // TEXT_CHARS_PER_NODE
+            self._check_date(node)
+        elif isinstance(node, yaml.SequenceNode):
+            size += sum(self.size(item, keys) for item in node.value)
+        elif isinstance(node, yaml.MappingNode):
+            self._check_keys(node, keys)
+            for key, value in node.value:
+                size += self.size(key, keys) + self.size(value, (*keys, str(key.value)))
+        if size > NODES_MAX:
+            raise _Refused(TOO_MANY, line_of(node), "split it, and write no alias of aliases")
+        self.sizes[node] = size
+        return size
+
+    def _note(self, node: yaml.Node, message: str, hint: str) -> None:
+        self.mistakes.append(
+            Mistake(message, self.file, line_of(node), hint=hint, code=MistakeCode.STRUCTURE)
+        )
+
+    def _check_tag(self, node: yaml.Node) -> None:
+        if node.tag not in TAGS and (not node.tag.startswith(STANDARD_TAG) or "python" in node.tag):
+            self._note(node, f"has the unknown YAML tag {node.tag[:60]!r}", "use !vault, !unsafe or none")
+
+    def _check_date(self, node: yaml.ScalarNode) -> None:
+        if node.tag == f"{STANDARD_TAG}timestamp":
             try:
-                dt.date(*map(int, found.groups()))
+                yaml.constructor.SafeConstructor().construct_yaml_timestamp(node)
             except ValueError:
-                self.note(f"{event.value} is not a date", line, "correct the date")
-        return node
+                self._note(node, f"{node.value} is not a date", "correct the date")
 
-    def _list(self, line: int, depth: int) -> Node:
-        items = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            items.append(self._node(event, depth + 1))
-        return Node(line, items=items)
-
-    def _map(self, line: int, depth: int) -> Node:
-        entries: dict[str, Entry] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self._node(event, depth + 1)
-            self.keys.append(key.text or "")
-            value = self._node(next(self.events), depth + 1)
-            self.keys.pop()
-            if key.entries is not None:  # {{ name }}
-                self.note("has a template without quotes", key.line, 'write NAME: "{{ … }}"')
-            elif key.text is None:
-                self.note("has a key that is not a plain word", key.line, "write `name: value`")
-            elif key.text != "<<":  # which may stand for several maps
-                self._check_double(entries, key.text, key.line)
-                entries[key.text] = Entry(key.line, value)
-        return Node(line, entries=entries)
-
-    def _check_double(self, entries: dict[str, Entry], name: str, line: int) -> None:
-        if name in entries:
-            host = self.keys[-1] if self.keys[-2:-1] == ["hosts"] else ""
-            self.found.mistakes.append(set_twice(self.file, line, entries[name].line, name, host))
+    def _check_keys(self, node: yaml.MappingNode, keys: tuple[str, ...]) -> None:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.MappingNode):  # {{ name }}
+                self._note(key, "has a template without quotes", 'write NAME: "{{ … }}"')
+            elif isinstance(key, yaml.SequenceNode):
+                self._note(key, "has a key that is not a plain word", "write `name: value`")
+            elif _is_name(key) and key.value not in lines:
+                lines[key.value] = line_of(key)
+            elif _is_name(key):
+                host = keys[-1] if keys[-2:-1] == ("hosts",) else ""
+                self.mistakes.append(set_twice(self.file, line_of(key), lines[key.value], key.value, host))
 
 
-def _syntax_mistake(error: yaml.YAMLError) -> tuple[str, int, str]:
-    """Return the parser's problem, its line, and the cure of the usual slips."""
+def _syntax_mistake(file: str, error: yaml.YAMLError) -> Mistake:
+    """Return the parser's problem with the line and the cure of the usual slips."""
     mark = getattr(error, "problem_mark", None)
     if "quoted scalar" in str(getattr(error, "context", "")):
         mark = getattr(error, "context_mark", None) or mark
-    problem = str(getattr(error, "problem", None) or "cannot be parsed")
-    hints = (hint for part, hint in SYNTAX_HINTS.items() if part in problem)
-    return f"is not valid YAML: {problem}", mark.line + 1 if mark else 0, next(hints, OTHER_SYNTAX_HINT)
+    problem = str(getattr(error, "problem", None) or "cannot be parsed").removeprefix("but ")
+    hint = next((hint for part, hint in SYNTAX_HINTS.items() if part in problem), OTHER_SYNTAX_HINT)
+    line = mark.line + 1 if mark else 0
+    return Mistake(f"is not valid YAML: {problem}", file, line, hint=hint, code=MistakeCode.UNREADABLE)
