@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 from strixfleet.errors import FleetError
 from strixfleet.findings.items import Excuse, Status, waive
 from strixfleet.hosts.probe import probe_argv, read_answers
-from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder
+from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder, name_mistakes
 from strixfleet.managed.compiled import compile_host, questions_for
 from strixfleet.tools.git import revision_of
 
@@ -33,6 +33,7 @@ class ActionModule(ActionBase):
         name = str(variables["inventory_hostname"])
         try:
             host = host_from_vars(name, variables, self._loader)
+            warnings = [str(mistake) for mistake in name_mistakes(name, variables)]
             root = host.settings.sandbox_hardware_root
             argv = probe_argv(questions_for(host), root=root)
             done = self._low_level_execute_command(shlex.join(argv))
@@ -47,6 +48,7 @@ class ActionModule(ActionBase):
         return {
             **result,
             "changed": False,
+            "warnings": warnings,
             "role_vars": state.role_vars(),
             "digest": state.digest,
             "revision": revision_of(str(inventory_folder(variables))),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from strixfleet.errors import InventoryError, Mistake, MistakeCode, UsageError
+from strixfleet.errors import InventoryError, Mistake, UsageError
 from strixfleet.inventory.ansible.ansible_cfg import connection_defaults
 from strixfleet.inventory.ansible.connection_reader import ALL_NAMES
 from strixfleet.inventory.ansible.connections import connection
@@ -20,6 +20,7 @@ from strixfleet.inventory.files.unknown_names import (
     shared_addresses,
     unknown_canaries,
     unused_files,
+    without_echoes,
 )
 from strixfleet.inventory.files.yaml_file import scan_yaml
 from strixfleet.inventory.request import InventoryRequest
@@ -67,7 +68,7 @@ def examine_hosts(sources: tuple[str, ...], request: InventoryRequest, found: Su
             mistakes += reader.mistakes
     mistakes += [*unknown_canaries(hosts, group_names | host_names), *shared_addresses(hosts)]
     mistakes += [Mistake(text, sources[0], warning=True) for text in inventory.warnings()]
-    return ExaminedHosts(tuple(hosts), tuple(_without_echoes(mistakes)))
+    return ExaminedHosts(tuple(hosts), tuple(without_echoes(mistakes)))
 
 
 def _unknown_names(inventory: AnsibleInventory) -> Iterator[Mistake]:
@@ -77,12 +78,6 @@ def _unknown_names(inventory: AnsibleInventory) -> Iterator[Mistake]:
             if problem := judge_name(name):
                 origin = Origin(place.file, place.line) if place else Origin("")
                 yield from (problem.at(origin, host) for host in layer.hosts or ("",))
-
-
-def _without_echoes(mistakes: list[Mistake]) -> Iterator[Mistake]:
-    """Leave out that a variable is missing when the inventory has it misspelt."""
-    meant = {one.hint.removeprefix("write ") for one in mistakes if one.code is MistakeCode.UNKNOWN_NAME}
-    return (one for one in mistakes if not (one.code is MistakeCode.MISSING and one.field in meant))
 
 
 def _scan_encrypted(inventory: AnsibleInventory, found: Survey) -> None:
