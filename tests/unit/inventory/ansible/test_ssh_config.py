@@ -9,7 +9,6 @@ from strixfleet.hosts.host_keys import lookup_name
 from strixfleet.hosts.openssh_remote import OpensshRemote
 from strixfleet.inventory.ansible import ssh_config
 from strixfleet.inventory.ansible.connections import connection
-from strixfleet.inventory.ansible.ssh_config import may_concern
 from strixfleet.inventory.schema.fleet_model import Connection, Host, Password
 from strixfleet.inventory.schema.settings import HostSettings
 
@@ -33,7 +32,7 @@ Host *
 
 @pytest.fixture(autouse=True)
 def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Return ssh a configuration: it would take that of the account, wherever HOME points."""
+    """Give ssh a configuration: it would take that of the account, wherever HOME points."""
     config, program = tmp_path / "config", tmp_path / "ssh"
     config.write_text(CONFIG)
     program.write_text(
@@ -41,7 +40,6 @@ def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(ssh_config, "_lines", lambda: iter(CONFIG.splitlines()))
     ssh_config._answer.cache_clear()
 
 
@@ -95,27 +93,16 @@ def test_what_ssh_refuses_is_a_mistake_of_the_host(tmp_path: Path) -> None:
     assert ["ssh cannot read its configuration" in problem.message for problem in problems] == [True]
 
 
-def test_includes_are_read_in_their_place(tmp_path: Path) -> None:
-    (tmp_path / "main").write_text("Include parts/*\nHost x\n  Port 1\n")
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "a").write_text("Host halo\n  Port 2\n")
-    assert may_concern(ssh_config._lines_of(tmp_path / "main"), "halo")
-    assert not may_concern(ssh_config._lines_of(tmp_path / "main"), "other")
+def test_ssh_is_asked_once_per_host(tmp_path: Path) -> None:
+    program, asked = tmp_path / "ssh", tmp_path / "asked"
+    program.write_text(program.read_text().replace("exec ", f'echo "$@" >> {asked}\nexec '))
+    for _ in range(2):
+        made(host="halo")
+        made(host="behind")
+    assert len(asked.read_text().splitlines()) == 3  # each host, and the defaults
 
 
-@pytest.mark.parametrize(
-    ("text", "concerned"),
-    [
-        ("Host halo\n  Port 1\n", True),
-        ("Host ha*\n  Port 1\n", True),
-        ("Host other\n  Port 1\n", False),
-        ("Host *\n  SendEnv LANG\n", False),
-        ("User x\n", True),
-        ("Host=halo\nPort=1\n", True),
-        ("Match user x\n", True),
-        ("# Host halo\n# Port 1\n", False),
-        ("", False),
-    ],
-)
-def test_ssh_is_asked_only_where_it_may_know(text: str, concerned: bool) -> None:
-    assert may_concern(text.splitlines(), "halo") is concerned
+def test_without_ssh_the_inventory_alone_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    found = made(host="halo")
+    assert (found.address, found.port, found.ssh_name) == ("halo", 22, None)
