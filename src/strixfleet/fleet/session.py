@@ -15,8 +15,8 @@ from strixfleet.findings.runs import RECORDED
 from strixfleet.fleet.host_status import LAST_GOOD
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say
-from strixfleet.hosts.fabric_remote import ask, remote_for
 from strixfleet.hosts.fan_out import fan_out
+from strixfleet.hosts.reach import ask, remote_for
 from strixfleet.inventory.schema.fleet_model import Fleet, Host, Password
 from strixfleet.managed.aspect import HostState
 from strixfleet.managed.compiled import compile_host, questions_for

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from strixfleet.errors import GgufError, ProbeFailed
-from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.reach import remote_for
 from strixfleet.hosts.scripts import read_answer, script_argv
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings

@@ -17,21 +17,6 @@ SSH_CONNECTIONS = frozenset({"ssh", "smart", "ansible.builtin.ssh"})  # paramiko
 LOCAL_CONNECTIONS = frozenset({"local", "ansible.builtin.local"})
 
 
-def proxy_jump(arguments: tuple[str, ...]) -> str | None:
-    """Find the jump host in ssh's arguments."""
-    for index, word in enumerate(arguments):
-        following = arguments[index + 1] if index + 1 < len(arguments) else ""
-        if word == "-J":
-            return following or None
-        if word.startswith("-J"):
-            return word[2:]
-        option = following if word == "-o" else word[2:] if word.startswith("-o") else ""
-        match = re.match(r"proxyjump[= ]\s*(\S+)", option, re.IGNORECASE)
-        if match:
-            return match[1]
-    return None
-
-
 def _configured(
     reader: Reader, address: str, login: tuple[str | None, int], arguments: tuple[str, ...]
 ) -> Configured:
@@ -98,12 +83,10 @@ def connection(
         user=user,
         private_key_file=os.path.expanduser(key) if key else None,  # noqa: PTH111 - stays text
         ssh_common_args=arguments,
-        proxy_jump=proxy_jump(arguments),
         proxied=known.proxied or any("proxy" in word.lower() or word.startswith("-J") for word in arguments),
         ssh_name=address.strip("[]") if known.by_ssh else None,
         host_key_alias=known.host_key_alias,
         become=reader.switch("become", default=not as_root),
-        become_method="sudo",
         become_exe=reader.text("become_exe"),
         become_flags=reader.words("become_flags"),
         become_user=reader.text("become_user", USER, "root") or "root",

@@ -57,12 +57,10 @@ class Connection:
     user: str | None = None
     private_key_file: str | None = None
     ssh_common_args: tuple[str, ...] = ()
-    proxy_jump: str | None = None
     proxied: bool = False
     ssh_name: str | None = None
     host_key_alias: str | None = None
     become: bool = False
-    become_method: str = "sudo"
     become_exe: str | None = None
     become_flags: tuple[str, ...] = ()
     become_user: str = "root"

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from platformdirs import user_cache_path
 
 from strixfleet.errors import GgufError
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.remote import Remote
 from strixfleet.hosts.scripts import read_answer, script_argv
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.hosts.openssh_remote import command_line
-from strixfleet.inventory.ansible.connections import connection, proxy_jump
+from strixfleet.hosts.remote import command_line
+from strixfleet.inventory.ansible.connections import connection
 from strixfleet.inventory.schema.fleet_model import Connection, Host, Password
 from strixfleet.inventory.schema.settings import HostSettings
 
@@ -42,7 +42,6 @@ def test_the_standard_variables() -> None:
         user="admin",
         private_key_file=str(Path("~/.ssh/id").expanduser()),
         ssh_common_args=("-J", "bastion", "-o", "ServerAliveInterval=5"),
-        proxy_jump="bastion",
         proxied=True,
         become=True,
         become_exe="/usr/bin/sudo.ws",
@@ -77,19 +76,17 @@ def test_local_and_addresses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "jump"),
+    ("arguments", "proxied"),
     [
-        (("-J", "b"), "b"),
-        (("-Jb,c",), "b,c"),
-        (("-o", "ProxyJump=b"), "b"),
-        (("-oproxyjump b",), "b"),
-        (("-o", "ProxyCommand=nc %h"), None),
-        (("-J",), None),
-        ((), None),
+        ("-J b", True),
+        ("-Jb,c", True),
+        ("-o ProxyJump=b", True),
+        ("-oProxyCommand='nc %h 22'", True),
+        ("-o ServerAliveInterval=5", False),
     ],
 )
-def test_jump_hosts(arguments: tuple[str, ...], jump: str | None) -> None:
-    assert proxy_jump(arguments) == jump
+def test_ways_through_another_host(arguments: str, *, proxied: bool) -> None:
+    assert made({"ansible_ssh_common_args": arguments}).proxied is proxied
 
 
 @pytest.mark.parametrize(

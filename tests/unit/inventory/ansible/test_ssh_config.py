@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.hosts.fabric_remote import SshRemote, remote_for
+from strixfleet.hosts.fabric_remote import FabricRemote
 from strixfleet.hosts.host_keys import lookup_name
 from strixfleet.hosts.openssh_remote import OpensshRemote
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.ansible import ssh_config
 from strixfleet.inventory.ansible.connections import connection
 from strixfleet.inventory.schema.fleet_model import Connection, Host, Password
@@ -53,7 +54,7 @@ def test_a_place_is_what_ssh_makes_of_it_and_fabric_goes_there() -> None:
     found = made(host="halo")
     assert (found.address, found.port, found.user, found.become) == ("192.0.2.7", 2222, "admin", True)
     assert (found.ssh_name, found.proxied, lookup_name(found)) == (None, False, "[192.0.2.7]:2222")
-    assert isinstance(remote_for(Host("h1", found, HostSettings()), "/k"), SshRemote)
+    assert isinstance(remote_for(Host("h1", found, HostSettings()), "/k"), FabricRemote)
 
 
 def test_the_inventory_wins() -> None:
@@ -72,7 +73,7 @@ def test_a_key_has_the_name_that_ssh_gives_it() -> None:
     assert (found.ssh_name, lookup_name(found)) == ("named", "the-halo")
     assert found.password == Password("geheim")
     assert isinstance(
-        remote_for(Host("h1", found, HostSettings()), "/k"), SshRemote
+        remote_for(Host("h1", found, HostSettings()), "/k"), FabricRemote
     )  # OpenSSH would ask a terminal
 
 

@@ -45,7 +45,7 @@ def test_ansible_cfg_says_how_to_connect(place: Path) -> None:
     (place / "ansible.cfg").write_text(text)
     shown = run(place, sys.executable, "-c", SHOW).stdout
     assert "user='cfg'" in shown
-    assert "proxy_jump='jump.org'" in shown
+    assert "ssh_common_args=('-J', 'jump.org')" in shown
     assert "timeout_s=33" in shown
 
 
@@ -54,7 +54,7 @@ def test_the_environment_outranks_it(place: Path) -> None:
     environment = {"ANSIBLE_REMOTE_USER": "env", "ANSIBLE_SSH_COMMON_ARGS": "-J other"}
     shown = run(place, sys.executable, "-c", SHOW, **environment).stdout
     assert "user='env'" in shown
-    assert "proxy_jump='other'" in shown
+    assert "ssh_common_args=('-J', 'other')" in shown
 
 
 def test_ansible_cfg_names_the_inventory(place: Path) -> None:
