@@ -7,21 +7,19 @@ names. Module-level caches are emptied before each load, so that a second load s
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from strixfleet.errors import InventoryError, Mistake, MistakeCode, UsageError
 from strixfleet.inventory.ansible.ansible_cfg import ansible_constants
+from strixfleet.inventory.ansible.failures import failures, sentence
 from strixfleet.inventory.ansible.values import HostVariables, Place, place_of, reason, secret_hint
 from strixfleet.inventory.ansible.vaults import give_vault_secrets
-from strixfleet.inventory.files.ini_file import has_sections
 from strixfleet.inventory.request import InventoryRequest
 
 
-CAUSES_SHOWN = 4
 UNMATCHED = re.compile(r"Could not match supplied host pattern, ignoring: (\S+)")
 SAID_BETTER = re.compile(
     r"duplicate mapping key|Could not match supplied host pattern|Skipping (unexpected )?key"
@@ -51,7 +49,7 @@ class AnsibleInventory:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what Ansible warned of so far, except what the scan of the files reports better."""
-        sentences = (_sentence(summary) for summary in self._captured.get_warnings())
+        sentences = (sentence(summary) for summary in self._captured.get_warnings())
         return tuple(text for text in sentences if not SAID_BETTER.search(text))
 
     def quiet(self) -> AbstractContextManager[Any]:
@@ -74,7 +72,7 @@ class AnsibleInventory:
 
     def _refuse_unmatched(self, limit: str) -> None:
         """Refuse a limit with a part that matches nothing: a slip there would silently drop a host."""
-        for warning in map(_sentence, self._captured.get_warnings()):
+        for warning in map(sentence, self._captured.get_warnings()):
             if (part := UNMATCHED.search(warning)) and f"!{part[1]}" not in limit and part[1] in limit:
                 hint = "list hosts with `ansible-inventory --graph`"
                 raise UsageError(f"the limit {limit!r}: {part[1]!r} matches no host", hint=hint)
@@ -119,7 +117,7 @@ class AnsibleInventory:
                 self._loader, sources, [entity], "task"
             )
         except AnsibleError as error:
-            raise InventoryError(_failures(error, (), ())) from None
+            raise InventoryError(failures(error, (), ())) from None
         return found
 
     def _extra(self) -> Layer:
@@ -138,7 +136,7 @@ class AnsibleInventory:
         try:
             return HostVariables(self._loader, self._variables.get_vars(host=host))
         except AnsibleError as error:
-            raise InventoryError(_failures(error, (), ())) from None
+            raise InventoryError(failures(error, (), ())) from None
 
     def decrypt(self, path: str) -> bytes:
         """Return the content of an encrypted file."""
@@ -182,7 +180,7 @@ def load_inventory(sources: tuple[str, ...], request: InventoryRequest) -> Ansib
         try:
             return _load(sources, request, captured)
         except AnsibleError as error:
-            raise InventoryError(_failures(error, captured.get_warnings(), sources)) from None
+            raise InventoryError(failures(error, captured.get_warnings(), sources)) from None
 
 
 def _load(sources: tuple[str, ...], request: InventoryRequest, captured: Any) -> AnsibleInventory:
@@ -229,41 +227,3 @@ def _extra(loader: Any, extra_vars: tuple[str, ...]) -> dict[str, Any]:
             )
         result = combine_vars(result, data)
     return result
-
-
-def _sentence(summary: Any) -> str:
-    """Return a warning with its causes as one line."""
-    text, event = "", summary.event
-    for _ in range(CAUSES_SHOWN):
-        more = str(event.msg).strip().rstrip(".")
-        text = text if more in text else f"{text}: {more}" if text else more
-        if event.chain is None:
-            break
-        event = event.chain.event
-    return re.sub(r"\s+", " ", text)
-
-
-def _failures(error: Any, warnings: Sequence[Any], sources: tuple[str, ...]) -> tuple[Mistake, ...]:
-    """Turn Ansible's failure into a mistake; the warnings before it have the cause."""
-    place = place_of(getattr(error, "obj", None))
-    message = reason(error)
-    named = re.search(r"(/[^\n\"']+?)(?=['\":]|$)", message)
-    if place is None or not place.file.startswith("/"):
-        place = Place(named[1] if named else sources[0] if sources else "", 0)
-    if "failed to parse inventory source" in message:
-        message = f"cannot be read as an inventory: {_cause(warnings, ini=has_sections(Path(place.file)))}"
-    secret = "vault" in message.lower() or "decrypt" in message.lower()
-    hint = secret_hint(message) if secret else "see what `ansible-inventory --list` says"
-    return (Mistake(message, place.file, place.line, hint=hint, code=MistakeCode.UNREADABLE),)
-
-
-def _cause(warnings: Sequence[Any], *, ini: bool) -> str:
-    """Return the reason of the plugin that most likely was meant to read the file."""
-    causes = {}
-    for summary in warnings:
-        match = re.match(r"Failed to parse inventory with '(.+?)' plugin(?:: (.*))?", _sentence(summary))
-        if match:
-            causes[match[1]] = match[2] or "no reason given"
-    likely = ("script", "ini") if ini else ("script", "yaml", "ini")
-    order = [name for name in likely if name in causes]
-    return causes[order[0]] if order else next(iter(causes.values()), "no inventory plugin accepts it")
