@@ -74,7 +74,7 @@ class FabricRemote:
         config = fabric.Config(overrides={"load_ssh_configs": False})
         key = {"key_filename": wish.private_key_file} if wish.private_key_file else {}
         if wish.password is not None:
-            key["password"] = wish.password.reveal()
+            key["password"] = wish.password.get_secret_value()
         timing = {"banner_timeout": wish.timeout_s, "auth_timeout": wish.timeout_s}
         connection = fabric.Connection(
             wish.address,

@@ -40,7 +40,7 @@ def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str,
         return shlex.join([sudo, "-n", *user, "--", *argv]), ""
     asks = (flag for flag in connection.become_flags if flag not in {"-n", "--non-interactive"})
     user = [*asks, "-u", connection.become_user]
-    secret = connection.become_password.reveal()
+    secret = connection.become_password.get_secret_value()
     return shlex.join([sudo, "-S", "-p", "", *user, "--", *argv]), f"{secret}\n"
 
 

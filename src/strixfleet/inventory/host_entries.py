@@ -8,7 +8,7 @@ from typing import Any
 
 from strixfleet.errors import InventoryError, Mistake, UsageError
 from strixfleet.inventory.ansible.ansible_cfg import connection_defaults
-from strixfleet.inventory.ansible.connection_reader import ALL_NAMES
+from strixfleet.inventory.ansible.connection_variables import ALL_NAMES
 from strixfleet.inventory.ansible.connections import connection
 from strixfleet.inventory.ansible.manager import AnsibleInventory, load_inventory
 from strixfleet.inventory.ansible.places import Places

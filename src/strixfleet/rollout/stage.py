@@ -81,7 +81,7 @@ class Stage:
             extra_vars=options.extra_vars,
             forks=options.forks,
             verbose=options.verbose,
-            become_password=become.reveal() if become and options.ask_become_pass else None,
+            become_password=become.get_secret_value() if become and options.ask_become_pass else None,
             vault_password_files=options.vault_password_file,
             ask_vault_pass=options.ask_vault_pass,
         )

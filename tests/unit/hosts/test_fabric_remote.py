@@ -7,10 +7,11 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from pydantic import SecretStr
 
 from strixfleet.errors import HostError, HostKeyError, Unreachable
 from strixfleet.hosts.reach import remote_for
-from strixfleet.inventory.schema.fleet_model import Connection, Host, Password
+from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 
 
@@ -50,7 +51,7 @@ def port() -> Iterator[int]:
 
 
 def refusal(port: int, known_hosts: Path) -> HostError:
-    connection = Connection("127.0.0.1", port, "admin", password=Password("x"), timeout_s=5)
+    connection = Connection("127.0.0.1", port, "admin", password=SecretStr("x"), timeout_s=5)
     remote = remote_for(Host("h1", connection, HostSettings()), str(known_hosts))
     with pytest.raises(HostError) as caught:
         remote.run(["true"], timeout_s=5)

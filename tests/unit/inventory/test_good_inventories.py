@@ -100,7 +100,7 @@ def test_secrets_never_show(tmp_path: Path) -> None:
     assert "geheim" not in str(whole.hosts[0].settings.model_dump_json())
     become = whole.hosts[0].connection.become_password
     assert become is not None
-    assert become.reveal() == "geheim"
+    assert become.get_secret_value() == "geheim"
 
 
 def test_defaults_of_a_host_that_says_nothing(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 from strixfleet.errors import Mistake, MistakeCode
-from strixfleet.inventory.ansible.connection_reader import ALL_NAMES
+from strixfleet.inventory.ansible.connection_variables import ALL_NAMES
 from strixfleet.inventory.files.folder_scan import InventoryFile
 from strixfleet.inventory.schema.field_types import quoted
 from strixfleet.inventory.schema.fleet_model import Host, Origin

@@ -3,31 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from strixfleet.errors import Mistake
 from strixfleet.inventory.schema.settings import HostSettings
-
-
-class Password:
-    """A secret that is never printed; only `reveal()` returns it."""
-
-    __slots__ = ("__value",)
-
-    def __init__(self, value: str) -> None:
-        self.__value = value
-
-    def reveal(self) -> str:
-        """Return the secret itself."""
-        return self.__value
-
-    def __repr__(self) -> str:
-        """Hide the secret."""
-        return "Password('**********')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Password) and other.reveal() == self.__value
-
-    def __hash__(self) -> int:
-        return hash(self.__value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +43,8 @@ class Connection:
     become_exe: str | None = None
     become_flags: tuple[str, ...] = ()
     become_user: str = "root"
-    become_password: Password | None = None
-    password: Password | None = None
+    become_password: SecretStr | None = None
+    password: SecretStr | None = None
     python: str | None = None
     local: bool = False
     timeout_s: int = 10

@@ -223,16 +223,3 @@ class Waiver(Part):
 Models = Annotated[tuple[Model, ...], BeforeValidator(as_list)]
 Instances = Annotated[tuple[Instance, ...], BeforeValidator(as_list)]
 Waivers = Annotated[tuple[Waiver, ...], BeforeValidator(as_list)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(as_list)]
-__all__ = [
-    "Instance",
-    "Instances",
-    "Model",
-    "ModelFile",
-    "Models",
-    "Part",
-    "SmokeBench",
-    "Texts",
-    "Waiver",
-    "Waivers",
-]

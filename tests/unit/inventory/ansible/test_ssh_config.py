@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from strixfleet.hosts.fabric_remote import FabricRemote
 from strixfleet.hosts.host_keys import lookup_name
@@ -10,7 +11,7 @@ from strixfleet.hosts.openssh_remote import OpensshRemote
 from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.ansible import ssh_config
 from strixfleet.inventory.ansible.connections import connection
-from strixfleet.inventory.schema.fleet_model import Connection, Host, Password
+from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 
 
@@ -71,7 +72,7 @@ def test_what_is_more_than_a_place_is_left_to_ssh_under_the_name_as_written() ->
 def test_a_key_has_the_name_that_ssh_gives_it() -> None:
     found = made(host="named", password="geheim")
     assert (found.ssh_name, lookup_name(found)) == ("named", "the-halo")
-    assert found.password == Password("geheim")
+    assert found.password == SecretStr("geheim")
     assert isinstance(
         remote_for(Host("h1", found, HostSettings()), "/k"), FabricRemote
     )  # OpenSSH would ask a terminal
