@@ -22,24 +22,16 @@ PARTS: Mapping[str, type[BaseModel]] = {
     "smoke_bench": SmokeBench,
     "audit_waivers": Waiver,
 }
-KINDS = {
-    "int": "expected a whole number",
-    "float": "expected a number",
-    "bool": "expected true or false",
-    "date": "expected a date",
-    "string": "expected text",
-    "model": "expected a map of `name: value` lines",
-    "dict": "expected a map of `name: value` lines",
+EXPECTED = {  # what to write, by the first word of pydantic's error types
+    "int": ("a whole number", "write digits alone"),
+    "float": ("a number", "write a number such as 0.1"),
+    "bool": ("true or false", "write true or false"),
+    "date": ("a date", 'write the day as "2027-03-31"'),
+    "string": ("text", "write one line of text"),
+    "model": ("a map of `name: value` lines", "look at docs/inventory.md for its keys"),
+    "dict": ("a map of `name: value` lines", "look at docs/inventory.md for its keys"),
 }
-REMEDIES = {
-    "int": "write digits alone",
-    "float": "write a number such as 0.1",
-    "bool": "write true or false",
-    "date": 'write the day as "2027-03-31"',
-    "string": "write one line of text",
-    "model": "look at docs/inventory.md for its keys",
-    "dict": "look at docs/inventory.md for its keys",
-}
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +94,14 @@ def _wrong_value(path: tuple[str | int, ...], kind: str, error: Mapping[str, Any
     if kind == "literal_error":
         return _not_one_of(path, value, str(context.get("expected", "")))
     if family in {"greater", "less"}:
-        return _out_of_range(path, value, context, family)
-    if family in KINDS:
+        ((bound, limit),) = context.items()
+        size = "small" if family == "greater" else "large"
+        shown = quoted(value).strip("'")
+        return Problem(path, f"{shown} is too {size}", f"write {BOUNDS[bound]} {limit}")
+    if family in EXPECTED:
+        what, hint = EXPECTED[family]
         got = "" if family in {"model", "dict"} else f", got {_input(value)}"  # which may hold a secret
-        return Problem(path, f"{KINDS[family]}{got}", REMEDIES[family])
+        return Problem(path, f"expected {what}{got}", hint)
     return Problem(path, f"is wrong: {error['msg']}", "look at docs/inventory.md")
 
 
@@ -115,21 +111,6 @@ def _input(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "a list"
     return "nothing" if value is None else quoted(value)
-
-
-def _out_of_range(
-    path: tuple[str | int, ...], value: object, context: Mapping[str, Any], side: str
-) -> Problem:
-    (bound,) = context.values()
-    word = "small" if side == "greater" else "large"
-    need = (
-        "more than"
-        if "gt" in context
-        else "less than"
-        if "lt" in context
-        else "at " + ("least" if side == "greater" else "most")
-    )
-    return Problem(path, f"{quoted(value).strip(chr(39))} is too {word}", f"write {need} {bound}")
 
 
 def _not_one_of(path: tuple[str | int, ...], value: object, expected: str) -> Problem:
