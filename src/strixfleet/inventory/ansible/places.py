@@ -9,7 +9,7 @@ from strixfleet.inventory.ansible.values import Place, Value
 from strixfleet.inventory.schema.fleet_model import Origin
 
 
-WORD = re.compile(r"[^\s,}\]]+")
+WORD = re.compile(r"[-+.:\w]+")
 
 
 class Places:
@@ -40,7 +40,10 @@ class Places:
         place = self._values[str(name)].places.get(tuple(rest)) if name in self._values else None
         if place is None or not place.column:
             return None
-        line = Path(place.file).read_text(encoding="utf-8").splitlines()[place.line - 1]
+        try:
+            line = Path(place.file).read_text(encoding="utf-8").splitlines()[place.line - 1]
+        except (OSError, ValueError, IndexError):
+            return None  # from `-e`, or from a vault
         word = WORD.match(line, place.column - 1)
         return word[0] if word else None
 

@@ -76,3 +76,9 @@ def test_ansible_knows_the_file_alone_of_what_is_in_json(tmp_path: Path) -> None
         '{\n"llama_cpp_ref": "b10991",\n"kernel_gtt_gib": "x"}\n'
     )
     assert mistakes_of(tmp_path) == [("all.json", 0, "kernel_gtt_gib")]
+
+
+def test_what_cannot_be_read_again_is_taken_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path, hosts=HOSTS, group_vars__all="llama_cpp_ref: b10991\n")
+    extra = ("{kernel_arguments: {amdgpu.lockup_timeout: 010}}",)
+    assert mistakes_of(tmp_path, extra_vars=extra) == []
