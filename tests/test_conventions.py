@@ -1,10 +1,14 @@
 """One place for each thing: what a new aspect still lacks fails here by name."""
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from strixfleet.cli import VERBS
 from strixfleet.inventory.schema.settings import HostSettings
@@ -98,3 +102,14 @@ def test_nobody_accepts_any_host_key() -> None:
     ]
 
     assert suspects == []
+
+
+def test_one_range_of_ansible_everywhere() -> None:
+    """Our plugins use ansible-core's private API: the collection must not promise more than the package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(line) for line in project["dependencies"] if line.startswith("ansible-core")]
+    parts = [part for one in wanted for part in one.specifier]
+    lowest = min((part for part in parts if part.operator == ">="), key=lambda part: Version(part.version))
+    limit = max((part for part in parts if part.operator == "<"), key=lambda part: Version(part.version))
+    runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())
+    assert SpecifierSet(runtime["requires_ansible"]) == SpecifierSet(f"{lowest},{limit}")

@@ -16,7 +16,7 @@ from strixfleet.errors import FleetError
 from strixfleet.findings.items import waive
 from strixfleet.fleet.handed_state import state_for_roles
 from strixfleet.hosts.probe import probe_argv, read_answers
-from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder
+from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder, name_mistakes
 from strixfleet.managed.compiled import compile_host, questions_for
 from strixfleet.managed.controller import controller_facts
 from strixfleet.tools.git import revision_of
@@ -48,6 +48,7 @@ class ActionModule(ActionBase):
         try:
             host = host_from_vars(name, variables, self._loader)
             controller = controller_facts(host.settings)
+            warnings = [str(mistake) for mistake in name_mistakes(name, variables)]
             python = host.connection.python or "python3"
             root = host.settings.sandbox_hardware_root
             argv = probe_argv(questions_for(host), root=root, python=python)
@@ -60,4 +61,5 @@ class ActionModule(ActionBase):
         except FleetError as error:
             raise AnsibleActionFail(str(error)) from None
         revision = revision_of(str(inventory_folder(variables)))
-        return {**result, "changed": False, **state_for_roles(state, answers, rows, revision)}
+        known = state_for_roles(state, answers, rows, revision)
+        return {**result, "changed": False, "warnings": warnings, **known}

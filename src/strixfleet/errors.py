@@ -17,7 +17,7 @@ Form of a message: `where: what is wrong; hint: what to do`.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
@@ -70,12 +70,23 @@ class UsageError(FleetError):
     exit_code = ExitCode.USAGE
 
 
+class MistakeCode(StrEnum):
+    """The kind of a mistake; programs decide by it, never by the message."""
+
+    UNREADABLE = "unreadable"  # a file that cannot be read, or not safely
+    STRUCTURE = "structure"  # a file with parts that Ansible refuses or skips
+    SET_TWICE = "set_twice"
+    MISSING = "missing"
+    UNKNOWN_NAME = "unknown_name"
+    VALUE = "value"
+
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """
-    One thing wrong in the inventory: where it stands, whom it concerns, and the remedy.
+    One mistake in the inventory: its place, the hosts that it concerns, and the remedy.
 
-    `hosts` are all that it concerns, `host` is how they are said: the first three by name.
+    `hosts` has all of them, `host` is what is shown: the first three by name.
     """
 
     message: str
@@ -86,6 +97,7 @@ class Mistake:
     hint: str = ""
     warning: bool = False
     hosts: tuple[str, ...] = ()
+    code: MistakeCode = MistakeCode.VALUE
 
     def __str__(self) -> str:
         """Return `file:line: host: field: what is wrong; hint: what to do`."""

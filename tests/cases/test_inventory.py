@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from strixfleet.errors import InventoryError, Mistake, UsageError
-from strixfleet.inventory.load import InventoryRequest, examine, load
+from strixfleet.inventory.load import examine, load
+from strixfleet.inventory.request import InventoryRequest
 from tests.cases.inventory_cases import inventory_cases
 from tests.cases.record_expected import record_inventory_case
 

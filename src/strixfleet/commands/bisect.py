@@ -14,8 +14,8 @@ from strixfleet.findings.results import HostReport
 from strixfleet.fleet.options import FiniteRange, Options, fleet_options
 from strixfleet.fleet.progress import step
 from strixfleet.fleet.session import finish, now
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.host_program import HostProgram
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.pin import KEY
 from strixfleet.managed.llama_cpp.aspect import manifest_of
 from strixfleet.on_host.questions import Json

@@ -72,7 +72,7 @@ def _play(
     fleet: Fleet, chosen: dict[str, ProbedHost], options: Options, consent: Consent
 ) -> dict[str, HostOutcome]:
     become = next((host.connection.become_password for host in fleet.hosts), None)
-    secret = become.reveal() if become is not None and options.ask_become_pass else None
+    secret = become.get_secret_value() if become is not None and options.ask_become_pass else None
     request = PlayRequest(
         "provision.yml",
         fleet.source,

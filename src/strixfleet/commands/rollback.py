@@ -8,9 +8,9 @@ from strixfleet.errors import ChangeFailed, ExitCode, FleetError, HostError, Usa
 from strixfleet.findings.results import HostReport
 from strixfleet.fleet.options import Options, change_options, fleet_options
 from strixfleet.fleet.session import finish, load_fleet, now
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import SWITCH_TIMEOUT_S, HostProgram
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.report.output import show
 from strixfleet.rollout.fleet_lock import FleetLock

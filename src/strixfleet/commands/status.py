@@ -9,8 +9,8 @@ from strixfleet.findings.results import HostReport
 from strixfleet.fleet.host_status import SIMULATED, needs_attention, questions, status_of
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.session import finish, load_fleet, now
-from strixfleet.hosts.fabric_remote import ask, remote_for
 from strixfleet.hosts.fan_out import fan_out
+from strixfleet.hosts.reach import ask, remote_for
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.report.output import show
 

@@ -7,9 +7,9 @@ from strixfleet.findings.results import HostReport
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.progress import say
 from strixfleet.fleet.session import finish, load_fleet, now, said_yes
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostAnswer, HostProgram
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.report.output import show
 from strixfleet.rollout.refuse_busy import statuses

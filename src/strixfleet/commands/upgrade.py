@@ -12,7 +12,7 @@ from strixfleet.findings.results import Report
 from strixfleet.fleet.options import FiniteRange, Options, change_options, fleet_options
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import now
-from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.reach import remote_for
 from strixfleet.report.output import show
 from strixfleet.rollout import journal as journals
 from strixfleet.rollout.drive import Driver

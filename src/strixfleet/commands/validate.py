@@ -1,4 +1,4 @@
-"""`strixfleet validate`: load the inventory and say every mistake."""
+"""`strixfleet validate`: load the inventory and report every mistake."""
 
 import json
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ SCHEMA = "strixfleet/validate/1"
 @fleet_options
 def validate(options: Options) -> ExitCode:
     """
-    Check the inventory; every mistake with file, line, host and field, and what to write instead.
+    Check the inventory and report every mistake with file, line, host, field and remedy.
 
-    Contacts no host. Exit code 0 without mistakes (warnings are none), 2 with mistakes.
+    Contacts no host. The exit code is 0 without mistakes (warnings do not count) and 2 with mistakes.
     """
     from strixfleet.inventory.load import examine
 
@@ -54,7 +54,7 @@ def _count(number: int, noun: str) -> str:
 
 def _document(hosts: Sequence[str], mistakes: Sequence[Mistake], code: ExitCode) -> str:
     entries = [_entry(mistake) for mistake in mistakes]
-    # No host is asked; nothing is known against any.
+    # No host is contacted: reachable means that nothing is known against it.
     by_host = {
         name: {"reachable": True, "mistakes": sum(name in mistake.hosts for mistake in mistakes)}
         for name in hosts
@@ -65,6 +65,7 @@ def _document(hosts: Sequence[str], mistakes: Sequence[Mistake], code: ExitCode)
 
 def _entry(mistake: Mistake) -> dict[str, object]:
     return {
+        "code": mistake.code.value,
         "severity": "warning" if mistake.warning else "error",
         "file": mistake.file or None,
         "line": mistake.line or None,

@@ -8,9 +8,9 @@ from strixfleet.errors import FleetError
 from strixfleet.fleet.play_progress import PROGRESS, PlayProgress
 from strixfleet.fleet.progress import step
 from strixfleet.fleet.session import ProbedHost
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.fan_out import fan_out
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.reach import remote_for
+from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.managed.llama_cpp.aspect import build_for
 

@@ -14,7 +14,7 @@ from strixfleet.errors import UsageError
 
 
 if TYPE_CHECKING:
-    from strixfleet.inventory.load import InventoryRequest
+    from strixfleet.inventory.request import InventoryRequest
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ class Options:
 
     def request(self) -> "InventoryRequest":
         """Say what is to be loaded."""
-        from strixfleet.inventory.load import InventoryRequest
+        from strixfleet.inventory.request import InventoryRequest
 
         return InventoryRequest(
             sources=self.inventory,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 import click
+from pydantic import SecretStr
 
 from strixfleet.errors import FleetError
 from strixfleet.findings.items import Difference, waive
@@ -15,9 +16,9 @@ from strixfleet.findings.runs import RECORDED
 from strixfleet.fleet.host_status import LAST_GOOD
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say
-from strixfleet.hosts.fabric_remote import ask, remote_for
 from strixfleet.hosts.fan_out import fan_out
-from strixfleet.inventory.schema.fleet_model import Fleet, Host, Password
+from strixfleet.hosts.reach import ask, remote_for
+from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
 from strixfleet.managed.controller import controller_facts
 from strixfleet.on_host.questions import Answers, Json
@@ -50,9 +51,9 @@ def load_fleet(options: Options) -> Fleet:
 
 
 @lru_cache(maxsize=1)
-def _become_password() -> Password:
+def _become_password() -> SecretStr:
     """Ask for sudo's password, once a run however often the inventory is loaded."""
-    return Password(click.prompt("BECOME password", hide_input=True, err=True))
+    return SecretStr(click.prompt("BECOME password", hide_input=True, err=True))
 
 
 def said_yes(question: str) -> bool:

@@ -1,36 +1,57 @@
 """
-Run commands on a host: one connection, known host keys only.
+A host over fabric: one connection for all commands, known host keys only.
 
 fabric accepts any host key by default (fabric#2071, connection.py sets AutoAddPolicy); here an unknown or
-changed key is refused before anything is sent. Connections that need what paramiko lacks (jump hosts,
-ssh options) go through the system's own ssh.
+changed key is refused before anything is sent.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from strixfleet.errors import HostKeyError, ProbeFailed, Unreachable
-from strixfleet.hosts.openssh_remote import (
-    CommandResult,
-    LocalRemote,
-    OpensshRemote,
-    Remote,
-    command_line,
-    trust_hint,
-)
-from strixfleet.hosts.probe import probe_argv, read_answers
+from strixfleet.errors import HostError, HostKeyError, Unreachable
+from strixfleet.hosts.remote import CommandResult, command_line, trust_hint
 from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.on_host.questions import Answers, Question
 
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+KEEPALIVE_S = 15
+POLL_S = 0.25
+BLOCK_BYTES = 65536
 
 
-class SshRemote:
+def _place(host: Host) -> str:
+    return f"{host.connection.address}:{host.connection.port}"
+
+
+class _RefuseUnknownKey:
+    """paramiko's policy for a key that is not enrolled; its own policy raises no type of its own."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def missing_host_key(self, _client: object, _hostname: str, _key: object) -> None:
+        message = f"the host key of {_place(self._host)} is unknown"
+        raise HostKeyError(message, where=self._host.name, hint=trust_hint(self._host))
+
+
+def _failure(host: Host, error: Exception) -> HostError:
+    """Return our error for one of paramiko's, by its most specific type."""
+    import paramiko
+
+    if isinstance(error, paramiko.BadHostKeyException):
+        message = f"the host key of {_place(host)} is not the enrolled one; nothing was sent"
+        return HostKeyError(message, where=host.name, hint=trust_hint(host))
+    if isinstance(error, paramiko.AuthenticationException):
+        message = f"{_place(host)} refused the login as {host.connection.user or 'the current user'}"
+        hint = "check ansible_user and ansible_ssh_private_key_file"
+        return Unreachable(message, where=host.name, hint=hint)
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return Unreachable(f"unreachable at {_place(host)}: {reason}", where=host.name)
+
+
+class FabricRemote:
     """A host over one fabric connection, opened at the first command."""
 
     def __init__(self, host: Host, known_hosts: str) -> None:
@@ -53,7 +74,7 @@ class SshRemote:
         config = fabric.Config(overrides={"load_ssh_configs": False})
         key = {"key_filename": wish.private_key_file} if wish.private_key_file else {}
         if wish.password is not None:
-            key["password"] = wish.password.reveal()
+            key["password"] = wish.password.get_secret_value()
         timing = {"banner_timeout": wish.timeout_s, "auth_timeout": wish.timeout_s}
         connection = fabric.Connection(
             wish.address,
@@ -63,39 +84,15 @@ class SshRemote:
             connect_timeout=wish.timeout_s,
             connect_kwargs={**key, **timing},
         )
-        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        connection.client.set_missing_host_key_policy(_RefuseUnknownKey(self._host))
         if Path(self._known_hosts).exists():
             connection.client.load_host_keys(self._known_hosts)
-        self._guarded(connection.open, paramiko)
-        connection.client.get_transport().set_keepalive(15)
-        return connection
-
-    def _guarded(self, act: "Callable[[], object]", paramiko: Any) -> None:
-        name, wish = self._host.name, self._host.connection
-        place = f"{wish.address}:{wish.port}"
         try:
-            act()
-        except paramiko.BadHostKeyException:
-            raise HostKeyError(
-                f"the host key of {place} is not the one that was enrolled; nothing was sent",
-                where=name,
-                hint=trust_hint(self._host),
-            ) from None
-        except paramiko.AuthenticationException:
-            raise Unreachable(
-                f"{place} refused the login as {wish.user or 'the current user'}",
-                where=name,
-                hint="check ansible_user and ansible_ssh_private_key_file",
-            ) from None
-        except paramiko.SSHException as error:
-            if "not found in known_hosts" in str(error):
-                raise HostKeyError(
-                    f"the host key of {place} is unknown", where=name, hint=trust_hint(self._host)
-                ) from None
-            raise Unreachable(f"unreachable at {place}: {error}", where=name) from None
-        except (OSError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise Unreachable(f"unreachable at {place}: {reason}", where=name) from None
+            connection.open()
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise _failure(self._host, error) from None
+        connection.client.get_transport().set_keepalive(KEEPALIVE_S)
+        return connection
 
     def run(self, argv: Sequence[str], *, timeout_s: float, become: bool = True) -> CommandResult:
         """Run one program over the open connection."""
@@ -124,17 +121,17 @@ class SshRemote:
             if left <= 0:
                 channel.close()
                 raise TimeoutError
-            channel.settimeout(min(left, 0.25))
+            channel.settimeout(min(left, POLL_S))
             while channel.recv_stderr_ready():
-                err += channel.recv_stderr(65536)
+                err += channel.recv_stderr(BLOCK_BYTES)
             try:
-                block = channel.recv(65536)
+                block = channel.recv(BLOCK_BYTES)
             except TimeoutError:
                 continue
             if not block:
                 break
             out += block
-        while block := channel.recv_stderr(65536):
+        while block := channel.recv_stderr(BLOCK_BYTES):
             err += block
         code = channel.recv_exit_status()
         channel.close()
@@ -145,27 +142,3 @@ class SshRemote:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def remote_for(host: Host, known_hosts: str) -> Remote:
-    """Choose how to reach a host."""
-    if host.connection.local:
-        return LocalRemote(host)
-    wish = host.connection
-    by_ssh = wish.ssh_name is not None and (wish.password is None or wish.proxied)
-    if wish.ssh_common_args or by_ssh:
-        return OpensshRemote(host, known_hosts)
-    return SshRemote(host, known_hosts)
-
-
-def ask(remote: Remote, host: Host, questions: Iterable[Question], *, timeout_s: float = 60.0) -> Answers:
-    """Answer all questions in one round trip."""
-    argv = probe_argv(
-        questions, root=host.settings.sandbox_hardware_root, python=host.connection.python or "python3"
-    )
-    result = remote.run(argv, timeout_s=timeout_s)
-    if result.exit_code != 0 and "password" in result.stderr.lower():
-        raise ProbeFailed(
-            "sudo wants a password", where=host.name, hint="use -K, or a NOPASSWD rule for this user"
-        )
-    return read_answers(result.stdout, host=host.name, stderr=result.stderr)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from strixfleet.errors import ChangeFailed, ProbeFailed
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.remote import Remote
 from strixfleet.on_host.envelope import DONE, FENCED, LOCK_EXPIRED, LOCKED, REFUSED
 from strixfleet.on_host.questions import Json
 from strixfleet.on_host.switch.strixfleet_host import SCHEMA

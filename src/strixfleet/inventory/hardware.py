@@ -1,8 +1,8 @@
 """
-Hardware profiles, the boxes that are known by name, and how both are recognised.
+Hardware profiles, the boxes known by name, and how both are recognised.
 
 The profile follows from the GPU's PCI id and the installed memory; DMI only names the box. So a box with
-new DMI strings is served as well as a known one, and hardware whose GPU is unknown gets no profile at all.
+new DMI strings works like a known one, and hardware whose GPU is unknown gets no profile.
 """
 
 import re
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 
 GIB = 1024**3
-STRIX_HALO_PCI = "1002:1586"  # Radeon 8060S, 8050S and 8040S: facts 1.6
+STRIX_HALO_PCI = "1002:1586"  # Radeon 8060S, 8050S, 8040S: https://pci-ids.ucw.cz/read/PC/1002/1586
 STRIX_POINT_PCI = "1002:150e"  # Radeon 890M and 880M
 HALO_BANDWIDTH_GB_S = 256.0  # 256 bit LPDDR5X-8000: 32 bytes x 8e9/s; 212 to 234 are measured
 LEAST_SHARE_OF_TIER = 0.85  # firmware and kernel hold back 2 to 5 GiB of 128; tiers lie 33 % apart
@@ -21,7 +21,7 @@ LEAST_SHARE_OF_TIER = 0.85  # firmware and kernel hold back 2 to 5 GiB of 128; t
 @dataclass(frozen=True, slots=True)
 class Profile:
     """
-    What is assumed of a class of hosts; None is found from the machine.
+    What is assumed of a class of hosts; None is read from the machine.
 
     `gtt_gib` is the default for `kernel_gtt_gib: auto`; `reserve_gib` is what any setting leaves to the OS.
     """
@@ -39,9 +39,9 @@ class Profile:
 @dataclass(frozen=True, slots=True)
 class Box:
     """
-    A machine one can buy: its DMI strings as patterns, its GPU, and the family that its profile comes from.
+    A machine one can buy: patterns of its DMI strings, its GPU, and the family of its profile.
 
-    Patterns are regular expressions searched without regard to case; each one that is given has to match.
+    Patterns are regular expressions, searched ignoring case; each one that is set has to match.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What a machine was found to be; no box or no profile when that is not known, and why."""
+    """The box and the profile of a machine, each None when unknown, and why."""
 
     box: Box | None
     profile: str | None
@@ -68,7 +68,7 @@ def _halo(memory_gib: int, cores: int, chip: str) -> Profile:
         name=f"strix-halo-{memory_gib}",
         memory_gib=memory_gib,
         bandwidth_gb_s=HALO_BANDWIDTH_GB_S,
-        gtt_gib=default_gtt_gib(memory_gib),
+        gtt_gib=gtt_gib_of_installed(memory_gib),
         reserve_gib=4,
         gfx="gfx1151",
         physical_cores=cores,
@@ -76,9 +76,9 @@ def _halo(memory_gib: int, cores: int, chip: str) -> Profile:
     )
 
 
-def default_gtt_gib(memory_gib: int) -> int:
+def gtt_gib_of_installed(memory_gib: int) -> int:
     """
-    Choose how much of the installed memory the GPU may address: all but 8 GiB, at least half.
+    Return how much of the installed memory the GPU may address: all but 8 GiB, at least half.
 
     Sources: 128 -> 120 (lhl, bhamm-lab, LLMKube), 96 -> 88 (agledger), 64 -> 56 (59 is in use), 32 -> 24
     (only "leave 4 to 8 for the OS" is published). The full 131072 MiB of 128 GB is published too: not copied.
@@ -142,10 +142,11 @@ _TIERS_GIB = tuple(sorted(p.memory_gib for p in PROFILES.values() if p.memory_gi
 
 def recognise(dmi: Mapping[str, str], pci_ids: Iterable[str], memory_bytes: int) -> Recognition:
     """
-    Name the box by DMI and choose the profile by GPU and installed memory; say so when either is unknown.
+    Name the box by DMI, and choose the profile by GPU and installed memory.
 
     `dmi` is keyed as in /sys/class/dmi/id; `pci_ids` are `vendor:device` in hex; `memory_bytes` is MemTotal
-    plus the carve-out (`mem_info_vram_total`): less than what is installed by what firmware and kernel hold.
+    plus the carve-out (`mem_info_vram_total`), which is less than the installed memory: firmware and kernel
+    hold back the rest.
     """
     gpus = sorted({normal_pci_id(pci_id) for pci_id in pci_ids})
     if STRIX_HALO_PCI in gpus:
@@ -156,11 +157,11 @@ def recognise(dmi: Mapping[str, str], pci_ids: Iterable[str], memory_bytes: int)
         why = f"GPU {STRIX_POINT_PCI} is Strix Point (gfx1150)"
         return _answer(_box_of(dmi, STRIX_POINT_PCI), "strix-point", why)
     found = ", ".join(gpus) or "none"
-    return Recognition(None, None, f"no known GPU (found: {found}); name hardware_profile yourself")
+    return Recognition(None, None, f"no known GPU (found: {found}); set hardware_profile")
 
 
 def normal_pci_id(text: str) -> str:
-    """Write a PCI id as `vendor:device` in lower-case hex without prefixes."""
+    """Return a PCI id as `vendor:device` in lower-case hex without prefixes."""
     return ":".join(part.strip().lower().removeprefix("0x").zfill(4) for part in text.split(":"))
 
 
@@ -170,7 +171,7 @@ def _halo_profile(memory_bytes: int) -> tuple[str | None, str]:
         if tier_gib * LEAST_SHARE_OF_TIER <= memory_gib <= tier_gib:
             return f"strix-halo-{tier_gib}", f"{memory_gib:.1f} GiB visible of {tier_gib} GB"
     tiers = ", ".join(map(str, _TIERS_GIB))
-    return None, f"but {memory_gib:.1f} GiB is none of its sizes ({tiers} GB); name hardware_profile yourself"
+    return None, f"but {memory_gib:.1f} GiB is not one of its sizes ({tiers} GB); set hardware_profile"
 
 
 def _box_of(dmi: Mapping[str, str], pci_id: str) -> Box | None:
@@ -187,4 +188,4 @@ def _matches(box: Box, dmi: Mapping[str, str]) -> bool:
 
 
 def _answer(box: Box | None, profile: str | None, why: str) -> Recognition:
-    return Recognition(box, profile, why if box else f"{why}; DMI names no box that strixfleet knows")
+    return Recognition(box, profile, why if box else f"{why}; DMI does not name a known box")

@@ -1,8 +1,8 @@
 """
-Load the fleet from an Ansible inventory, and every mistake in it.
+Load the fleet from an Ansible inventory, or find every mistake in it.
 
-In order: the files are scanned (bombs, doubles), Ansible resolves hosts, groups, vault and templates, the
-models check each host's values, and each mistake gets the file and line where its value stands.
+In order: the files are scanned for what Ansible would hang on or pass over, Ansible resolves hosts, groups,
+vault and templates, the models check each host's values, and each mistake gets its file and line.
 """
 
 import os
@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strixfleet.errors import InventoryError, Mistake, UsageError
-from strixfleet.inventory.files.folder_scan import Survey, survey
+from strixfleet.inventory.files.folder_scan import survey
+from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.field_types import quoted
 from strixfleet.inventory.schema.fleet_model import Fleet
 
@@ -21,19 +22,8 @@ HOSTS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class InventoryRequest:
-    """Which inventory, which hosts of it, and what is needed to read it."""
-
-    sources: tuple[str, ...] = ()
-    limit: str | None = None
-    extra_vars: tuple[str, ...] = ()
-    ask_vault_pass: bool = False
-    vault_password_files: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
-    """What loading gave: the fleet unless something is wrong, and all that is wrong or doubtful."""
+    """The fleet unless something is wrong, and all mistakes and warnings."""
 
     fleet: Fleet | None
     mistakes: tuple[Mistake, ...]
@@ -49,25 +39,22 @@ def load(request: InventoryRequest) -> Fleet:
 
 
 def examine(request: InventoryRequest) -> Loaded:
-    """Load the fleet and give all mistakes and warnings; raises only when there is nothing to look at."""
+    """Load the fleet and return all mistakes and warnings; raise only when there is nothing to look at."""
     sources = find_sources(request.sources)
     found = survey(sources, request.extra_vars)
-    mistakes = [_relative(mistake) for mistake in found.mistakes]
-    if _dangerous(found):
-        return Loaded(None, tuple(mistakes))
+    if found.keeps_ansible_out():
+        return Loaded(None, _merge(found.mistakes))
     from strixfleet.inventory.host_entries import examine_hosts
 
     try:
-        fleet, more = examine_hosts(sources, request, found)
+        examined = examine_hosts(sources, request, found)
     except InventoryError as error:
-        return Loaded(None, _merge([*mistakes, *(_relative(mistake) for mistake in error.mistakes)]))
-    mistakes.extend(_relative(mistake) for mistake in more)
-    merged = _merge(mistakes)
-    names = tuple(host.name for host in fleet.hosts)
-    if any(not mistake.warning for mistake in merged):
-        return Loaded(None, merged, names)
-    made = Fleet(fleet.hosts, sources, known_hosts_file(sources), merged)
-    return Loaded(made, merged, names)
+        return Loaded(None, _merge([*found.mistakes, *error.mistakes]))
+    mistakes = _merge([*found.mistakes, *examined.mistakes])
+    names = tuple(host.name for host in examined.hosts)
+    if any(not mistake.warning for mistake in mistakes):
+        return Loaded(None, mistakes, names)
+    return Loaded(Fleet(examined.hosts, sources, known_hosts_file(sources), mistakes), mistakes, names)
 
 
 def find_sources(given: Sequence[str]) -> tuple[str, ...]:
@@ -78,7 +65,7 @@ def find_sources(given: Sequence[str]) -> tuple[str, ...]:
     if not named:
         named = _configured()
     if not named:
-        raise UsageError("no inventory", hint="give -i INVENTORY, or write one with `strixfleet init`")
+        raise UsageError("no inventory", hint="use -i INVENTORY, or write one with `strixfleet init`")
     for source in named:
         if "," not in source and not Path(source).exists():
             raise UsageError(
@@ -103,33 +90,22 @@ def known_hosts_file(sources: Sequence[str]) -> str:
     return str(Path.cwd() / STATE_FOLDER / "known_hosts")
 
 
-def _dangerous(found: Survey) -> bool:
-    """Tell whether Ansible must not see these files: doubles are harmless to it, the rest is not."""
-    return any(not mistake.warning and "stands twice" not in mistake.message for mistake in found.mistakes)
+def _shown(mistake: Mistake) -> Mistake:
+    """Return a mistake with its file as the user named it, and nothing in it that can steer a terminal."""
+    return replace(
+        mistake,
+        message=printable(mistake.message),
+        file=printable(_relative(mistake.file)),
+        field=printable(mistake.field),
+        hint=printable(mistake.hint),
+    )
 
 
-def _relative(mistake: Mistake) -> Mistake:
-    """Return files as the user named them: relative to the current folder when they are below it."""
-    path = Path(mistake.file)
-    if not path.is_absolute():
-        return mistake
-    try:
-        shown = str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return mistake
-    return _with(mistake, file=shown)
-
-
-def _with(mistake: Mistake, *, file: str | None = None, host: str | None = None) -> Mistake:
-    """Copy a mistake; nothing in it can steer a terminal."""
-    return Mistake(
-        printable(mistake.message),
-        printable(mistake.file if file is None else file),
-        mistake.line,
-        mistake.host if host is None else host,
-        printable(mistake.field),
-        printable(mistake.hint),
-        mistake.warning,
+def _relative(file: str) -> str:
+    """Return a path relative to the current folder when it is below it."""
+    path = Path(file)
+    return (
+        str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
     )
 
 
@@ -139,15 +115,13 @@ def printable(text: str) -> str:
 
 
 def _merge(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
-    """Say one mistake once: the hosts that share it are listed, the order is that of files and lines."""
+    """Report one mistake once, with all hosts that share it, in the order of files and lines."""
     hosts: dict[Mistake, list[str]] = {}
     for mistake in mistakes:
-        names = hosts.setdefault(_with(mistake, host=""), [])
+        names = hosts.setdefault(replace(_shown(mistake), host=""), [])
         if mistake.host and mistake.host not in names:
             names.append(mistake.host)
-    merged = [
-        replace(_with(mistake, host=_names(names)), hosts=tuple(names)) for mistake, names in hosts.items()
-    ]
+    merged = (replace(mistake, host=_names(names), hosts=tuple(names)) for mistake, names in hosts.items())
     return tuple(sorted(merged, key=lambda item: (item.warning, item.file, item.line)))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from strixfleet.errors import FleetError, HostError, LockHeld
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostProgram
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 
 

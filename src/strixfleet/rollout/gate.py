@@ -7,7 +7,7 @@ from typing import Any
 from strixfleet.errors import FleetError
 from strixfleet.findings.items import Difference, Status
 from strixfleet.fleet.session import ProbedHost, look
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import KEYS

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from strixfleet.errors import FleetError
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.host_code import program_argv, read_data
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.reach import remote_for
+from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import unit_name

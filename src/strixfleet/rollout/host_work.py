@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from strixfleet.errors import FleetError, HostError
 from strixfleet.fleet.session import ProbedHost
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.host_program import SWITCH_TIMEOUT_S, HostProgram
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.reach import remote_for
+from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.gate import Before, Gate, measure_before, recall_before

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from strixfleet.errors import FleetError, LockHeld
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostAnswer, HostProgram
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.rollout.fleet_lock import LOCK_HINT, is_dead
 

@@ -11,9 +11,9 @@ from strixfleet.fleet.options import Options
 from strixfleet.fleet.play_progress import PlayProgress
 from strixfleet.fleet.progress import say
 from strixfleet.fleet.session import ProbedHost
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostProgram
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.managed.llama_cpp.build import other_backend
 from strixfleet.managed.llama_server.server_options import OptionCheck, check_options
@@ -81,7 +81,7 @@ class Stage:
             extra_vars=options.extra_vars,
             forks=options.forks,
             verbose=options.verbose,
-            become_password=become.reveal() if become and options.ask_become_pass else None,
+            become_password=become.get_secret_value() if become and options.ask_become_pass else None,
             vault_password_files=options.vault_password_file,
             ask_vault_pass=options.ask_vault_pass,
         )

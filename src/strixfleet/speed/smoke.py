@@ -7,8 +7,8 @@ from strixfleet.errors import FleetError, worst
 from strixfleet.findings.results import HostReport
 from strixfleet.findings.verdict import Grade
 from strixfleet.fleet.session import ProbedHost, with_extra
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.fan_out import fan_out
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.speed.judge.peers import Sibling, explained_beside
 from strixfleet.speed.measure.measure_host import HostBench

@@ -10,7 +10,8 @@ import pytest
 
 from strixfleet import assets
 from strixfleet.cli import guarded, strixfleet
-from strixfleet.inventory.load import InventoryRequest, load
+from strixfleet.inventory.load import load
+from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.parts import Instance, Model, SmokeBench, Waiver
 from strixfleet.inventory.schema.settings import FIELDS
 from tests.cases.inventory_cases import inventory_cases
@@ -96,14 +97,15 @@ def test_json_is_one_document(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     assert document["schema"] == "strixfleet/validate/1"
     assert set(document["hosts"]) == {"h1", "h2"}
     assert document["mistakes"][0] == {
+        "code": "value",
         "severity": "error",
         "file": "group_vars/all.yml",
         "line": 1,
         "host": "h1, h2",
         "hosts": ["h1", "h2"],
         "field": "llama_cpp_ref",
-        "message": "'main' is a branch or another moving name, not a pin",
-        "hint": "write a release tag such as b10991 or v0.1.1, or the 40-digit commit",
+        "message": "'main' is not a release tag or a full commit",
+        "hint": "write a tag such as b10991 or v0.1.1, or all 40 digits of a commit; a branch can move",
     }
     assert [item["severity"] for item in document["mistakes"]] == ["error", "warning"]
 

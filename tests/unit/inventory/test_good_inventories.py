@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.errors import UsageError
+from strixfleet.errors import MistakeCode, UsageError
 from strixfleet.inventory import load as inventory_module
 from strixfleet.inventory.ansible.values import WRONG_SECRET_HINT
-from strixfleet.inventory.load import InventoryRequest, examine, load
+from strixfleet.inventory.load import examine, load
+from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.fleet_model import Fleet
 
 
@@ -99,7 +100,7 @@ def test_secrets_never_show(tmp_path: Path) -> None:
     assert "geheim" not in str(whole.hosts[0].settings.model_dump_json())
     become = whole.hosts[0].connection.become_password
     assert become is not None
-    assert become.reveal() == "geheim"
+    assert become.get_secret_value() == "geheim"
 
 
 def test_defaults_of_a_host_that_says_nothing(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_mistakes_inside_a_vault_have_their_line(tmp_path: Path) -> None:
     vault(tmp_path, "encrypt", str(folder / "group_vars/all.yml"))
     request = InventoryRequest((str(folder),), vault_password_files=(str(tmp_path / "password"),))
     (mistake,) = examine(request).mistakes
-    assert (mistake.line, "stands twice" in mistake.message) == (3, True)
+    assert (mistake.line, mistake.code) == (3, MistakeCode.SET_TWICE)
 
 
 def test_a_password_that_does_not_open_a_vault_is_said_to_be_wrong(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_dynamic_inventories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     messages = [str(mistake) for mistake in examine(InventoryRequest((str(script),))).mistakes]
     assert any("lama_cpp_ref: is not known; hint: write llama_cpp_ref" in text for text in messages)
-    assert any("tailscale_hostname" in text and "no host name" in text for text in messages)
+    assert any("tailscale_hostname" in text and "not a valid host name" in text for text in messages)
     assert not (tmp_path / "pwned").exists()
 
 
@@ -307,7 +308,7 @@ def test_foreign_names_warn(tmp_path: Path) -> None:
         ("tailscale_authkey", "all.yml", 2),
         ("kernel_cmdline", "all.yml", 3),
     ]
-    assert "ours is tailscale_auth_key" in warnings[1].hint
+    assert "strixfleet reads tailscale_auth_key instead" in warnings[1].hint
 
 
 def test_slips_of_connection_variables_warn(tmp_path: Path) -> None:
@@ -348,5 +349,5 @@ def test_expired_waivers_warn(tmp_path: Path) -> None:
     text = f'{PIN}audit_waivers: [{{item: "a:b", reason: c, expires: 2001-01-01}}]\n'
     write(tmp_path, hosts_yml=HOSTS, group_vars__all_yml=text)
     (warning,) = fleet(tmp_path).warnings
-    assert "ended on 2001-01-01" in warning.message
+    assert "expired on 2001-01-01" in warning.message
     assert warning.line == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from strixfleet.inventory.hardware import BOXES, GIB, PROFILES, default_gtt_gib, recognise
+from strixfleet.inventory.hardware import BOXES, GIB, PROFILES, gtt_gib_of_installed, recognise
 
 
 HALO = "1002:1586"
@@ -54,7 +54,7 @@ def test_tier_is_the_next_above_what_is_visible(visible_gib: float, profile: str
     assert found.profile == profile
     assert found.box is None
     assert "GiB" in found.reason
-    assert "DMI names no box" in found.reason
+    assert "DMI does not name" in found.reason
 
 
 def test_big_carve_out_counts_as_installed_memory() -> None:
@@ -73,8 +73,8 @@ def test_pci_ids_are_read_in_every_spelling(spelling: str) -> None:
 
 
 @pytest.mark.parametrize(("memory_gib", "gtt_gib"), [(128, 120), (96, 88), (64, 56), (32, 24), (16, 8)])
-def test_default_gtt_leaves_the_system_room(memory_gib: int, gtt_gib: int) -> None:
-    assert default_gtt_gib(memory_gib) == gtt_gib
+def test_gtt_of_installed_memory_leaves_the_system_room(memory_gib: int, gtt_gib: int) -> None:
+    assert gtt_gib_of_installed(memory_gib) == gtt_gib
 
 
 def test_every_profile_leaves_its_reserve() -> None:

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strixfleet.inventory.load import InventoryRequest, examine
+from strixfleet.inventory.load import examine
+from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.field_types import CONTROL
 from strixfleet.inventory.schema.rules import check
 from strixfleet.inventory.schema.settings import FIELDS

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from strixfleet.errors import GgufError, ProbeFailed
-from strixfleet.hosts.fabric_remote import remote_for
 from strixfleet.hosts.host_code import program_argv, read_data
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.on_host import describe, run_program, sources

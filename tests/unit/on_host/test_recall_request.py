@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.on_host.questions import Json

@@ -15,7 +15,7 @@ import pytest
 import strixfleet.on_host.switch
 from strixfleet.errors import LockHeld, Unreachable
 from strixfleet.hosts.host_program import PROGRAM, HostProgram
-from strixfleet.hosts.openssh_remote import CommandResult
+from strixfleet.hosts.remote import CommandResult
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.on_host.switch.lock_record import Fence

@@ -1,4 +1,4 @@
-"""What ansible.cfg and the environment say; nothing else of Ansible is needed for it."""
+"""Settings from ansible.cfg and the environment."""
 
 import os
 from typing import Any
@@ -10,13 +10,13 @@ from strixfleet.inventory.ansible.values import reason
 
 
 def ansible_constants() -> Any:  # noqa: ANN401 - a module without types
-    """Import Ansible, which would leave a folder in the home; a broken ansible.cfg raises in many ways."""
+    """Import Ansible without its folder in the home; a broken ansible.cfg raises many kinds of errors."""
     os.environ.setdefault("ANSIBLE_LOCAL_TEMP", str(platformdirs.user_cache_path("strixfleet") / "ansible"))
     try:
         from ansible import constants
     except Exception as error:  # noqa: BLE001
         message = f"Ansible does not start: {reason(error)}"
-        raise UsageError(message, hint="look at ansible.cfg and ANSIBLE_*") from None
+        raise UsageError(message, hint="check ansible.cfg and ANSIBLE_*") from None
     return constants
 
 
@@ -27,7 +27,7 @@ def configured_sources() -> tuple[str, ...]:
 
 
 def connection_defaults() -> dict[str, object]:
-    """Return what ansible.cfg and ANSIBLE_* say about connections, under the variables' names."""
+    """Return the connection settings of ansible.cfg and ANSIBLE_*, under the variables' names."""
     from ansible.plugins.loader import connection_loader
 
     constants = ansible_constants()

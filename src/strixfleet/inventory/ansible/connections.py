@@ -1,72 +1,18 @@
-"""Ansible's connection variables and ansible.cfg's defaults, as our Connection."""
+"""Make a host's Connection from Ansible's variables, ansible.cfg's defaults and ssh's configuration."""
 
 import os
-import re
 from collections.abc import Mapping
 
-from strixfleet.inventory.ansible.connection_reader import Reader
+from pydantic import ValidationError
+
+from strixfleet.inventory.ansible.connection_variables import ADDRESS, LOCAL, ConnectionVariables
 from strixfleet.inventory.ansible.ssh_config import Configured, configured
 from strixfleet.inventory.schema.field_types import quoted
 from strixfleet.inventory.schema.fleet_model import Connection
-from strixfleet.inventory.schema.problems import Problem
+from strixfleet.inventory.schema.problems import Problem, from_validation
 
 
-ADDRESS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\]-]*\Z")
-USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?\Z")
-SSH_CONNECTIONS = frozenset({"ssh", "smart", "ansible.builtin.ssh"})  # paramiko's plugin takes no ssh_args
-LOCAL_CONNECTIONS = frozenset({"local", "ansible.builtin.local"})
-
-
-def proxy_jump(arguments: tuple[str, ...]) -> str | None:
-    """Find the jump host in ssh's arguments."""
-    for index, word in enumerate(arguments):
-        following = arguments[index + 1] if index + 1 < len(arguments) else ""
-        if word == "-J":
-            return following or None
-        if word.startswith("-J"):
-            return word[2:]
-        option = following if word == "-o" else word[2:] if word.startswith("-o") else ""
-        match = re.match(r"proxyjump[= ]\s*(\S+)", option, re.IGNORECASE)
-        if match:
-            return match[1]
-    return None
-
-
-def _configured(
-    reader: Reader, address: str, login: tuple[str | None, int], arguments: tuple[str, ...]
-) -> Configured:
-    """Ask ssh, with what Ansible would tell it."""
-    if reader.problems:
-        return Configured()
-    user, port = login
-    told = [*(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
-    known = configured(address.strip("[]"), (*arguments, *told))
-    if known.problem:
-        hint = f"see `ssh -G {address}`"
-        reader.refuse("ansible_host", f"ssh refuses its configuration: {known.problem}", hint)
-    return known
-
-
-def _is_local(reader: Reader) -> bool:
-    kind = reader.text("connection", default="ssh") or "ssh"
-    if kind not in LOCAL_CONNECTIONS | SSH_CONNECTIONS:
-        hint = "write ansible_connection: ssh (or local), or leave the host out with -l"
-        reader.refuse("ansible_connection", f"{quoted(kind)} is not served", hint)
-    return kind in LOCAL_CONNECTIONS
-
-
-def _address(reader: Reader, name: str) -> str:
-    address = reader.text("address", ADDRESS)
-    if address is None and not reader.problems and not ADDRESS.match(name):
-        message = f"the host name {quoted(name)} is no address"
-        reader.refuse("ansible_host", message, "give ansible_host: ADDRESS")
-    return address or name
-
-
-def _refuse_other_methods(reader: Reader) -> None:
-    method = reader.text("become_method", default="sudo") or "sudo"
-    if method not in {"sudo", "ansible.builtin.sudo"}:
-        reader.refuse("ansible_become_method", f"{quoted(method)} is not served", "write sudo")
+NOTHING = (None, "")
 
 
 def interpreter(named: object) -> str | None:
@@ -77,39 +23,59 @@ def interpreter(named: object) -> str | None:
 def connection(
     name: str, values: Mapping[str, object], defaults: Mapping[str, object]
 ) -> tuple[Connection, tuple[Problem, ...]]:
-    """Make a host's Connection; `defaults` are ansible.cfg's, under the same variable names."""
-    reader = Reader({**{key: item for key, item in defaults.items() if item is not None}, **values})
-    local = _is_local(reader)
-    user = reader.text("user", USER)
-    address = _address(reader, name)
-    arguments = reader.arguments()
-    if values.get("ansible_ssh_args"):  # would take the place of ours, by which a play checks host keys
-        reader.refuse("ansible_ssh_args", "is what strixfleet sets itself", "write ansible_ssh_common_args")
-    port = reader.number("port", 0, 65535)
-    known = Configured() if local else _configured(reader, address, (user, port), arguments)
-    user = user or known.user
-    _refuse_other_methods(reader)
-    key, python = reader.text("key"), reader.text("python")
+    """Return a host's Connection and its problems; `defaults` are ansible.cfg's, by variable name."""
+    set_here = {key: value for key, value in values.items() if value not in NOTHING}
+    set_anywhere = {**{key: value for key, value in defaults.items() if value not in NOTHING}, **set_here}
+    try:
+        wish = ConnectionVariables.model_validate(set_anywhere)
+    except ValidationError as error:
+        return Connection(name), from_validation(error)
+    local = wish.connection in LOCAL
+    address = wish.address or name
+    arguments = (*wish.ssh_args, *wish.ssh_common_args, *wish.ssh_extra_args)
+    known = Configured() if local else _ask_ssh(address, wish, arguments)
+    user = wish.user or known.user
     as_root = os.geteuid() == 0 if local else user == "root"
+    key = wish.private_key_file
     made = Connection(
         address=(known.address or address).strip("[]"),
-        port=port or known.port or 22,
+        port=wish.port or known.port or 22,
         user=user,
         private_key_file=os.path.expanduser(key) if key else None,  # noqa: PTH111 - stays text
         ssh_common_args=arguments,
-        proxy_jump=proxy_jump(arguments),
         proxied=known.proxied or any("proxy" in word.lower() or word.startswith("-J") for word in arguments),
         ssh_name=address.strip("[]") if known.by_ssh else None,
         host_key_alias=known.host_key_alias,
-        become=reader.switch("become", default=not as_root),
-        become_method="sudo",
-        become_exe=reader.text("become_exe"),
-        become_flags=reader.words("become_flags"),
-        become_user=reader.text("become_user", USER, "root") or "root",
-        become_password=reader.secret("become_password"),
-        password=reader.secret("password"),
-        python=interpreter(python),
+        become=not as_root if wish.become is None else wish.become,
+        become_exe=wish.become_exe,
+        become_flags=wish.become_flags,
+        become_user=wish.become_user,
+        become_password=wish.become_password,
+        password=wish.password,
+        python=interpreter(wish.python),
         local=local,
-        timeout_s=reader.number("timeout", 10, 600),
+        timeout_s=wish.timeout_s,
     )
-    return made, tuple(reader.problems)
+    return made, tuple(_problems(address, set_here, known))
+
+
+def _ask_ssh(address: str, wish: ConnectionVariables, arguments: tuple[str, ...]) -> Configured:
+    """Ask ssh, with the arguments that Ansible would use."""
+    if not ADDRESS.match(address):
+        return Configured()
+    login = [*(["-l", wish.user] if wish.user else []), *(["-p", str(wish.port)] if wish.port else [])]
+    return configured(address.strip("[]"), (*arguments, *login))
+
+
+def _problems(address: str, set_here: Mapping[str, object], known: Configured) -> list[Problem]:
+    found = []
+    if not ADDRESS.match(address):  # the host's name; the variable has been checked
+        message = f"the host name {quoted(address)} is not an address"
+        found.append(Problem(("ansible_host",), message, "write ansible_host: ADDRESS"))
+    if "ansible_ssh_args" in set_here:  # would replace ours, by which a play checks host keys
+        message = "cannot be set: strixfleet passes its own ssh arguments"
+        found.append(Problem(("ansible_ssh_args",), message, "write ansible_ssh_common_args"))
+    if known.problem:
+        message = f"ssh cannot read its configuration: {known.problem}"
+        found.append(Problem(("ansible_host",), message, f"try `ssh -G {address}`"))
+    return found

@@ -7,24 +7,36 @@ names. Module-level caches are emptied before each load, so that a second load s
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from strixfleet.errors import InventoryError, Mistake, UsageError
+from strixfleet.errors import InventoryError, Mistake, MistakeCode, UsageError
 from strixfleet.inventory.ansible.ansible_cfg import ansible_constants
+from strixfleet.inventory.ansible.failures import failures, sentence
 from strixfleet.inventory.ansible.values import HostVariables, Place, place_of, reason, secret_hint
 from strixfleet.inventory.ansible.vaults import give_vault_secrets
-from strixfleet.inventory.files.ini_scan import has_sections
-from strixfleet.inventory.files.origins import Scope
+from strixfleet.inventory.request import InventoryRequest
 
 
-CAUSES_SHOWN = 4
 UNMATCHED = re.compile(r"Could not match supplied host pattern, ignoring: (\S+)")
 SAID_BETTER = re.compile(
     r"duplicate mapping key|Could not match supplied host pattern|Skipping (unexpected )?key"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The variables that a group, a host or `-e` has in one place: inline, or in files of variables."""
+
+    hosts: tuple[str, ...]  # that they concern
+    values: Mapping[str, Any]
+
+    def names(self) -> Iterator[tuple[str, Place | None]]:
+        """Walk over the variables' names and their places; a value has none where it is a boolean or null."""
+        for name, value in self.values.items():
+            yield str(name), place_of(name) or place_of(value)
 
 
 class AnsibleInventory:
@@ -33,10 +45,11 @@ class AnsibleInventory:
     def __init__(self, loader: Any, manager: Any, variables: Any, captured: Any) -> None:
         self._loader, self._manager, self._variables = loader, manager, variables
         self._captured = captured
+        self._layers: dict[int, tuple[Layer, Layer]] = {}  # inline and in files, by Ansible's group or host
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what Ansible warned of so far, but what the scan says better."""
-        sentences = (_sentence(summary) for summary in self._captured.get_warnings())
+        """Return what Ansible warned of so far, except what the scan of the files reports better."""
+        sentences = (sentence(summary) for summary in self._captured.get_warnings())
         return tuple(text for text in sentences if not SAID_BETTER.search(text))
 
     def quiet(self) -> AbstractContextManager[Any]:
@@ -58,8 +71,8 @@ class AnsibleInventory:
         return found
 
     def _refuse_unmatched(self, limit: str) -> None:
-        """Refuse a limit of which a part matches nothing: a slip there would leave a host out unsaid."""
-        for warning in map(_sentence, self._captured.get_warnings()):
+        """Refuse a limit with a part that matches nothing: a slip there would silently drop a host."""
+        for warning in map(sentence, self._captured.get_warnings()):
             if (part := UNMATCHED.search(warning)) and f"!{part[1]}" not in limit and part[1] in limit:
                 hint = "list hosts with `ansible-inventory --graph`"
                 raise UsageError(f"the limit {limit!r}: {part[1]!r} matches no host", hint=hint)
@@ -72,14 +85,43 @@ class AnsibleInventory:
         """Return every group's name."""
         return set(self._manager.groups)
 
-    def concerned(self, scope: Scope) -> tuple[str, ...]:
-        """Return the names of the hosts that a definition concerns, in the inventory's order."""
-        if scope.level == "extra":
-            return tuple(self._manager.hosts)
-        if scope.level == "host":
-            return tuple(name for name in self._manager.hosts if scope.names(name))
-        group = self._manager.groups.get(scope.name)
-        return tuple(str(host.name) for host in group.get_hosts()) if group else ()
+    def layers(self) -> Iterator[Layer]:
+        """Walk over all variables of the inventory, of every group and host, whatever the limit."""
+        for entity in (*self._manager.groups.values(), *self._manager.hosts.values()):
+            yield from self._layers_of(entity)
+        yield self._extra()
+
+    def layers_of(self, host: Any) -> tuple[Layer, ...]:
+        """Return what sets one host's variables, weakest first, by Ansible's default precedence."""
+        from ansible.inventory.helpers import sort_groups
+
+        inline, in_files = zip(*map(self._layers_of, sort_groups(host.get_groups())), strict=True)
+        return (*inline, *in_files, *self._layers_of(host), self._extra())
+
+    def _layers_of(self, entity: Any) -> tuple[Layer, Layer]:
+        known = self._layers.get(id(entity))
+        if known is None:
+            members = entity.get_hosts() if hasattr(entity, "get_hosts") else (entity,)
+            names = tuple(str(host.name) for host in members)
+            known = Layer(names, entity.vars), Layer(names, self._in_files(entity))
+            self._layers[id(entity)] = known
+        return known
+
+    def _in_files(self, entity: Any) -> Mapping[str, Any]:
+        from ansible.errors import AnsibleError
+        from ansible.vars.plugins import get_vars_from_inventory_sources
+
+        sources = self._manager._sources  # noqa: SLF001 - as the variable manager takes them
+        try:
+            found: Mapping[str, Any] = get_vars_from_inventory_sources(
+                self._loader, sources, [entity], "task"
+            )
+        except AnsibleError as error:
+            raise InventoryError(failures(error, (), ())) from None
+        return found
+
+    def _extra(self) -> Layer:
+        return Layer(tuple(self._manager.hosts), self._variables._extra_vars)  # noqa: SLF001 - set below
 
     def groups_of(self, host: Any) -> tuple[str, ...]:
         """Return a host's groups, weakest first."""
@@ -94,7 +136,7 @@ class AnsibleInventory:
         try:
             return HostVariables(self._loader, self._variables.get_vars(host=host))
         except AnsibleError as error:
-            raise InventoryError(_failures(error, (), ())) from None
+            raise InventoryError(failures(error, (), ())) from None
 
     def decrypt(self, path: str) -> bytes:
         """Return the content of an encrypted file."""
@@ -104,7 +146,8 @@ class AnsibleInventory:
             text: str = self._loader.get_text_file_contents(path)
         except AnsibleError as error:
             message = f"cannot be decrypted: {reason(error)}"
-            raise InventoryError((Mistake(message, path, 1, hint=secret_hint(message)),)) from None
+            mistake = Mistake(message, path, 1, hint=secret_hint(message), code=MistakeCode.UNREADABLE)
+            raise InventoryError((mistake,)) from None
         return text.encode()
 
 
@@ -124,9 +167,7 @@ def _forget() -> None:
             delattr(function, name)
 
 
-def load_inventory(
-    sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: tuple[bool, tuple[str, ...]]
-) -> AnsibleInventory:
+def load_inventory(sources: tuple[str, ...], request: InventoryRequest) -> AnsibleInventory:
     """Load an inventory whose files have been scanned."""
     constants = ansible_constants()
     from ansible._internal._display_utils import DeferredWarningContext
@@ -137,15 +178,12 @@ def load_inventory(
     captured = DeferredWarningContext(variables={})
     with captured:
         try:
-            loaded = _load(sources, extra_vars, vault)
+            return _load(sources, request, captured)
         except AnsibleError as error:
-            raise InventoryError(_failures(error, captured.get_warnings(), sources)) from None
-    return AnsibleInventory(*loaded, captured)
+            raise InventoryError(failures(error, captured.get_warnings(), sources)) from None
 
 
-def _load(
-    sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: tuple[bool, tuple[str, ...]]
-) -> tuple[Any, Any, Any]:
+def _load(sources: tuple[str, ...], request: InventoryRequest, captured: Any) -> AnsibleInventory:
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
@@ -157,16 +195,15 @@ def _load(
     if AnsibleCollectionConfig.collection_finder is None:
         init_plugin_loader()
     loader = DataLoader()
-    ask, password_files = vault
-    give_vault_secrets(loader, ask=ask, password_files=password_files)
+    give_vault_secrets(loader, ask=request.ask_vault_pass, password_files=request.vault_password_files)
     manager = InventoryManager(loader=loader, sources=list(sources))
     variables = VariableManager(
         loader=loader, inventory=manager, version_info={"string": __version__, "full": __version__}
     )
     variables.safe_basedir = False  # vars beside the current folder are no part of an inventory
-    variables._extra_vars = _extra(loader, extra_vars)  # noqa: SLF001 - else they come from Ansible's own flags
+    variables._extra_vars = _extra(loader, request.extra_vars)  # noqa: SLF001 - else they come from Ansible's own flags
     HostVars(manager, variables, loader)
-    return loader, manager, variables
+    return AnsibleInventory(loader, manager, variables, captured)
 
 
 def _extra(loader: Any, extra_vars: tuple[str, ...]) -> dict[str, Any]:
@@ -186,45 +223,7 @@ def _extra(loader: Any, extra_vars: tuple[str, ...]) -> dict[str, Any]:
             data = parse_kv(text)
         if not isinstance(data, Mapping):
             raise UsageError(
-                f"-e {given[:60]!r} gives no variables", hint="write -e name=value, JSON or @FILE"
+                f"-e {given[:60]!r} does not set variables", hint="write -e name=value, JSON or @FILE"
             )
         result = combine_vars(result, data)
     return result
-
-
-def _sentence(summary: Any) -> str:
-    """Return a warning with its causes as one line."""
-    text, event = "", summary.event
-    for _ in range(CAUSES_SHOWN):
-        more = str(event.msg).strip().rstrip(".")
-        text = text if more in text else f"{text}: {more}" if text else more
-        if event.chain is None:
-            break
-        event = event.chain.event
-    return re.sub(r"\s+", " ", text)
-
-
-def _failures(error: Any, warnings: Sequence[Any], sources: tuple[str, ...]) -> tuple[Mistake, ...]:
-    """Turn Ansible's failure, and the warnings before it that say why, into a mistake."""
-    place = place_of(getattr(error, "obj", None))
-    message = reason(error)
-    named = re.search(r"(/[^\n\"']+?)(?=['\":]|$)", message)
-    if place is None or not place.file.startswith("/"):
-        place = Place(named[1] if named else sources[0] if sources else "", 0)
-    if "failed to parse inventory source" in message:
-        message = f"cannot be read as an inventory: {_cause(warnings, ini=has_sections(Path(place.file)))}"
-    secret = "vault" in message.lower() or "decrypt" in message.lower()
-    hint = secret_hint(message) if secret else "see what `ansible-inventory --list` says"
-    return (Mistake(message, place.file, place.line, hint=hint),)
-
-
-def _cause(warnings: Sequence[Any], *, ini: bool) -> str:
-    """Choose among what the plugins say the one that most likely was meant to read the file."""
-    causes = {}
-    for summary in warnings:
-        match = re.match(r"Failed to parse inventory with '(.+?)' plugin(?:: (.*))?", _sentence(summary))
-        if match:
-            causes[match[1]] = match[2] or "no reason given"
-    likely = ("script", "ini") if ini else ("script", "yaml", "ini")
-    order = [name for name in likely if name in causes]
-    return causes[order[0]] if order else next(iter(causes.values()), "no plugin wants it")

@@ -1,47 +1,52 @@
 """A host as a running play knows it: what the action plugin compiles from, under any Ansible front end."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from strixfleet.errors import InventoryError, Mistake
 from strixfleet.inventory.ansible.connections import interpreter
-from strixfleet.inventory.ansible.values import HostVariables, TemplateFailed
+from strixfleet.inventory.ansible.manager import Layer
+from strixfleet.inventory.ansible.places import Places
+from strixfleet.inventory.ansible.values import HostVariables, Place, TemplateFailed, Value
 from strixfleet.inventory.files.paths import anchored, folder_of
-from strixfleet.inventory.schema.fleet_model import Connection, Host
+from strixfleet.inventory.files.unknown_names import judge_name, without_echoes
+from strixfleet.inventory.schema.fleet_model import Connection, Host, Origin
+from strixfleet.inventory.schema.problems import Problem
 from strixfleet.inventory.schema.rules import check
-from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.inventory.schema.settings import FIELDS
 
 
-FIELDS = frozenset(HostSettings.model_fields)
+OF_A_ROLE = re.compile(r"/roles/[^/]+/(defaults|vars)/")  # a role's own variables share its prefix
 
 
 def inventory_folder(variables: Mapping[str, Any]) -> Path:
-    """Return the folder that relative paths count from, the same as on the command line."""
+    """Return the folder at which relative paths start, the same as on the command line."""
     sources = variables.get("ansible_inventory_sources") or ()
     return folder_of([str(source) for source in sources])
 
 
 def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host:  # noqa: ANN401 - Ansible's
-    """Check a play's variables as `load` checks an inventory's; Ansible itself holds the connection."""
+    """Check a play's variables as `load` checks an inventory's; Ansible itself has the connection."""
     resolver = HostVariables(loader, dict(variables))
-    values: dict[str, object] = {}
-    try:
-        for field in FIELDS & set(variables):
-            data = resolver.resolve(field).data
-            if data is not None:
-                values[field] = data
-        python = _python(resolver, variables)
-    except TemplateFailed as error:
-        raise InventoryError((Mistake(error.message, host=name, hint=error.hint),)) from None
-    settings, problems = check(anchored(values, inventory_folder(variables)), datetime.now(UTC).date())
-    if settings is None:
-        wrong = (problem for problem in problems if not problem.warning)
-        raise InventoryError(
-            tuple(Mistake(one.message, host=name, field=one.field, hint=one.hint) for one in wrong)
-        )
-    return Host(name, Connection(address=name, python=python), settings)
+    values: dict[str, Value] = {}
+    places = Places(values, [Layer((name,), variables)], None)
+    mistakes = [one for one in name_mistakes(name, variables) if not one.warning]
+    for field in FIELDS:
+        try:
+            if field in resolver:
+                values[field] = resolver.resolve(field)
+        except TemplateFailed as error:
+            problem = Problem((field,), error.message, error.hint)
+            mistakes.append(problem.at(places.defined(field, error.place), name))
+    plain = {field: value.data for field, value in values.items() if value.data is not None}
+    settings, problems = check(anchored(plain, inventory_folder(variables)), datetime.now(UTC).date())
+    mistakes += [one.at(places.find(one.path), name) for one in problems if not one.warning]
+    if mistakes or settings is None:
+        raise InventoryError(tuple(without_echoes(mistakes)))
+    return Host(name, Connection(address=name, python=_python(resolver, variables)), settings)
 
 
 def _python(resolver: HostVariables, variables: Mapping[str, Any]) -> str | None:
@@ -50,3 +55,15 @@ def _python(resolver: HostVariables, variables: Mapping[str, Any]) -> str | None
     facts = variables.get("ansible_facts") or {}
     chosen = interpreter(resolver.resolve(named).data if named in resolver else None)
     return chosen or facts.get("discovered_interpreter_python")
+
+
+def name_mistakes(host: str, variables: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Find misspelt and foreign names among a play's variables, except facts and those of roles."""
+    for name, place in Layer((host,), variables).names():
+        problem = None if name.startswith("ansible_") or _is_of_a_role(place) else judge_name(name)
+        if problem:
+            yield problem.at(Origin(place.file, place.line) if place else Origin(""), host)
+
+
+def _is_of_a_role(place: Place | None) -> bool:
+    return place is not None and OF_A_ROLE.search(place.file) is not None

@@ -1,8 +1,8 @@
-"""One host's variables: templates and vault resolved by Ansible, Ansible's types stripped, places kept."""
+"""One host's variables, resolved by Ansible: its types are stripped, its tags become places."""
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,20 +16,21 @@ WRONG_SECRET = "no vault secrets were found that could decrypt"  # noqa: S105 - 
 WRONG_SECRET_HINT = "check the vault password: the one that was given does not open this"  # noqa: S105 - a hint
 SOURCE = re.compile(r"<inventory (?:plugin|script) .*'(/.+)'>\Z")  # a program's output, TOML
 TAGS_ITSELF = re.compile(r"<inventory plugin '(?:yaml|ini)' ")
-FACTS_HINT = "facts of hosts are not known when the inventory is read; define the name in the inventory"
+FACTS_HINT = "define it in the inventory; facts of hosts are not known when the inventory is read"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value was written, as Ansible's tag says; file may be a description such as `-e`."""
+    """Where a value was written, as Ansible's tag has it; file may be a description such as `-e`."""
 
     file: str
-    line: int
+    line: int = 0  # 0 when unknown, as in JSON
+    column: int = 0
 
 
 @dataclass(slots=True)
 class Value:
-    """One resolved variable: plain data, and the places of its parts by key path."""
+    """One resolved variable: plain data, and the places of its parts by their path of keys."""
 
     data: object
     places: dict[tuple[str | int, ...], Place] = field(default_factory=dict)
@@ -38,12 +39,12 @@ class Value:
 
 
 def secret_hint(message: str) -> str:
-    """Say what helps against a value that stays encrypted."""
+    """Return the cure for a value that stays encrypted."""
     return WRONG_SECRET_HINT if WRONG_SECRET in message else SECRET_HINT
 
 
 class TemplateFailed(Exception):
-    """A template could not be resolved, or a value not be decrypted."""
+    """A template could not be resolved, or a value could not be decrypted."""
 
     def __init__(self, message: str, place: Place | None) -> None:
         _prefix, locked, why = message.partition("Attempt to use undecryptable variable: ")
@@ -63,11 +64,6 @@ class HostVariables:
         self._raw = variables
         self._templar = Templar(loader=loader, variables=variables)
 
-    def names(self) -> Iterator[tuple[str, Place | None]]:
-        """Walk over all names with the place of their key."""
-        for key in self._raw:
-            yield str(key), place_of(key)
-
     def __contains__(self, name: str) -> bool:
         return name in self._raw
 
@@ -76,7 +72,7 @@ class HostVariables:
         return place_of(self._raw.get(name))
 
     def resolve(self, name: str) -> Value:
-        """Resolve templates and vault, and note where each part stands."""
+        """Resolve templates and vault, and note where each part is written."""
         raw = self._raw[name]
         try:
             resolved = self._templar.template(raw)
@@ -90,7 +86,11 @@ class HostVariables:
 
 
 def place_of(value: object) -> Place | None:
-    """Read Ansible's origin tag; ansible-core 2.19 lays values of other plugins to the first one's file."""
+    """
+    Return the place in Ansible's origin tag.
+
+    ansible-core 2.19 gives values of other plugins the first plugin's file.
+    """
     from ansible._internal._datatag._tags import Origin
 
     tag = Origin.get_tag(value)
@@ -99,7 +99,8 @@ def place_of(value: object) -> Place | None:
     if not tag.path and TAGS_ITSELF.match(str(tag.description)):
         return None
     source = tag.path or ((named := SOURCE.search(str(tag.description))) and named[1])
-    return Place(real_path(str(source)) if source else str(tag.description), int(tag.line_num or 0))
+    file = real_path(str(source)) if source else str(tag.description)
+    return Place(file, int(tag.line_num or 0), int(tag.col_num or 0))
 
 
 @lru_cache(maxsize=4096)
@@ -122,6 +123,9 @@ def _plain(
     if place is not None:
         places[path] = place
     if isinstance(value, Mapping):
+        for key in value:  # for booleans and nulls, which have no tag
+            if key_place := place_of(key):
+                places[*path, str(key)] = key_place
         return {_key(key): _plain(item, (*path, str(key)), places, count) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(item, (*path, index), places, count) for index, item in enumerate(value)]

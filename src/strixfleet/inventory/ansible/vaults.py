@@ -1,4 +1,4 @@
-"""Vault passwords for Ansible's loader: from files, programs, ansible.cfg's identities or a question."""
+"""Vault passwords for Ansible's loader: from files, programs, ansible.cfg's identities or a prompt."""
 
 import getpass
 import sys
@@ -31,7 +31,7 @@ def give_vault_secrets(loader: Any, *, ask: bool, password_files: tuple[str, ...
 
 
 def _identities(password_files: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Return identities with their sources, `dev@file` or `file`: ansible.cfg's first, as Ansible has it."""
+    """Return identities with their sources, `dev@file` or `file`, ansible.cfg's first as in Ansible."""
     from ansible import constants
 
     configured = constants.DEFAULT_VAULT_PASSWORD_FILE
@@ -66,7 +66,7 @@ def _asked(prompt: str) -> Any:
 
 @lru_cache(maxsize=8)
 def typed_password(prompt: str) -> str:
-    """Ask for a vault password, once a run however often the inventory is loaded; a play gets it, too."""
+    """Ask for a vault password once per run, however often the inventory is loaded; a play gets the same."""
     answer = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if not answer:
         raise UsageError("no vault password was given", hint="use --vault-password-file FILE")

@@ -1,5 +1,5 @@
 """
-The files of an inventory, scanned before Ansible sees them, and where each variable is defined in them.
+Find the files of an inventory and scan them before Ansible reads them.
 
 Which files count follows Ansible: everything in a folder but hidden and ignored names, and beside each
 source `group_vars/` and `host_vars/`. Programs (dynamic inventories) are left to Ansible.
@@ -11,23 +11,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from strixfleet.errors import Mistake
-from strixfleet.inventory.files.ini_scan import scan_ini
-from strixfleet.inventory.files.origins import Definition, Scope
-from strixfleet.inventory.files.shape import check_shape
-from strixfleet.inventory.files.yaml_scan import Scanned, read_capped, scan_bytes
-from strixfleet.inventory.files.yaml_tree import Node
+import yaml
+
+from strixfleet.errors import Mistake, MistakeCode
+from strixfleet.inventory.files.ini_file import scan_ini
+from strixfleet.inventory.files.scanned import Scanned
+from strixfleet.inventory.files.structure import GroupReader, check_doubles, check_vars_file
+from strixfleet.inventory.files.yaml_file import read_capped, scan_yaml
 
 
 VARS_FOLDERS = {"group_vars": "group", "host_vars": "host"}
-VARS_SUFFIXES = ("", ".yml", ".yaml", ".json")  # of one name Ansible reads the first that is there
-UNREAD = "unread:"
+VARS_SUFFIXES = ("", ".yml", ".yaml", ".json")  # of one name Ansible reads the first that exists
+YAML_SUFFIXES = frozenset({".yml", ".yaml", ".json"})
 IGNORED_NAME = re.compile(
     r"\.|.*(~|\.(orig|cfg|retry|pyc|pyo|swp|bak|rpm|md|txt|rst))\Z"
 )  # ansible's REJECT_EXTS
 BEGINS_AS_YAML = re.compile(rb"(?:[ \t\r]*(?:#[^\n]*)?\n)*(?:---|[\w.-]+:[ \t]*(?:#[^\n]*)?\r?\n)")
+FOLDERS_DEPTH_MAX = 8  # a loop of links ends here
 FILES_MAX = 10_000
 NODES_MAX_IN_ALL = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryFile:
+    """One file: an inventory (no level), or variables of the group or host that it is named after."""
+
+    path: Path
+    level: str = ""
+    name: str = ""
+    read_instead: Path | None = None  # Ansible passes this file over for that one
 
 
 @dataclass(slots=True)
@@ -35,58 +47,72 @@ class Survey:
     """What the files of an inventory hold."""
 
     mistakes: list[Mistake] = field(default_factory=list)
-    definitions: list[Definition] = field(default_factory=list)
-    encrypted: list[tuple[Path, str]] = field(default_factory=list)
-    nodes: int = 0
-    files: int = 0
+    vars_files: list[InventoryFile] = field(default_factory=list)
+    encrypted: list[InventoryFile] = field(default_factory=list)
+    files_count: int = 0
+    nodes_count: int = 0
 
-    def full(self) -> bool:
-        """Tell whether the inventory as a whole is beyond every limit."""
-        return self.files > FILES_MAX or self.nodes > NODES_MAX_IN_ALL
+    def keeps_ansible_out(self) -> bool:
+        """Tell whether Ansible must not read these files; what is set twice does not harm it."""
+        return any(not one.warning and one.code is not MistakeCode.SET_TWICE for one in self.mistakes)
+
+    def add(self, file: InventoryFile, scanned: Scanned) -> None:
+        """Take in what one file holds."""
+        path = str(file.path)
+        self.nodes_count += scanned.nodes
+        self.mistakes.extend(scanned.mistakes)
+        assignments = scanned.assignments
+        if scanned.root is not None and file.level:
+            self.mistakes.extend(check_vars_file(path, scanned.root))
+        elif scanned.root is not None:
+            groups = GroupReader(path)
+            groups.read(scanned.root)
+            self.mistakes.extend(groups.mistakes)
+            assignments = [*groups.assignments]
+        self.mistakes.extend(check_doubles(path, assignments))
 
 
 def survey(sources: tuple[str, ...], extra_vars: tuple[str, ...] = ()) -> Survey:
     """Scan all files of all sources, and what `-e` gives."""
     found = Survey()
-    done: set[Path] = set()
     for text in extra_vars:
-        if text[:1] in {"{", "["}:
-            found.mistakes.extend(scan_bytes("-e", text.encode(errors="replace")).mistakes)
-    extra_files = ((Path(text[1:]), "extra:@") for text in extra_vars if text.startswith("@"))
-    for named, kind in (*_files(sources), *extra_files):
-        path = Path(os.path.realpath(named))  # as Ansible's tags have it
-        if path in done:
+        if text.startswith(("{", "[")):
+            found.mistakes.extend(scan_yaml("-e", text.encode(errors="replace")).mistakes)
+    done: set[Path] = set()
+    extra_files = (
+        InventoryFile(_real(Path(text[1:])), "extra") for text in extra_vars if text.startswith("@")
+    )
+    for file in (*_files(sources), *extra_files):
+        if file.path in done:
             continue
-        if kind.startswith(UNREAD):
-            found.mistakes.append(_unread(path, Path(kind.removeprefix(UNREAD))))
+        if file.read_instead:
+            found.mistakes.append(_passed_over(file.path, file.read_instead))
             continue
-        done.add(path)
-        found.files += 1
-        _scan_one(path, kind, found)
-        if found.full():
+        done.add(file.path)
+        _scan(file, found)
+        if found.files_count > FILES_MAX or found.nodes_count > NODES_MAX_IN_ALL:
             message = f"the inventory has more than {FILES_MAX} files or {NODES_MAX_IN_ALL} values"
-            found.mistakes.append(Mistake(message, str(path), hint="split it into several inventories"))
+            hint = "split it into several inventories"
+            found.mistakes.append(Mistake(message, str(file.path), hint=hint, code=MistakeCode.UNREADABLE))
             break
     return found
 
 
-def _files(sources: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
-    """
-    List files with their kind: `inventory`, or the scope `group:x` or `host:x` of a vars file.
+def _real(path: Path) -> Path:
+    """Return a path as Ansible's origin tags have it, without links."""
+    return Path(os.path.realpath(path))
 
-    A vars file that Ansible passes over has the kind `unread:` and the path that it reads instead.
-    """
+
+def _files(sources: tuple[str, ...]) -> Iterator[InventoryFile]:
     for source in sources:
         path = Path(source)
         if "," in source and not path.exists():
             continue  # a list of hosts
-        if path.is_dir():
-            yield from _folder(path)
-        else:
-            yield path, "inventory"
+        paths = _folder(path) if path.is_dir() else [path]
+        yield from (InventoryFile(_real(one)) for one in paths)
         base = path if path.is_dir() else path.parent
-        for name, scope in VARS_FOLDERS.items():
-            yield from _vars_folder(base / name, scope)
+        for folder, level in VARS_FOLDERS.items():
+            yield from _vars_folder(base / folder, level)
 
 
 def _listing(folder: Path) -> list[Path]:
@@ -96,116 +122,69 @@ def _listing(folder: Path) -> list[Path]:
         return []
 
 
-def _folder(folder: Path, depth: int = 0) -> Iterator[tuple[Path, str]]:
+def _folder(folder: Path, depth: int = 0) -> Iterator[Path]:
     for path in _listing(folder):
         if IGNORED_NAME.match(path.name) or path.name in {*VARS_FOLDERS, "vars_plugins"}:
             continue
-        if path.is_dir():
-            if depth < 8:  # noqa: PLR2004 - a loop of links ends here
-                yield from _folder(path, depth + 1)
-        else:
-            yield path, "inventory"
+        if not path.is_dir():
+            yield path
+        elif depth < FOLDERS_DEPTH_MAX:
+            yield from _folder(path, depth + 1)
 
 
-def _vars_folder(folder: Path, scope: str) -> Iterator[tuple[Path, str]]:
+def _vars_folder(folder: Path, level: str) -> Iterator[InventoryFile]:
     for path in _listing(folder):
         if path.name.startswith("."):
             continue
         if path.is_dir():
             for inner in sorted(path.rglob("*")):
                 if inner.is_file() and not IGNORED_NAME.match(inner.name):
-                    yield inner, f"{scope}:{path.name}"
+                    yield InventoryFile(_real(inner), level, path.name)
         elif path.suffix in VARS_SUFFIXES or not IGNORED_NAME.match(path.name):
             name = path.stem if path.suffix in VARS_SUFFIXES else path.name
             candidates = (path.with_name(name + suffix) for suffix in VARS_SUFFIXES)
             read = next((one for one in candidates if one.exists()), path)
-            yield path, f"{scope}:{name}" if read == path else f"{UNREAD}{read}"
+            yield InventoryFile(_real(path), level, name, None if read == path else read)
 
 
-def _unread(path: Path, instead: Path) -> Mistake:
-    folder = f"{instead.parent.name}/{instead.name}"
+def _passed_over(path: Path, instead: Path) -> Mistake:
+    shown = f"{instead.parent.name}/{instead.name}"
+    message = f"Ansible does not read this file: it reads {shown} instead"
+    hint = "put everything into one of them"
     if instead.is_dir():
         names = (f"{name}{path.suffix or '.yml'}" for name in ("main", instead.name, "more"))
         free = next((name for name in names if not (instead / name).exists()), "")
-        message = f"Ansible does not read this file: the folder {folder}/ stands beside it"
-        return Mistake(message, str(path), 1, hint=f"move it to {folder}/{free}")
-    message = f"Ansible does not read this file: it reads {folder} instead"
-    return Mistake(message, str(path), 1, hint="put all into one of them")
+        message = f"Ansible does not read this file: it reads the folder {shown}/ instead"
+        hint = f"move it to {shown}/{free}"
+    return Mistake(message, str(path), 1, hint=hint, code=MistakeCode.STRUCTURE)
 
 
-def _scan_one(path: Path, kind: str, found: Survey) -> None:
-    data = read_capped(path)
+def _scan(file: InventoryFile, found: Survey) -> None:
+    data = read_capped(file.path)
     if isinstance(data, Mistake):
         found.mistakes.append(data)
         return
-    if kind == "inventory" and _is_program(path, data):
-        return
-    scanned = scan_bytes(str(path), data)
+    if not file.level and (file.path.suffix == ".toml" or _is_program(file.path, data)):
+        return  # tomllib refuses doubles itself
+    scanned = scan_yaml(str(file.path), data)
+    if not file.level and _is_ini(file.path, scanned, data):
+        scanned = scan_ini(str(file.path), data)
     if scanned.encrypted:
-        found.encrypted.append((path, kind))
-    if kind == "inventory" and _is_ini(path, scanned, data):
-        scanned, definitions = scan_ini(str(path), data)
-    elif path.suffix == ".toml" and kind == "inventory":
-        return  # tomllib refuses doubles by itself
-    else:
-        definitions = list(_definitions(str(path), kind, scanned.root))
-    found.nodes += scanned.nodes
-    found.mistakes.extend(scanned.mistakes)
-    found.mistakes.extend(check_shape(str(path), kind, scanned.root))
-    found.definitions.extend(definitions)
-
-
-def add_decrypted(found: Survey, path: Path, kind: str, data: bytes) -> None:
-    """Scan what an encrypted file holds."""
-    scanned = scan_bytes(str(path), data)
-    found.nodes += scanned.nodes
-    found.mistakes.extend(scanned.mistakes)
-    found.mistakes.extend(check_shape(str(path), kind, scanned.root))
-    found.definitions.extend(_definitions(str(path), kind, scanned.root))
+        found.encrypted.append(file)
+    if file.level:
+        found.vars_files.append(file)
+    found.files_count += 1
+    found.add(file, scanned)
 
 
 def _is_program(path: Path, data: bytes) -> bool:
     """Tell what Ansible's script plugin would run."""
-    return os.access(path, os.X_OK) and (
-        data.startswith(b"#!") or path.suffix not in {".yml", ".yaml", ".json"}
-    )
+    return os.access(path, os.X_OK) and (data.startswith(b"#!") or path.suffix not in YAML_SUFFIXES)
 
 
 def _is_ini(path: Path, scanned: Scanned, data: bytes) -> bool:
-    if path.suffix in {".yml", ".yaml", ".json", ".toml"} or scanned.encrypted:
+    if path.suffix in YAML_SUFFIXES or scanned.encrypted:
         return False
     if scanned.syntax_error:
         return not BEGINS_AS_YAML.match(data)
-    return scanned.root is None or scanned.root.entries is None
-
-
-def _definitions(file: str, kind: str, root: Node | None) -> Iterator[Definition]:
-    if root is None:
-        return
-    if kind != "inventory":
-        level, _, name = kind.partition(":")
-        yield from _variables(file, Scope(level, name, in_file=True), root)
-    elif root.entries is not None and "plugin" not in root.entries:
-        for name, entry in root.pairs():
-            yield from _group(file, name, entry.node, 0)
-
-
-def _variables(file: str, scope: Scope, node: Node) -> Iterator[Definition]:
-    for merged in node.merged:
-        yield from _variables(file, scope, merged)
-    for name, entry in node.pairs():
-        yield Definition(name, file, entry.line, scope, entry.node)
-
-
-def _group(file: str, name: str, node: Node, depth: int) -> Iterator[Definition]:
-    if depth > 32:  # noqa: PLR2004 - the scan has bounded it already
-        return
-    for key, entry in node.pairs():
-        if key == "vars":
-            yield from _variables(file, Scope("group", name), entry.node)
-        elif key == "hosts":
-            for host, values in entry.node.pairs():
-                yield from _variables(file, Scope("host", host), values.node)
-        elif key == "children":
-            for child, values in entry.node.pairs():
-                yield from _group(file, child, values.node, depth + 1)
+    return not isinstance(scanned.root, yaml.MappingNode)

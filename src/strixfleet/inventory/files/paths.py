@@ -1,4 +1,4 @@
-"""Paths on the controller: relative ones count from the inventory's folder, and files should be there."""
+"""Paths on the controller: relative ones start at the inventory's folder, and files should exist."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,11 +8,11 @@ from strixfleet.inventory.schema.problems import Problem
 from strixfleet.inventory.schema.settings import HostSettings
 
 
-ABSENT = "check the path; relative ones count from the inventory's folder"
+ABSENT = "check the path; relative ones start at the inventory's folder"
 
 
 def folder_of(sources: Sequence[str]) -> Path:
-    """Return the folder that relative paths count from: the first inventory's."""
+    """Return the folder at which relative paths start: the first inventory's."""
     for source in sources:
         path = Path(source)
         if path.exists():
@@ -48,7 +48,7 @@ def _model(model: Mapping[str, object], folder: Path) -> dict[str, object]:
 
 def _absolute(value: object, folder: Path) -> object:
     if not isinstance(value, str) or not value or has_control(value) or value.startswith("-"):
-        return value  # the type says what is wrong
+        return value  # the type reports it
     try:
         return str(folder / Path(value).expanduser())
     except RuntimeError:  # a user that does not exist
@@ -64,5 +64,5 @@ def missing_files(settings: HostSettings) -> Iterator[Problem]:
         ]
         for path, part in (*parts, *more):
             if part.path and not Path(part.path).is_file():
-                message = f"{quoted(part.path)} is no file on this controller"
+                message = f"{quoted(part.path)} does not exist on this controller"
                 yield Problem((*path, "path"), message, ABSENT, warning=True)

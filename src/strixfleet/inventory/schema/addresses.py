@@ -14,22 +14,22 @@ TAILNET = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115
 
 
 def web_address(text: str) -> str:
-    """Accept an http(s) address with a host and no password in it; https itself is checked with the host."""
+    """Accept an http(s) address with a host and without a password; rules.py requires https."""
     if placeholder := re.search(r"<[^<>]*>?", text):
         message = f"still has the placeholder {quoted(placeholder[0])}"
-        raise refusal("url", message, "write what it stands for")
+        raise refusal("url", message, "replace it with the real value")
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.scheme not in {"http", "https"} or not host or " " in text or '"' in text or "\\" in text:
-        raise refusal("url", f"{quoted(text)} is no https address", "write https://HOST/PATH")
+        raise refusal("url", f"{quoted(text)} is not an https address", "write https://HOST/PATH")
     if parts.username is not None or parts.password is not None:
         raise refusal(
             "url",
             "has a user name or password in it",
-            "take it out; a token goes into llama_models_token (vault)",
+            "remove it; a token goes into llama_models_token (vault)",
         )
     return text
 
@@ -50,7 +50,7 @@ def repository(text: str) -> str:
     """Accept a git address over https, ssh or [user@]host:path, or a path on the controller."""
     if text.startswith("-") or " " in text:
         raise refusal(
-            "repository", f"{quoted(text)} is no git address", "write https://HOST/PATH.git or /PATH"
+            "repository", f"{quoted(text)} is not a git address", "write https://HOST/PATH.git or /PATH"
         )
     if text.startswith(("/", "./", "../", "~/")) or re.fullmatch(SCP_FORM, text):
         return text
@@ -70,7 +70,7 @@ def absolute_path(text: str) -> str:
     """Accept an absolute path without `..`."""
     if not text.startswith("/") or ".." in text.split("/"):
         raise refusal(
-            "path", f"{quoted(text)} is no absolute path", "write the whole path, from / on, without `..`"
+            "path", f"{quoted(text)} is not an absolute path", "write the path from / on, without `..`"
         )
     return text
 
@@ -78,25 +78,27 @@ def absolute_path(text: str) -> str:
 def controller_path(text: str) -> str:
     """Accept a path on the controller; relative ones count from the inventory's folder."""
     if not text or text.startswith("-"):
-        raise refusal("path", f"{quoted(text)} is no path", "write the path of a file on the controller")
+        raise refusal("path", f"{quoted(text)} is not a path", "write the path of a file on the controller")
     return text
 
 
 def base_name(address: str) -> str:
-    """Take the file name from a path or URL, percent signs decoded."""
+    """Return the file name of a path or URL, percent signs decoded."""
     path = urlsplit(address).path if re.match(r"https?://", address) else address
     return unquote(path).rsplit("/", 1)[-1]
 
 
 def listen_address(text: str) -> str:
-    """Accept an IP address, `localhost` or `tailnet`; how far it reaches is checked with the host."""
+    """Accept an IP address, `localhost` or `tailnet`; rules.py checks who can reach it."""
     if text in {"localhost", "tailnet"}:
         return text
     try:
         ipaddress.ip_address(text)
     except ValueError:
         raise refusal(
-            "host", f"{quoted(text)} is no address to listen on", "write 127.0.0.1, tailnet or one IP address"
+            "host",
+            f"{quoted(text)} is not an address to listen on",
+            "write 127.0.0.1, tailnet or one IP address",
         ) from None
     return text
 

@@ -1,8 +1,8 @@
 """
-Types of inventory values: each accepts one thing and says what to write instead.
+Types of inventory values; each refuses a wrong value with what to write instead.
 
-A value that passes here is inert wherever it ends up later: no line breaks, no leading dash, no
-path that leaves its folder. Limits are in the constants; sources are in the field descriptions.
+A value that passes is safe in any file or command later: no line breaks, no leading dash, no path that
+leaves its folder.
 """
 
 import re
@@ -38,9 +38,9 @@ def quoted(value: object) -> str:
 
 
 def _no_bool(value: object) -> object:
-    """Refuse a boolean where a number is meant: Python would read it as 0 or 1."""
+    """Refuse a boolean where a number is expected: Python would read it as 0 or 1."""
     if isinstance(value, bool):
-        raise refusal("boolean", f"is the boolean {str(value).lower()}, a number is meant", "write a number")
+        raise refusal("boolean", f"expected a number, got the boolean {str(value).lower()}", "write a number")
     return value
 
 
@@ -49,20 +49,20 @@ def _text(value: object) -> object:
     if isinstance(value, bool):
         raise refusal(
             "boolean",
-            f"is a YAML boolean (an unquoted {BOOLEANS[value]}) where text is meant",
+            f"expected text, got a YAML boolean (an unquoted {BOOLEANS[value]})",
             f'put it in quotes, such as "{"on" if value else "off"}"',
         )
     if isinstance(value, int | float):
-        raise refusal("number", f"is the number {value}, text is meant", f'put it in quotes: "{value}"')
+        raise refusal("number", f"expected text, got the number {value}", f'put it in quotes: "{value}"')
     return value
 
 
 def _no_number(value: object) -> object:
-    """Say what to write when a build number stands alone."""
+    """Refuse a build number without its `b`."""
     if isinstance(value, int) and not isinstance(value, bool):
         raise refusal(
             "pin",
-            f"is the number {value}, no tag or commit",
+            f"expected a tag or commit, got the number {value}",
             f"write b{value} for the release of that number",
         )
     return value
@@ -85,13 +85,13 @@ def _one_line(text: str) -> str:
 
 
 def plain_name(text: str) -> str:
-    """Accept what is safe as a file name and as the instance part of a systemd unit."""
+    """Accept what is safe as a file name and as the instance of a systemd unit."""
     if len(text) > NAME_MAX_CHARS:
         raise refusal("name", f"has {len(text)} characters", f"use at most {NAME_MAX_CHARS}")
     if not PLAIN_NAME.match(text) or ".." in text:
         raise refusal(
             "name",
-            f"{quoted(text)} is no plain file or unit name",
+            f"{quoted(text)} is not a valid file or unit name",
             "use a-z, 0-9, '.', '_' and '-', beginning with a letter or digit, such as qwen3-8b",
         )
     return text
@@ -101,7 +101,7 @@ def file_name(text: str) -> str:
     """Accept one component of a path."""
     if len(text) > 255 or not FILE_NAME.match(text) or ".." in text:  # noqa: PLR2004
         raise refusal(
-            "name", f"{quoted(text)} is no plain file name", "give `name`: letters, digits, '.', '_', '-'"
+            "name", f"{quoted(text)} is not a valid file name", "give `name`: letters, digits, '.', '_', '-'"
         )
     return text
 
@@ -116,8 +116,8 @@ def pin(text: str) -> str:
         )
     raise refusal(
         "pin",
-        f"{quoted(text)} is a branch or another moving name, not a pin",
-        "write a release tag such as b10991 or v0.1.1, or the 40-digit commit",
+        f"{quoted(text)} is not a release tag or a full commit",
+        "write a tag such as b10991 or v0.1.1, or all 40 digits of a commit; a branch can move",
     )
 
 
@@ -139,21 +139,29 @@ def batch(value: object) -> object:
     """Accept a count of hosts or a percentage."""
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"[1-9][0-9]{0,3}|([1-9][0-9]?|100)%", text):
-        raise refusal("batch", f"{quoted(value)} is no batch", 'write a number of hosts such as 2, or "25%"')
+        raise refusal(
+            "batch",
+            f"{quoted(value)} is not a valid batch size",
+            'write a number of hosts such as 2, or "25%"',
+        )
     return text if text.endswith("%") else int(text)
 
 
 def gtt_gib(value: object) -> object:
     """Accept GiB of GPU-addressable memory, or `auto`."""
     if isinstance(value, bool) or not re.fullmatch(r"auto|[1-9][0-9]{0,3}", str(value)):
-        raise refusal("gtt", f"{quoted(value)} is no memory size", "write whole GiB such as 96, or auto")
+        raise refusal(
+            "gtt", f"{quoted(value)} is not a memory size in GiB", "write whole GiB such as 96, or auto"
+        )
     return "auto" if value == "auto" else int(str(value))
 
 
 def device_tag(text: str) -> str:
     """Accept a Tailscale ACL tag."""
     if not TAG.match(text):
-        raise refusal("tag", f"{quoted(text)} is no ACL tag", "write tag:NAME with letters, digits and '-'")
+        raise refusal(
+            "tag", f"{quoted(text)} is not an ACL tag", "write tag:NAME with letters, digits and '-'"
+        )
     return text
 
 
@@ -161,7 +169,9 @@ def host_label(text: str) -> str:
     """Accept one DNS label."""
     if not HOST_LABEL.match(text):
         raise refusal(
-            "hostname", f"{quoted(text)} is no host name", "use a-z, 0-9 and '-', at most 63 characters"
+            "hostname",
+            f"{quoted(text)} is not a valid host name",
+            "use a-z, 0-9 and '-', at most 63 characters",
         )
     return text
 
@@ -170,32 +180,34 @@ def version(text: str) -> str:
     """Accept a version as dpkg and the kernel write them."""
     if not VERSION.match(text):
         raise refusal(
-            "version", f"{quoted(text)} is no version", 'write it as the package has it, such as "6.18.4"'
+            "version",
+            f"{quoted(text)} is not a valid version",
+            'write the version of the package, such as "6.18.4"',
         )
     return text
 
 
 def fingerprint(text: str) -> str:
-    """Accept a whole OpenPGP fingerprint, blanks or not, in upper case; a short key id can be forged."""
+    """Accept a whole OpenPGP fingerprint, with or without blanks; a short key id can be forged."""
     digits = text.replace(" ", "").upper()
     if not re.fullmatch(r"[0-9A-F]{40}", digits):
         raise refusal(
             "fingerprint",
-            f"{quoted(text)} is no fingerprint",
+            f"{quoted(text)} is not a valid fingerprint",
             "write all 40 digits that `gpg --show-keys FILE` prints",
         )
     return digits
 
 
 def as_map(value: object) -> object:
-    """Say what a map looks like when something else was given."""
+    """Refuse what is not a map."""
     if value is None or isinstance(value, Mapping):
         return {} if value is None else value
-    raise refusal("map", "is not a map", "write `name: value` lines below it, one for each")
+    raise refusal("map", "is not a map", "write one `name: value` line for each below it")
 
 
 def as_list(value: object) -> object:
-    """Say what a list looks like when something else was given."""
+    """Refuse what is not a list."""
     if value is None or isinstance(value, list | tuple):
         return () if value is None else tuple(value)
     raise refusal("list", "is not a list", "write one `- …` entry for each below it")
@@ -221,7 +233,7 @@ def _secret_line(value: object) -> object:
     if isinstance(text, str):
         _one_line(text)
         if not text:
-            raise refusal("secret", "is empty", "leave it out, or give the secret (from vault)")
+            raise refusal("secret", "is empty", "leave it out, or set the secret (from vault)")
     elif text is not None:
         raise refusal("secret", "is not text", "put it in quotes")
     return value

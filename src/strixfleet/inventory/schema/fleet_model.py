@@ -1,38 +1,17 @@
-"""The fleet as the inventory states it: hosts, how to reach them, and where each value stands."""
+"""The fleet as the inventory describes it: hosts, how to reach them, and where each value is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from pydantic import SecretStr
 
 from strixfleet.errors import Mistake
 from strixfleet.inventory.schema.settings import HostSettings
 
 
-class Password:
-    """A secret that shows nothing of itself; `reveal()` is the only way to it."""
-
-    __slots__ = ("__value",)
-
-    def __init__(self, value: str) -> None:
-        self.__value = value
-
-    def reveal(self) -> str:
-        """Return the secret itself."""
-        return self.__value
-
-    def __repr__(self) -> str:
-        """Hide the secret."""
-        return "Password('**********')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Password) and other.reveal() == self.__value
-
-    def __hash__(self) -> int:
-        return hash(self.__value)
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value of the inventory stands; line 0 when only the file is known."""
+    """Where a value of the inventory is written; line 0 when only the file is known."""
 
     file: str
     line: int = 0
@@ -48,8 +27,8 @@ class Connection:
     """
     How a host is reached, from Ansible's connection variables and ssh's own configuration.
 
-    `ssh_name` is what ssh is asked for where its configuration says more than address, port and user;
-    `host_key_alias` the name of its key there; `proxied`: not reached directly.
+    `ssh_name` is the name to give to ssh when its configuration has more than address, port and user for it;
+    `host_key_alias` is the name of its key there; `proxied` means not reached directly.
     """
 
     address: str
@@ -57,17 +36,15 @@ class Connection:
     user: str | None = None
     private_key_file: str | None = None
     ssh_common_args: tuple[str, ...] = ()
-    proxy_jump: str | None = None
     proxied: bool = False
     ssh_name: str | None = None
     host_key_alias: str | None = None
     become: bool = False
-    become_method: str = "sudo"
     become_exe: str | None = None
     become_flags: tuple[str, ...] = ()
     become_user: str = "root"
-    become_password: Password | None = None
-    password: Password | None = None
+    become_password: SecretStr | None = None
+    password: SecretStr | None = None
     python: str | None = None
     local: bool = False
     timeout_s: int = 10

@@ -23,9 +23,9 @@ DEAD_CMAKE = {
     "LLAMA_HIP_UMA": "drop it; unified memory needs no build flag",
     "GGML_HIP_UMA": "drop it; unified memory needs no build flag",
     "GGML_HIP_ROCWMMA_FATTN": "drop it; removed upstream in July 2026 and ignored since",
-    "LLAMA_CURL": "drop it; libcurl was removed in b7736, OpenSSL has taken its place",
-    "LLAMA_CUBLAS": "GGML_CUDA is its name today; these boxes have no CUDA",
-    "LLAMA_CUDA": "GGML_CUDA is its name today; these boxes have no CUDA",
+    "LLAMA_CURL": "drop it; b7736 replaced libcurl with OpenSSL",
+    "LLAMA_CUBLAS": "drop it; these boxes have no CUDA",
+    "LLAMA_CUDA": "drop it; these boxes have no CUDA",
     "LLAMA_VULKAN": "GGML_VULKAN comes with llama_cpp_backend: vulkan",
     "LLAMA_NATIVE": "write GGML_NATIVE",
     "LLAMA_BLAS": "write GGML_BLAS",
@@ -36,7 +36,7 @@ OWNED_CMAKE = {
     "GGML_HIP": "choose llama_cpp_backend",
     "GGML_CUDA": "choose llama_cpp_backend; these boxes have no CUDA",
     "CMAKE_BUILD_TYPE": "drop it; builds are Release",
-    "CMAKE_INSTALL_PREFIX": "drop it; the build's folder is its identity",
+    "CMAKE_INSTALL_PREFIX": "drop it; strixfleet names the folder after the build",
     "GGML_CCACHE": "drop it; ccache is always used",
 }
 OWNED_ARGUMENTS = {
@@ -57,7 +57,7 @@ RISKY_ARGUMENTS = {
     "mcp-servers-config": "it lets callers reach other services through the host",
     "mcp-servers-json": "it lets callers reach other services through the host",
     "agent": "it lets every caller run commands on the host",
-    "rpc": "the RPC backend is open to remote code execution",
+    "rpc": "the RPC backend allows remote code execution",
     "ui-mcp-proxy": "it lets callers reach other services through the host",
     "webui-mcp-proxy": "it lets callers reach other services through the host",
     "hf-repo-draft": "a model must come from llama_models, with its digest",
@@ -67,11 +67,11 @@ RISKY_ARGUMENTS = {
     "docker-repo": "a model must come from llama_models, with its digest",
     "mmproj-url": "a file must come from llama_models, with its digest",
     "path": "it serves files of the host to callers",
-    "models-dir": "router mode is not meant for untrusted networks",
-    "models-preset": "router mode is not meant for untrusted networks",
+    "models-dir": "router mode is not safe on untrusted networks",
+    "models-preset": "router mode is not safe on untrusted networks",
     "hf-repo": "a model must come from llama_models, with its digest",
     "hf-file": "a model must come from llama_models, with its digest",
-    "hf-token": "a secret must not stand on a command line; use llama_models_token",
+    "hf-token": "a secret must not be on a command line; use llama_models_token",
     "model-url": "a model must come from llama_models, with its digest",
     "slot-save-path": "it writes prompts of all callers to disk",
     "media-path": "it lets callers read files of the host",
@@ -95,19 +95,21 @@ IOMMU_VALUES = frozenset(
 
 
 def _value(value: object) -> str | None:
-    """Return a value as text, None for none; refuse what YAML turned into a boolean or a structure."""
+    """Return a value as text or None; refuse what YAML turned into a boolean or a structure."""
     if isinstance(value, bool):
         word = "on" if value else "off"
         raise refusal(
             "boolean",
-            f"is a YAML boolean (an unquoted {BOOLEANS[value]}), text is meant",
-            f'put it in quotes, such as "{word}"; a flag without value is null',
+            f"expected text, got a YAML boolean (an unquoted {BOOLEANS[value]})",
+            f'put it in quotes, such as "{word}"; write null for a flag without a value',
         )
     if value is not None and not isinstance(value, str | int | float):
         raise refusal("value", "is neither text nor a number", "write one value")
     text = None if value is None else str(value)
     if text is not None and (has_control(text) or len(text) > VALUE_MAX_CHARS):
-        raise refusal("value", "has a line break, a control character or is too long", "write it on one line")
+        raise refusal(
+            "value", "has a line break or a control character, or is too long", "write it on one line"
+        )
     return text
 
 
@@ -119,7 +121,7 @@ def _checked(value: object, check: Callable[[str, str | None], str | None]) -> d
     for key, item in given.items() if isinstance(given, Mapping) else ():
         try:
             if not isinstance(key, str):
-                raise refusal("key", f"the name {quoted(key)} is no text", "put the name in quotes")
+                raise refusal("key", f"the name {quoted(key)} is not text", "put the name in quotes")
             good[key] = check(key, _value(item))
         except PydanticCustomError as error:
             wrong.append(InitErrorDetails(type=error, loc=(str(key),), input=None))
@@ -129,24 +131,28 @@ def _checked(value: object, check: Callable[[str, str | None], str | None]) -> d
 
 
 def _kernel_argument(name: str, value: str | None) -> str | None:
-    """Refuse what the boot loader or the kernel would read otherwise than written."""
+    """Refuse what the boot loader or the kernel would read differently from what is written."""
     if not KERNEL_NAME.match(name):
         raise refusal(
-            "kernel", f"{quoted(name)} is no kernel argument", "write `name: value`, no blanks or quotes"
+            "kernel",
+            f"{quoted(name)} is not a valid kernel argument",
+            "write `name: value`, no blanks or quotes",
         )
     if value == "absent":
         return value
     if name in KERNEL_REMEDIES:
-        raise refusal("kernel", f"`{name}` is not for kernel_arguments", KERNEL_REMEDIES[name])
+        raise refusal("kernel", f"`{name}` cannot be set in kernel_arguments", KERNEL_REMEDIES[name])
     if value is not None and not KERNEL_VALUE.match(value):
         raise refusal(
             "kernel", f"the value {quoted(value)} has blanks or quotes", "write one word without quotes"
         )
     if name == "amd_iommu" and value == "pt":
-        raise refusal("kernel", "amd_iommu=pt is not known to the kernel", "write `iommu: pt`")
+        raise refusal("kernel", "amd_iommu=pt is not a value that the kernel knows", "write `iommu: pt`")
     if name == "amd_iommu" and value not in IOMMU_VALUES:
         raise refusal(
-            "kernel", f"amd_iommu={value} is not known to the kernel", 'write amd_iommu: "off", or drop it'
+            "kernel",
+            f"amd_iommu={value} is not a value that the kernel knows",
+            'write amd_iommu: "off", or drop it',
         )
     return value
 
@@ -154,15 +160,15 @@ def _kernel_argument(name: str, value: str | None) -> str | None:
 def _cmake_argument(name: str, value: str | None) -> str | None:
     """Refuse names that upstream ignores, names that strixfleet sets, and values that cmake would split."""
     if not CMAKE_NAME.match(name):
-        raise refusal("cmake", f"{quoted(name)} is no CMake name", "write the name alone, without -D")
+        raise refusal("cmake", f"{quoted(name)} is not a valid CMake name", "write the name without -D")
     if name in DEAD_CMAKE:
-        raise refusal("cmake", f"{name} is a dead name: cmake ignores it", DEAD_CMAKE[name])
+        raise refusal("cmake", f"llama.cpp no longer knows {name} and ignores it", DEAD_CMAKE[name])
     if name in OWNED_CMAKE:
         raise refusal("cmake", f"{name} is set by strixfleet", OWNED_CMAKE[name])
     if value is None:
         raise refusal("cmake", "has no value", 'write "ON", "OFF" or another value')
     if name == "GGML_RPC" and value.upper() not in {"OFF", "0", "FALSE", "NO"}:
-        raise refusal("cmake", "the RPC backend is open to remote code execution", "drop GGML_RPC")
+        raise refusal("cmake", "the RPC backend allows remote code execution", "drop GGML_RPC")
     if any(char in value for char in '";\\`$'):
         raise refusal(
             "cmake", f"the value {quoted(value)} has quotes, semicolons, $ or \\", "write a plain value"
@@ -171,13 +177,15 @@ def _cmake_argument(name: str, value: str | None) -> str | None:
 
 
 def _server_argument(name: str, value: str | None) -> str | None:
-    """Refuse arguments that strixfleet owns and those that hand the host to its callers."""
+    """Refuse arguments that strixfleet sets, and those that give callers access to the host."""
     bare = name.lstrip("-")
     if bare != name:
-        raise refusal("argument", f"{quoted(name)} has leading dashes", f"write the long name alone: {bare}")
+        raise refusal(
+            "argument", f"{quoted(name)} has leading dashes", f"write the name without dashes: {bare}"
+        )
     if len(name) == 1 or not ARGUMENT_NAME.match(name):
         raise refusal(
-            "argument", f"{quoted(name)} is no long option", "write the long name, such as n-gpu-layers"
+            "argument", f"{quoted(name)} is not a long option", "write the long name, such as n-gpu-layers"
         )
     if name in OWNED_ARGUMENTS:
         raise refusal("argument", f"{name} is set by strixfleet", OWNED_ARGUMENTS[name])
@@ -187,18 +195,22 @@ def _server_argument(name: str, value: str | None) -> str | None:
 
 
 def _environment_variable(name: str, value: str | None) -> str | None:
-    """Refuse names that no shell would take, those that load foreign code, and secrets."""
+    """Refuse names that no shell accepts, those that load foreign code, and secrets."""
     if not ENVIRONMENT_NAME.match(name):
-        raise refusal("environment", f"{quoted(name)} is no variable name", "use A-Z, 0-9 and '_'")
+        raise refusal("environment", f"{quoted(name)} is not a valid variable name", "use A-Z, 0-9 and '_'")
     if name.startswith("LLAMA_ARG_"):
         option = name.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
         raise refusal(
-            "environment", f"{name} is an argument in disguise", f"use the field `arguments` ({option})"
+            "environment", f"{name} is an argument of llama-server", f"use the field `arguments` ({option})"
         )
     if RISKY_ENVIRONMENT.match(name):
         raise refusal("environment", f"{name} would change which code runs", "drop it")
     if name in {"LLAMA_API_KEY", "HF_TOKEN"}:
-        raise refusal("environment", f"{name} is a secret", "use the fields api_key and llama_models_token")
+        raise refusal(
+            "environment",
+            f"{name} is a secret and must not be in the environment",
+            "use the fields api_key and llama_models_token",
+        )
     if value is None:
         raise refusal("environment", "has no value", 'write a value, such as "1"')
     return value

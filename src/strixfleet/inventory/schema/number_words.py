@@ -1,7 +1,9 @@
-"""Numbers that YAML reads otherwise than they are written, where text is meant: `010`, `0x1F`, `1:30`."""
+"""Numbers that YAML reads differently from what is written, where text is expected: `010`, `0x1F`, `1:30`."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+
+import yaml
 
 from strixfleet.inventory.schema.problems import Problem
 
@@ -13,10 +15,10 @@ Path = tuple[str | int, ...]
 
 
 def misread_numbers(values: Mapping[str, object], written: Callable[[Path], str | None]) -> Iterator[Problem]:
-    """Find them; `written` gives the text of a key path as it stands in its file, if it is known."""
+    """Find them; `written` returns the word at a path of keys as its file has it, if that is known."""
     for path, number in _numbers(values):
         text = written(path)
-        if text is not None and not AS_WRITTEN.match(text):
+        if text is not None and not AS_WRITTEN.match(text) and yaml.safe_load(text) == number:
             yield Problem(path, f"YAML reads {text} as the number {number}", f'put it in quotes: "{text}"')
 
 

@@ -1,4 +1,4 @@
-"""Parts of the inventory that are structures of their own: models, instances, benchmark, waivers."""
+"""The structures within the inventory: models, instances, benchmark, waivers."""
 
 from datetime import date
 from typing import Annotated, Literal, Self
@@ -33,13 +33,13 @@ Origin = Literal["url", "path", "host_path"]
 
 
 class Part(BaseModel):
-    """A structure in the inventory: unknown keys are mistakes, values never change."""
+    """A structure in the inventory: unknown keys are mistakes, values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class _Source(Part):
-    """Where one GGUF file comes from and what it must be."""
+    """Where one GGUF file comes from, and its digest."""
 
     url: WebAddress | None = Field(default=None, description="https address of the file.")
     path: ControllerPath | None = Field(
@@ -56,7 +56,7 @@ class _Source(Part):
 
     @property
     def address(self) -> str:
-        """Return the one of url, path and host_path that is set."""
+        """Return whichever of url, path and host_path is set."""
         return self.url or self.path or self.host_path or ""
 
     @property
@@ -69,12 +69,12 @@ class _Source(Part):
         return [key for key in ("url", "path", "host_path") if getattr(self, key)]
 
     def check_source(self) -> None:
-        """Refuse a file with none or several sources, or without digest."""
+        """Refuse a file that has no source, several sources or no digest."""
         given = self.given()
         if len(given) != 1:
             have = "none" if not given else " and ".join(given)
             raise refusal(
-                "source", f"needs exactly one of url, path and host_path, has {have}", "keep one of them"
+                "source", f"needs exactly one of url, path and host_path, and has {have}", "keep one of them"
             )
         if self.sha256 is None:
             raise refusal("source", "has no sha256", "add `sha256:`, the first word of `sha256sum FILE`")
@@ -131,7 +131,7 @@ class Model(_Source):
             self.check_source()
             return self
         if self.given() or self.sha256:
-            raise refusal("files", "has `files` and a source of its own", "keep `files` alone")
+            raise refusal("files", "has both `files` and a source", "keep only `files`")
         names = [part.file_name for part in self.files]
         if not names:
             raise refusal(
@@ -144,7 +144,9 @@ class Model(_Source):
         }
         if len(folders) > 1:
             raise refusal(
-                "files", "has files in several folders of the host", "llama-server wants them side by side"
+                "files",
+                "has files in several folders of the host",
+                "move them into one folder: llama-server needs them side by side",
             )
         doubles = sorted({name for name in names if names.count(name) > 1})
         if doubles:
@@ -221,16 +223,3 @@ class Waiver(Part):
 Models = Annotated[tuple[Model, ...], BeforeValidator(as_list)]
 Instances = Annotated[tuple[Instance, ...], BeforeValidator(as_list)]
 Waivers = Annotated[tuple[Waiver, ...], BeforeValidator(as_list)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(as_list)]
-__all__ = [
-    "Instance",
-    "Instances",
-    "Model",
-    "ModelFile",
-    "Models",
-    "Part",
-    "SmokeBench",
-    "Texts",
-    "Waiver",
-    "Waivers",
-]

@@ -1,4 +1,4 @@
-"""The pin's line in the inventory: found and checked beforehand, rewritten after all is confirmed."""
+"""Find and check the inventory line with the pin before an upgrade, and rewrite it afterwards."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ KEY = "llama_cpp_ref"
 
 @dataclass(frozen=True, slots=True)
 class PinEdit:
-    """One line of the inventory, and the pin that it is to carry."""
+    """One line of the inventory, and its new pin."""
 
     file: str
     line: int
@@ -24,7 +24,7 @@ class PinEdit:
 
 def plan_pin(selected: Iterable[Host], everyone: Iterable[Host], new: str) -> tuple[PinEdit, ...]:
     """
-    Say which lines have to change so that the selected hosts, and no others, are pinned to `new`.
+    Return the lines to change so that the selected hosts, and no others, are pinned to `new`.
 
     Raises UsageError with file:line where a line is templated, unknown, or reaches beyond the limit.
     """
@@ -39,20 +39,20 @@ def plan_pin(selected: Iterable[Host], everyone: Iterable[Host], new: str) -> tu
             hint = f"write `{KEY}: {new}` into the inventory, then upgrade without --to"
             raise UsageError(f"the line that sets {KEY} is not known", where=where, hint=hint)
         if origin.templated:
-            hint = "change what the template reads, then upgrade without --to"
-            raise UsageError(f"{KEY} is templated, --to cannot rewrite it", where=str(origin), hint=hint)
+            hint = "change the template's variable, then upgrade without --to"
+            raise UsageError(f"{KEY} is a template, which --to cannot rewrite", where=str(origin), hint=hint)
         edits[(origin.file, origin.line)] = PinEdit(origin.file, origin.line, old, new)
     for host in everyone:
         origin = host.origins.get(KEY)
         if origin and (origin.file, origin.line) in edits and host.name not in chosen:
-            hint = f"give the limited hosts a {KEY} of their own, or widen the limit"
-            message = f"this line pins {host.name}, too, which is not among the selected hosts"
+            hint = f"set {KEY} for the selected hosts alone, or widen the limit"
+            message = f"this line also pins {host.name}, which is not selected"
             raise UsageError(message, where=str(origin), hint=hint)
     return tuple(edits.values())
 
 
 def rewrite(text: str, edits: Iterable[PinEdit]) -> str:
-    """Return a file's text with its pins changed, and nothing else; the rest of each line stays."""
+    """Return a file's text with its pins changed and nothing else."""
     lines = text.splitlines(keepends=True)
     for edit in edits:
         where = f"{edit.file}:{edit.line}"
@@ -61,12 +61,12 @@ def rewrite(text: str, edits: Iterable[PinEdit]) -> str:
         changed, count = re.subn(pattern, rf"\g<1>{edit.new}", found)
         if count != 1:
             hint = f"write `{KEY}: {edit.new}` there yourself, then upgrade without --to"
-            raise UsageError(f"does not read `{KEY}: {edit.old}`", where=where, hint=hint)
+            raise UsageError(f"the line is not `{KEY}: {edit.old}`", where=where, hint=hint)
         lines[edit.line - 1] = changed
     return "".join(lines)
 
 
 def difference(file: str, old: str, new: str) -> str:
-    """Show the change as a diff."""
+    """Return the change as a diff."""
     rows = unified_diff(old.splitlines(), new.splitlines(), file, file, n=1, lineterm="")
     return "\n".join(rows)

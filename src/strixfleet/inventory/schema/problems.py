@@ -1,4 +1,4 @@
-"""What is wrong with one host's values: pydantic's errors and our own, in one form with a remedy."""
+"""The problems of one host's values: pydantic's errors and our own, in one form with a remedy."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from strixfleet.errors import Mistake, MistakeCode
 from strixfleet.inventory.schema.field_types import quoted
+from strixfleet.inventory.schema.fleet_model import Origin
 from strixfleet.inventory.schema.parts import Instance, Model, ModelFile, SmokeBench, Waiver
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.inventory.schema.spelling import nearest
@@ -20,34 +22,40 @@ PARTS: Mapping[str, type[BaseModel]] = {
     "smoke_bench": SmokeBench,
     "audit_waivers": Waiver,
 }
-KINDS = {
-    "int": "a whole number is meant",
-    "float": "a number is meant",
-    "bool": "true or false is meant",
-    "date": "a date is meant",
-    "string": "text is meant",
-    "model": "a map of `name: value` lines is meant",
-    "dict": "a map of `name: value` lines is meant",
+EXPECTED = {  # what to write, by the first word of pydantic's error types
+    "int": ("a whole number", "write digits alone"),
+    "float": ("a number", "write a number such as 0.1"),
+    "bool": ("true or false", "write true or false"),
+    "date": ("a date", 'write the day as "2027-03-31"'),
+    "string": ("text", "write one line of text"),
+    "model": ("a map of `name: value` lines", "look at docs/inventory.md for its keys"),
+    "dict": ("a map of `name: value` lines", "look at docs/inventory.md for its keys"),
 }
-REMEDIES = {
-    "int": "write digits alone",
-    "float": "write a number such as 0.1",
-    "bool": "write true or false",
-    "date": 'write the day as "2027-03-31"',
-    "string": "write one line of text",
-    "model": "look at docs/inventory.md for its keys",
-    "dict": "look at docs/inventory.md for its keys",
-}
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong: the path of keys to it, what it is, and what to write."""
+    """One problem: the path of keys to it, what is wrong, and what to write."""
 
     path: tuple[str | int, ...]
     message: str
     hint: str
     warning: bool = False
+    code: MistakeCode = MistakeCode.VALUE
+
+    def at(self, origin: Origin, host: str = "") -> Mistake:
+        """Return this as a mistake of a host's inventory."""
+        return Mistake(
+            self.message,
+            origin.file,
+            origin.line,
+            host,
+            self.field,
+            self.hint,
+            self.warning,
+            code=self.code,
+        )
 
     @property
     def field(self) -> str:
@@ -86,34 +94,23 @@ def _wrong_value(path: tuple[str | int, ...], kind: str, error: Mapping[str, Any
     if kind == "literal_error":
         return _not_one_of(path, value, str(context.get("expected", "")))
     if family in {"greater", "less"}:
-        return _out_of_range(path, value, context, family)
-    if family in KINDS:
-        shown = "is no map" if family in {"model", "dict"} else _input(value)
-        return Problem(path, f"{shown}, {KINDS[family]}", REMEDIES[family])
+        ((bound, limit),) = context.items()
+        size = "small" if family == "greater" else "large"
+        shown = quoted(value).strip("'")
+        return Problem(path, f"{shown} is too {size}", f"write {BOUNDS[bound]} {limit}")
+    if family in EXPECTED:
+        what, hint = EXPECTED[family]
+        got = "" if family in {"model", "dict"} else f", got {_input(value)}"  # which may hold a secret
+        return Problem(path, f"expected {what}{got}", hint)
     return Problem(path, f"is wrong: {error['msg']}", "look at docs/inventory.md")
 
 
 def _input(value: object) -> str:
     if isinstance(value, Mapping):
-        return "is a map"
+        return "a map"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "is a list"
-    return "is empty" if value is None else f"is {quoted(value)}"
-
-
-def _out_of_range(
-    path: tuple[str | int, ...], value: object, context: Mapping[str, Any], side: str
-) -> Problem:
-    (bound,) = context.values()
-    word = "small" if side == "greater" else "large"
-    need = (
-        "more than"
-        if "gt" in context
-        else "less than"
-        if "lt" in context
-        else "at " + ("least" if side == "greater" else "most")
-    )
-    return Problem(path, f"{quoted(value).strip(chr(39))} is too {word}", f"write {need} {bound}")
+        return "a list"
+    return "nothing" if value is None else quoted(value)
 
 
 def _not_one_of(path: tuple[str | int, ...], value: object, expected: str) -> Problem:
@@ -138,5 +135,5 @@ def _describe(path: tuple[str | int, ...]) -> str:
 def _unknown(path: tuple[str | int, ...]) -> Problem:
     names = tuple(part_of(path).model_fields)
     close = nearest(str(path[-1]), names)
-    hint = f"write {close}" if close else f"known here: {', '.join(names)}"
-    return Problem(path, "is not known", hint)
+    hint = f"write {close}" if close else f"use one of {', '.join(names)}"
+    return Problem(path, "is not known", hint, code=MistakeCode.UNKNOWN_NAME)

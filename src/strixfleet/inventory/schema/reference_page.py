@@ -1,7 +1,7 @@
 """
-The inventory's reference page, written from the models.
+Write the inventory's reference page from the models.
 
-`make docs` writes docs/inventory.md; a test holds the page against this.
+`make docs` writes docs/inventory.md; a test compares the two.
 """
 
 import sys
@@ -58,16 +58,16 @@ INTRODUCTION = """\
 The inventory is Ansible's own: hosts, groups, `group_vars/`, `host_vars/`, vault, templates, dynamic
 plugins, and the connection variables (`ansible_host`, `ansible_port`, `ansible_user`,
 `ansible_ssh_private_key_file`, `ansible_ssh_common_args` with ProxyJump, `ansible_become*`,
-`ansible_python_interpreter`). `strixfleet init` writes a commented starter; `strixfleet validate` says
-every mistake with file, line, host and field, and what to write instead.
+`ansible_python_interpreter`). `strixfleet init` writes a commented starter; `strixfleet validate`
+reports every mistake with file, line, host and field, and what to write instead.
 
 Which inventory is read: `-i`, else `ANSIBLE_INVENTORY`, else `./inventory`, else the one of ansible.cfg.
 Host keys are kept beside it, in `.strixfleet/known_hosts`.
 
-A name close to one of these is a mistake; another name under one of these prefixes is a warning. Files
-are scanned before Ansible reads them: at most 4 MiB and 100,000 values (aliases expanded) each, and no
-duplicate keys. Of `x`, `x.yml`, `x.yaml` and `x.json` in group_vars/ and host_vars/ Ansible reads the
-first: the others are mistakes.
+A name close to one of these is a mistake; another name under one of these prefixes is a warning, under
+plain `ansible-playbook`, too. Files are scanned before Ansible reads them: at most 4 MiB and 100,000 values
+(aliases expanded) each, and nothing set twice, in YAML as in INI. Of `x`, `x.yml`, `x.yaml` and `x.json` in
+group_vars/ and host_vars/ Ansible reads the first: the others are mistakes.
 """
 
 

@@ -1,8 +1,8 @@
 """
-Check one host's values: every mistake, not the first.
+Check one host's values and report every mistake.
 
-What concerns a single value is in the types. Here is what concerns several of them; it reads raw values and
-passes over what has the wrong shape, so that its findings stand beside those of the types.
+The types check single values. The rules here check several together; they read raw values and skip those of
+the wrong shape, so that both report in one run.
 """
 
 import re
@@ -11,6 +11,7 @@ from datetime import date
 
 from pydantic import ValidationError
 
+from strixfleet.errors import MistakeCode
 from strixfleet.inventory.hardware import PROFILES
 from strixfleet.inventory.schema.addresses import is_private_listener
 from strixfleet.inventory.schema.field_types import quoted
@@ -26,7 +27,7 @@ PIN_EXAMPLE = "write llama_cpp_ref: b10991 (any release tag of llama.cpp) or a 4
 
 
 def check(values: Values, today: date) -> tuple[HostSettings | None, tuple[Problem, ...]]:
-    """Return the settings unless something is wrong, and everything that is wrong or doubtful."""
+    """Return the settings unless something is wrong, and all problems and warnings."""
     settings: HostSettings | None = None
     problems: list[Problem] = []
     try:
@@ -46,7 +47,7 @@ def check_gtt(gib: int, memory_gib: float, reserve_gib: int, profile: str) -> Pr
     most = int(memory_gib - reserve_gib)
     if gib <= most:
         return None
-    message = f"{gib} GiB is more than {profile} has: {memory_gib:g} GiB less {reserve_gib} for the system"
+    message = f"{gib} GiB is too large: {profile} has {memory_gib:g} GiB, and the system needs {reserve_gib}"
     return Problem(("kernel_gtt_gib",), message, f"write at most {most}, or auto")
 
 
@@ -66,7 +67,7 @@ def _doubles(values: Values, name: str, key: str, hint: str) -> Iterator[Problem
         first = seen.setdefault(str(value), index)
         if first != index:
             yield Problem(
-                (name, index, key), f"{quoted(value)} is taken by {name}[{first}] of this host", hint
+                (name, index, key), f"{quoted(value)} is already used by {name}[{first}] of this host", hint
             )
 
 
@@ -109,7 +110,7 @@ def _gtt(values: Values) -> Iterator[Problem]:
     if values.get("kernel_gtt_parameters") == "gttsize" and values.get("llama_cpp_backend") == "rocm":
         yield Problem(
             ("kernel_gtt_parameters",),
-            "with gttsize alone, ROCm sees half of the memory (its pool goes by ttm.pages_limit)",
+            "with gttsize alone ROCm sees only half of the memory: its pool is limited by ttm.pages_limit",
             "write auto, both or ttm",
             warning=True,
         )
@@ -123,10 +124,10 @@ def _threads(values: Values) -> Iterator[Problem]:
         for key in ("threads", "threads-batch") if isinstance(arguments, Mapping) else ():
             text = str(arguments.get(key)) if isinstance(arguments, Mapping) else ""
             if text.isascii() and text.isdigit() and int(text[:9]) > (cores or CORES_MAX):
-                where = f"{profile.name} has" if profile and cores else "the largest box has"
+                box = profile.name if profile and cores else "the largest box"
                 yield Problem(
                     ("llama_server_instances", index, "arguments", key),
-                    f"{text[:9]} threads, {where} {cores or CORES_MAX} physical cores: more are far slower",
+                    f"{text[:9]} threads are more than the {cores or CORES_MAX} cores of {box}: far slower",
                     f"write at most {cores or CORES_MAX}, or drop it",
                     warning=cores is None,
                 )
@@ -155,17 +156,17 @@ def _listeners(values: Values) -> Iterator[Problem]:
         try:
             private = not isinstance(host, str) or is_private_listener(host)
         except ValueError:
-            continue  # the type says so
+            continue  # the type reports it
         if not private and not values.get("sandbox_hardware_root"):
             yield Problem(
                 path,
-                f"{quoted(host)} is reachable from beyond this host and the tailnet",
+                f"{quoted(host)} can be reached from outside this host and the tailnet",
                 "write 127.0.0.1, or tailnet with tailscale_enabled: true",
             )
         if host == "tailnet" and not values.get("tailscale_enabled"):
             yield Problem(
                 path,
-                "listens on the tailnet, which this host does not join",
+                "needs the tailnet, which this host does not join",
                 "set tailscale_enabled: true",
                 warning=True,
             )
@@ -173,8 +174,8 @@ def _listeners(values: Values) -> Iterator[Problem]:
         if host == "tailnet" and pin and int(pin[1]) < SEVERAL_HOSTS:
             yield Problem(
                 path,
-                f"{pin[0]} listens on one address, and that stays loopback",
-                f"pin b{SEVERAL_HOSTS} or newer, which takes the tailnet's as well",
+                f"{pin[0]} cannot listen on several addresses and will serve loopback only",
+                f"pin b{SEVERAL_HOSTS} or newer to serve the tailnet as well",
                 warning=True,
             )
 
@@ -183,7 +184,7 @@ def _pin(values: Values) -> Iterator[Problem]:
     if values.get("llama_cpp_ref") is None:
         serving = bool(values.get("llama_server_instances"))
         message = "is missing" if serving else "is missing: llama.cpp is not provisioned here"
-        yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving)
+        yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving, code=MistakeCode.MISSING)
 
 
 def _kernel_twins(values: Values) -> Iterator[Problem]:
@@ -192,7 +193,7 @@ def _kernel_twins(values: Values) -> Iterator[Problem]:
     for key in arguments if isinstance(arguments, Mapping) else ():
         first = seen.setdefault(str(key).replace("-", "_"), str(key))
         if first != str(key):
-            message = f"is the same to the kernel as {first}"
+            message = f"is the same parameter as {first}"
             yield Problem(("kernel_arguments", str(key)), message, "keep one of them")
 
 
@@ -200,17 +201,19 @@ def _waivers(values: Values, today: date) -> Iterator[Problem]:
     for index, entry in _entries(values, "audit_waivers"):
         expires, item = entry.get("expires"), entry.get("item")
         if isinstance(item, str) and ":" not in item:
-            hint = "write it as `strixfleet audit` shows it, such as kernel:ttm.pages_limit"
-            yield Problem(("audit_waivers", index, "item"), f"{quoted(item)} is no id of an audit item", hint)
+            hint = "copy it from `strixfleet audit`, such as kernel:ttm.pages_limit"
+            yield Problem(
+                ("audit_waivers", index, "item"), f"{quoted(item)} is not the id of an audit item", hint
+            )
         try:
             last = expires if isinstance(expires, date) else date.fromisoformat(str(expires))
         except ValueError:
-            continue  # the type says so
+            continue  # the type reports it
         if last < today:
             yield Problem(
                 ("audit_waivers", index, "expires"),
-                f"ended on {last}: the difference counts again",
-                "take the waiver out, or give it a new date",
+                f"expired on {last}: the difference counts again",
+                "remove the waiver, or give it a new date",
                 warning=True,
             )
 

@@ -1,7 +1,7 @@
 """
-The variables of a host, as CONTRACT.md names them; the reference page and the checks derive from this model.
+The inventory variables of a host; the reference page and the checks derive from this model.
 
-A field's name is the inventory variable's name. What belongs together shares a prefix.
+A field has the name of its variable. Variables of one subject share a prefix.
 """
 
 from typing import Annotated, Literal
@@ -38,7 +38,7 @@ Tags = Annotated[tuple[DeviceTag, ...], BeforeValidator(as_list)]
 
 
 class HostSettings(Part):
-    """All that the inventory may say about one host."""
+    """All settings that the inventory may have for one host."""
 
     hardware_profile: ProfileName = Field(
         default="auto", description="Profile of the box, or `auto`: recognised from DMI and PCI ids."

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from strixfleet.errors import GgufError
 from strixfleet.hosts.host_code import program_argv, read_data
-from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.model.gguf_header import read_header

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from strixfleet.hosts.fabric_remote import SshRemote, remote_for
+from strixfleet.hosts.fabric_remote import FabricRemote
 from strixfleet.hosts.host_keys import lookup_name
 from strixfleet.hosts.openssh_remote import OpensshRemote
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.ansible import ssh_config
 from strixfleet.inventory.ansible.connections import connection
-from strixfleet.inventory.ansible.ssh_config import may_concern
-from strixfleet.inventory.schema.fleet_model import Connection, Host, Password
+from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 
 
@@ -33,7 +34,7 @@ Host *
 
 @pytest.fixture(autouse=True)
 def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Return ssh a configuration: it would take that of the account, wherever HOME points."""
+    """Give ssh a configuration: it would take that of the account, wherever HOME points."""
     config, program = tmp_path / "config", tmp_path / "ssh"
     config.write_text(CONFIG)
     program.write_text(
@@ -41,7 +42,6 @@ def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(ssh_config, "_lines", lambda: iter(CONFIG.splitlines()))
     ssh_config._answer.cache_clear()
 
 
@@ -55,7 +55,7 @@ def test_a_place_is_what_ssh_makes_of_it_and_fabric_goes_there() -> None:
     found = made(host="halo")
     assert (found.address, found.port, found.user, found.become) == ("192.0.2.7", 2222, "admin", True)
     assert (found.ssh_name, found.proxied, lookup_name(found)) == (None, False, "[192.0.2.7]:2222")
-    assert isinstance(remote_for(Host("h1", found, HostSettings()), "/k"), SshRemote)
+    assert isinstance(remote_for(Host("h1", found, HostSettings()), "/k"), FabricRemote)
 
 
 def test_the_inventory_wins() -> None:
@@ -72,9 +72,9 @@ def test_what_is_more_than_a_place_is_left_to_ssh_under_the_name_as_written() ->
 def test_a_key_has_the_name_that_ssh_gives_it() -> None:
     found = made(host="named", password="geheim")
     assert (found.ssh_name, lookup_name(found)) == ("named", "the-halo")
-    assert found.password == Password("geheim")
+    assert found.password == SecretStr("geheim")
     assert isinstance(
-        remote_for(Host("h1", found, HostSettings()), "/k"), SshRemote
+        remote_for(Host("h1", found, HostSettings()), "/k"), FabricRemote
     )  # OpenSSH would ask a terminal
 
 
@@ -92,30 +92,19 @@ def test_a_file_that_arguments_name_counts_instead(tmp_path: Path) -> None:
 def test_what_ssh_refuses_is_a_mistake_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "broken").write_text("Host h1\n  Port many\n")
     _, problems = connection("h1", {"ansible_ssh_common_args": f"-F {tmp_path}/broken"}, {})
-    assert ["ssh refuses its configuration" in problem.message for problem in problems] == [True]
+    assert ["ssh cannot read its configuration" in problem.message for problem in problems] == [True]
 
 
-def test_includes_are_read_in_their_place(tmp_path: Path) -> None:
-    (tmp_path / "main").write_text("Include parts/*\nHost x\n  Port 1\n")
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "a").write_text("Host halo\n  Port 2\n")
-    assert may_concern(ssh_config._lines_of(tmp_path / "main"), "halo")
-    assert not may_concern(ssh_config._lines_of(tmp_path / "main"), "other")
+def test_ssh_is_asked_once_per_host(tmp_path: Path) -> None:
+    program, asked = tmp_path / "ssh", tmp_path / "asked"
+    program.write_text(program.read_text().replace("exec ", f'echo "$@" >> {asked}\nexec '))
+    for _ in range(2):
+        made(host="halo")
+        made(host="behind")
+    assert len(asked.read_text().splitlines()) == 3  # each host, and the defaults
 
 
-@pytest.mark.parametrize(
-    ("text", "concerned"),
-    [
-        ("Host halo\n  Port 1\n", True),
-        ("Host ha*\n  Port 1\n", True),
-        ("Host other\n  Port 1\n", False),
-        ("Host *\n  SendEnv LANG\n", False),
-        ("User x\n", True),
-        ("Host=halo\nPort=1\n", True),
-        ("Match user x\n", True),
-        ("# Host halo\n# Port 1\n", False),
-        ("", False),
-    ],
-)
-def test_ssh_is_asked_only_where_it_may_know(text: str, concerned: bool) -> None:
-    assert may_concern(text.splitlines(), "halo") is concerned
+def test_without_ssh_the_inventory_alone_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    found = made(host="halo")
+    assert (found.address, found.port, found.ssh_name) == ("halo", 22, None)

@@ -14,7 +14,11 @@ from strixfleet.tools.ansible_playbook import PlayRequest, _argv
 
 HOSTS = "all:\n  hosts:\n    h1:\n  vars:\n    llama_cpp_ref: b10991\n"
 VALIDATE = (sys.executable, "-m", "strixfleet", "validate")
-SHOW = "from strixfleet.inventory.load import *; print(load(InventoryRequest()).hosts[0].connection)"
+SHOW = """
+from strixfleet.inventory.load import load
+from strixfleet.inventory.request import InventoryRequest
+print(load(InventoryRequest()).hosts[0].connection)
+"""
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_ansible_cfg_says_how_to_connect(place: Path) -> None:
     (place / "ansible.cfg").write_text(text)
     shown = run(place, sys.executable, "-c", SHOW).stdout
     assert "user='cfg'" in shown
-    assert "proxy_jump='jump.org'" in shown
+    assert "ssh_common_args=('-J', 'jump.org')" in shown
     assert "timeout_s=33" in shown
 
 
@@ -50,7 +54,7 @@ def test_the_environment_outranks_it(place: Path) -> None:
     environment = {"ANSIBLE_REMOTE_USER": "env", "ANSIBLE_SSH_COMMON_ARGS": "-J other"}
     shown = run(place, sys.executable, "-c", SHOW, **environment).stdout
     assert "user='env'" in shown
-    assert "proxy_jump='other'" in shown
+    assert "ssh_common_args=('-J', 'other')" in shown
 
 
 def test_ansible_cfg_names_the_inventory(place: Path) -> None:
@@ -65,7 +69,7 @@ def test_a_broken_ansible_cfg_is_one_sentence(place: Path, text: str) -> None:
     done = run(place, *VALIDATE)
     assert done.returncode == 2
     assert done.stderr.startswith("strixfleet: Ansible does not start: ")
-    assert "hint: look at ansible.cfg" in done.stderr
+    assert "hint: check ansible.cfg" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from strixfleet.inventory.files.yaml_scan import scan_bytes
+from strixfleet.inventory.files.yaml_file import scan_yaml
 
 
 MEMORY_MAX_BYTES = 400 * 2**20  # of address space: Python, click, pydantic and PyYAML take half of it
@@ -26,13 +26,14 @@ BOMBS = {
     "dashes": (b"- " * 2_000_000, "nested more than"),
     "cycle": (b"a: &a {b: *a}\n", "refers to itself"),
     "nul": (b"a: b\n\0\n", "NUL byte"),
-    "latin1": (b"a: \xe4\n", "no UTF-8"),
+    "latin1": (b"a: \xe4\n", "not UTF-8"),
 }
 PROGRAM = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (15, 15))
 resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))
-from strixfleet.inventory.load import InventoryRequest, examine
+from strixfleet.inventory.load import examine
+from strixfleet.inventory.request import InventoryRequest
 print(*examine(InventoryRequest((sys.argv[1],))).mistakes, sep="\\n")
 # Not ru_maxrss: that starts at what the process that forked us held.
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
@@ -42,7 +43,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused(name: str) -> None:
     data, message = BOMBS[name]
-    scanned = scan_bytes("bomb.yml", data)
+    scanned = scan_yaml("bomb.yml", data)
     assert message in scanned.mistakes[-1].message
     assert scanned.mistakes[-1].hint
     assert scanned.root is None
@@ -93,7 +94,7 @@ def test_many_large_files_together(tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "hosts.yml")
     text, _ = examine_under_limits(tmp_path)
-    assert "is no regular file" in text
+    assert "is not a regular file" in text
 
 
 def test_a_loop_of_links(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from strixfleet.errors import GgufError
 from strixfleet.findings.results import HostReport
 from strixfleet.fleet.session import ProbedHost
-from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import compile_host

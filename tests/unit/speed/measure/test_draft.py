@@ -13,7 +13,7 @@ import pytest
 from strixfleet.findings.expectation import Basis, Expectation
 from strixfleet.findings.last_good import LastGood, Subject
 from strixfleet.findings.verdict import Grade, Verdict
-from strixfleet.hosts.fabric_remote import remote_for
+from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.parts import Instance, SmokeBench
 from strixfleet.inventory.schema.settings import HostSettings

@@ -1,0 +1,49 @@
+"""A host that commands run on, whatever the way to it."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from strixfleet.inventory.schema.fleet_model import Host
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command on a host returned."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Remote(Protocol):
+    """A host that commands can be run on."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, become: bool = True) -> CommandResult:
+        """Run one program; raise HostError when the host cannot be reached."""
+        ...
+
+    def close(self) -> None:
+        """End the connection."""
+        ...
+
+
+def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str, str]:
+    """Return the shell-quoted command and what goes to its standard input (sudo's password, or nothing)."""
+    connection = host.connection
+    if not become or not connection.become:
+        return shlex.join(argv), ""
+    sudo = connection.become_exe or "sudo"
+    if connection.become_password is None:
+        user = [*connection.become_flags, "-u", connection.become_user]
+        return shlex.join([sudo, "-n", *user, "--", *argv]), ""
+    asks = (flag for flag in connection.become_flags if flag not in {"-n", "--non-interactive"})
+    user = [*asks, "-u", connection.become_user]
+    secret = connection.become_password.get_secret_value()
+    return shlex.join([sudo, "-S", "-p", "", *user, "--", *argv]), f"{secret}\n"
+
+
+def trust_hint(host: Host) -> str:
+    """Return how a host's key is enrolled."""
+    return f"compare the key with the host's console, then `strixfleet trust -l {host.name}`"
