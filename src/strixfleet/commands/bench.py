@@ -7,7 +7,7 @@ from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.progress import step
 from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now
 from strixfleet.report.output import show
-from strixfleet.speed.smoke import measure_all
+from strixfleet.speed.bench_all import measure_all
 
 
 @click.command()

@@ -1,0 +1,47 @@
+"""
+How the answers of the measuring programs become types: once, where they arrive.
+
+A field that is missing or null takes its default; an answer of another form is an error of the host that
+gave it. Text from a host is made printable here.
+"""
+
+from typing import Annotated, TypeVar
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+
+from strixfleet.printable import printable
+
+
+T = TypeVar("T")
+
+
+def _text(value: object) -> object:
+    return "" if value is None else printable(value) if isinstance(value, str) else value
+
+
+def _or_zero(value: object) -> object:
+    return 0 if value is None else value
+
+
+def _or_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Count = Annotated[int, BeforeValidator(_or_zero)]
+Figure = Annotated[float, BeforeValidator(_or_zero)]
+Optional = BeforeValidator(_or_empty)  # null stands for a part that was not asked for
+
+
+class UnreadableAnswerError(ValueError):
+    """An answer does not have the form that was expected."""
+
+
+def read_as(kind: type[T], answer: object) -> T:
+    """Read an answer as this type; raise UnreadableAnswerError with the first field that is wrong."""
+    try:
+        return TypeAdapter(kind).validate_python(answer)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "answer"
+        raise UnreadableAnswerError(f"{field}: {first['msg']}") from None
