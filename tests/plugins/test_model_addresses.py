@@ -1,4 +1,4 @@
-"""S10: whom a download may talk to, over what, and who gets to see a token."""
+"""Which servers a download may contact, by which protocol, and which of them get the token."""
 
 import datetime as dt
 import ipaddress

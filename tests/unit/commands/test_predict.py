@@ -1,4 +1,4 @@
-"""`strixfleet predict` as a user types it: words that fit a terminal, JSON that fits the contract."""
+"""`strixfleet predict` as a user types it: text that fits a terminal, and the JSON document."""
 
 import json
 from collections.abc import Callable

@@ -89,7 +89,7 @@ def environment(instance: Instance, backend: str, facts: Facts) -> dict[str, str
         found["AMD_VULKAN_ICD"] = "RADV"
         found["VK_DRIVER_FILES"] = f"{ICD}/radeon_icd.x86_64.json:{ICD}/radeon_icd.json"
     if backend != "cpu":
-        found["LLAMA_ARG_FIT"] = "off"  # fitting misjudges unified memory: strix-halo-facts 4.1
+        found["LLAMA_ARG_FIT"] = "off"  # fitting misjudges unified memory
     if backend == "rocm":
         found |= {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
     return found | instance.environment

@@ -14,8 +14,8 @@ from strixfleet.speed.measure.host_conditions import HostConditions
 from strixfleet.speed.measure.server_flags import ServerFlags
 
 
-# Only ranks. Published: amd_iommu=off 2 %, tuned 0 % of decode and 5 to 8 % of prefill, power limits 1 to 8 %
-# (performance data, section 1.4); the others are ordered by what the field notes report.
+# Only for ranking. Effects in published llama-bench runs: amd_iommu=off 2 %, tuned 0 % of decode and 5 to 8 %
+# of prefill, power limits 1 to 8 %. The other values are estimates from users' reports.
 _WEIGHTS: Mapping[str, float] = {
     "gpu_stack:": 0.5,  # known-bad kernels and Mesa: a half and more
     "llama_cpp:": 0.4,
