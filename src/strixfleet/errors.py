@@ -73,9 +73,9 @@ class UsageError(FleetError):
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """
-    One mistake in the inventory: its place, the hosts that it affects, and the remedy.
+    One mistake in the inventory: its place, the hosts that it concerns, and the remedy.
 
-    `hosts` are all hosts that it affects, `host` is the text that names them: at most three.
+    `hosts` has all of them, `host` is what is shown: the first three by name.
     """
 
     message: str

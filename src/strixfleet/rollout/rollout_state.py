@@ -13,7 +13,7 @@ from strixfleet.on_host.questions import Json
 
 
 class HostPhase(StrEnum):
-    """How far a host is; the second half are ends, named as the outcomes in the JSON of `upgrade`."""
+    """How far a host is; the second half are ends, and their names are the contract's outcomes."""
 
     WAITING = "waiting"
     STAGING = "staging"

@@ -55,7 +55,7 @@ def _mount(folder: Path, lower: list[str]) -> None:
 def _join_cgroup(machine: str) -> None:
     """Move into a separate cgroup, because two guests in one cgroup would stop each other's services."""
     if Path("/run/systemd/system").is_dir():
-        return  # started by systemd-run, in a scope of its own
+        return  # started by systemd-run, in a separate scope
     for root in CGROUP_ROOTS:
         if (root / "cgroup.procs").exists():
             own = root / f"strixfleet-{machine}"

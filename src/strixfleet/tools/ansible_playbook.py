@@ -69,7 +69,7 @@ Listener = Callable[[dict[str, Any]], None]
 def collections_path() -> Path:
     """Return a folder where this package is linked as the Ansible collection strixfleet.fleet."""
     target = assets.root()
-    mark = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # each checkout has a link of its own
+    mark = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # each checkout has a separate link
     base = platformdirs.user_cache_path("strixfleet") / f"collections-{__version__}-{mark}"
     link = base / "ansible_collections" / "strixfleet" / "fleet"
     if not link.is_symlink() or link.readlink() != target:

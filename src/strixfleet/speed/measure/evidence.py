@@ -1,4 +1,4 @@
-"""What is measured on a host, and all that was seen while it was."""
+"""What is measured on a host, and the evidence from measuring it."""
 
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ def targets_of(host: Host, *, everything: bool = False) -> tuple[Target, ...]:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    All that was seen while one target was measured.
+    Everything that was observed while one target was measured.
 
     `problem` says why llama-bench gave no result, `server_problem` why the server could not be measured.
     """

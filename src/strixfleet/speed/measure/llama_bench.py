@@ -125,7 +125,7 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = Fal
     empty `gpu_info`. With `amd`, the Vulkan driver must be RADV, which is part of the device's name. With
     `software`, for hosts that only simulate a GPU, a software driver is right.
     """
-    seen = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
+    reported = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
     why = ""
     if not any(name.lower() in row.backends.lower() for name in BACKEND_NAMES[backend]):
         why = f"no {backend} device was found; check its driver and the backend of the build"
@@ -139,7 +139,7 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = Fal
         why = "a software driver on the CPU computed, not the GPU"
     elif backend == "vulkan" and amd and "RADV" not in row.gpu:
         why = "the driver is not Mesa's RADV; look for AMDVLK in /etc/vulkan/icd.d"
-    return why and f"{seen}: {why}"
+    return why and f"{reported}: {why}"
 
 
 def spread(samples: Iterable[float]) -> float:

@@ -21,7 +21,7 @@ from strixfleet.speed.model.model_shape import ModelShape, shape_of
 GIB = 1024**3
 HeaderOf = Callable[..., Path]
 # Read per token, billions of parameters, and bytes of cache per token in layers with full attention:
-# the reference data's models.csv, computed there from published configurations.
+# the published configurations of the models.
 PUBLISHED = {
     "gpt-oss-120b": (5.131, 36864),
     "qwen3-30b-a3b": (3.042, 98304),
