@@ -5,8 +5,8 @@ Measure how well the roofline predicts families that it was not fitted on, compa
 
 For each backend and family, the constants are fitted on all other families. The simple formulas, with the
 same family held out: A, size x active / total parameters and one efficiency per backend and class; B, the
-published bytes per token and one efficiency. "Exact" are dense models, and mixtures of experts whose bytes per
-token are known without the header. 16-bit experts on Vulkan are listed separately.
+published bytes per token and one efficiency. "Exact" are dense models, and mixtures of experts whose bytes
+per token are known without the header. 16-bit experts on Vulkan are listed separately.
 """
 
 import sys
