@@ -2,12 +2,12 @@
 How the answers of the measuring programs become types: once, where they arrive.
 
 A field that is missing or null takes its default; an answer of another form is an error of the host that
-gave it. Text from a host is made printable here.
+gave it.
 """
 
 from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from strixfleet.printable import printable
 
@@ -15,8 +15,8 @@ from strixfleet.printable import printable
 T = TypeVar("T")
 
 
-def _text(value: object) -> object:
-    return "" if value is None else printable(value) if isinstance(value, str) else value
+def _or_no_text(value: object) -> object:
+    return "" if value is None else value
 
 
 def _or_zero(value: object) -> object:
@@ -27,10 +27,11 @@ def _or_empty(value: object) -> object:
     return {} if value is None else value
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(_or_no_text)]
+Shown = Annotated[Text, AfterValidator(printable)]  # short text for people, safe on a terminal
 Count = Annotated[int, BeforeValidator(_or_zero)]
 Figure = Annotated[float, BeforeValidator(_or_zero)]
-Optional = BeforeValidator(_or_empty)  # null stands for a part that was not asked for
+OrDefault = BeforeValidator(_or_empty)  # null stands for a part that was not asked for
 
 
 class UnreadableAnswerError(ValueError):

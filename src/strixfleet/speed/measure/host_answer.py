@@ -8,7 +8,7 @@ from pydantic import Field, GetPydanticSchema, PlainValidator
 from pydantic_core.core_schema import CoreSchema, no_info_plain_validator_function
 
 from strixfleet.findings.last_good import LastGood
-from strixfleet.speed.measure.answer_types import Count, Optional, Text, UnreadableAnswerError, read_as
+from strixfleet.speed.measure.answer_types import Count, OrDefault, Text, UnreadableAnswerError, read_as
 from strixfleet.speed.measure.host_conditions import HostConditions
 
 
@@ -63,7 +63,7 @@ class HostAnswer:
     build: str | None = None
     instances: Mapping[str, ServerUnit] = field(default_factory=dict)
     files: Mapping[str, FileStat | None] = field(default_factory=dict)
-    conditions: Annotated[HostConditions, Optional, Field(validation_alias="state")] = field(
+    conditions: Annotated[HostConditions, OrDefault, Field(validation_alias="state")] = field(
         default_factory=HostConditions
     )
     last_good: Annotated[LastGood, GetPydanticSchema(_last_good_schema)] = field(default_factory=LastGood)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.answer_types import Count, Figure, Optional, Text
+from strixfleet.speed.measure.answer_types import Count, Figure, OrDefault, Shown
 
 
 HOT_C = 95.0  # AMD allows at most 100; a run that starts this hot measures the cooler
@@ -21,7 +21,7 @@ class GpuUser:
     """A process that keeps the GPU busy, and the share of time for which it does."""
 
     pid: int
-    name: Text
+    name: Shown
     share: Figure = 0.0
 
 
@@ -40,17 +40,17 @@ class MemoryUse:
 class HostConditions:
     """Power, clocks, heat and other work on a host just before a run."""
 
-    governors: tuple[Text, ...] = ()
-    drivers: tuple[Text, ...] = ()
-    preferences: tuple[Text, ...] = ()
+    governors: tuple[Shown, ...] = ()
+    drivers: tuple[Shown, ...] = ()
+    preferences: tuple[Shown, ...] = ()
     platform_profile: str | None = None
-    gpu_levels: tuple[Text, ...] = ()
+    gpu_levels: tuple[Shown, ...] = ()
     gpu_clocks: tuple[str, ...] = ()
     temperatures_c: Mapping[str, float] = field(default_factory=dict)
     on_mains: bool | None = None
     cpu_busy_share: Figure = 0.0
     gpu_users: tuple[GpuUser, ...] = ()
-    memory: Annotated[MemoryUse, Optional] = field(default_factory=MemoryUse)
+    memory: Annotated[MemoryUse, OrDefault] = field(default_factory=MemoryUse)
     cores: Count = 0
 
     @property

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from strixfleet.inventory.schema.parts import SmokeBench
-from strixfleet.speed.measure.answer_types import Count, Text, UnreadableAnswerError, read_as
+from strixfleet.speed.measure.answer_types import Count, Shown, UnreadableAnswerError, read_as
 
 
 MOST_SAMPLES = 1000
@@ -72,13 +72,13 @@ class _JsonRow:
     n_prompt: Count = 0
     n_gen: Count = 0
     n_depth: Count = 0
-    backends: Text = ""
-    gpu_info: Text = ""
-    cpu_info: Text = ""
-    devices: Text = ""
+    backends: Shown = ""
+    gpu_info: Shown = ""
+    cpu_info: Shown = ""
+    devices: Shown = ""
     n_gpu_layers: Count = 0
     n_threads: Count = 0
-    build_commit: Text = ""
+    build_commit: Shown = ""
 
 
 def parse_bench(text: str) -> tuple[BenchRow, ...]:

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.answer_types import Count, Text
+from strixfleet.speed.measure.answer_types import Count, Shown
 
 
 SHOWN_LETTERS = 60
@@ -69,7 +69,7 @@ def recall_request(micro_batch: int, context_tokens: int) -> dict[str, Json]:
 class RecallAnswer:
     """The answer to one question, and the length of its prompt in tokens."""
 
-    content: Annotated[Text, AfterValidator(lambda text: text[:SHOWN_LETTERS])] = ""
+    content: Annotated[Shown, AfterValidator(lambda text: text[:SHOWN_LETTERS])] = ""
     recalled: bool = False
     tokens: Count = 0
 
@@ -86,7 +86,7 @@ class Recall:
     facts: Count = 0
     short: tuple[RecallAnswer, ...] = ()
     long: tuple[RecallAnswer, ...] = ()
-    skipped: Text = ""
+    skipped: Shown = ""
 
     @property
     def calibrated(self) -> bool:

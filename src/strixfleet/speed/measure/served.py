@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.answer_types import Count, Figure, Optional, Text
+from strixfleet.speed.measure.answer_types import Count, Figure, OrDefault, Text
 from strixfleet.speed.measure.draft import Draft
 from strixfleet.speed.measure.recall import Recall
 from strixfleet.speed.measure.served_run import TimedRuns
@@ -37,8 +37,8 @@ class Served:
     build_info: Text = ""
     model_path: Text = ""
     error: str | None = None
-    recall: Annotated[Recall, Optional, Field(validation_alias="planted")] = field(default_factory=Recall)
-    draft: Annotated[Draft, Optional] = field(default_factory=Draft)
+    recall: Annotated[Recall, OrDefault, Field(validation_alias="planted")] = field(default_factory=Recall)
+    draft: Annotated[Draft, OrDefault] = field(default_factory=Draft)
 
     @property
     def decode_tps(self) -> tuple[float, ...]:

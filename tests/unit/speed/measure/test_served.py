@@ -63,6 +63,11 @@ def test_an_error_is_kept() -> None:
     assert read_as(Served, {"error": "the server did not answer"}).error == "the server did not answer"
 
 
+def test_a_long_path_of_the_model_is_kept() -> None:
+    path = f"/var/lib/strixfleet/models/{'long-name-' * 12}.gguf"
+    assert read_as(Served, {"model_path": path}).model_path == path
+
+
 def test_length_does_not_depend_on_the_model() -> None:
     body = served_body(64, 128)
     assert body["ignore_eos"] is True
