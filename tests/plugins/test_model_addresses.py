@@ -1,4 +1,4 @@
-"""Which servers a download may contact, by which protocol, and which of them get the token."""
+"""S10: whom a download may talk to, over what, and who gets to see a token."""
 
 import datetime as dt
 import ipaddress

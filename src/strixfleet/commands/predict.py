@@ -15,6 +15,7 @@ from strixfleet.errors import ExitCode, UsageError
 from strixfleet.findings.verdict import BenchRun, Verdict, judge
 from strixfleet.fleet.options import FiniteRange
 from strixfleet.inventory.hardware import GIB, PROFILES
+from strixfleet.report.output import write
 from strixfleet.speed.expect.prediction import Prediction, Setting
 
 
@@ -109,13 +110,9 @@ def predict(
     from strixfleet.speed.model.model_shape import shape_of
 
     if output and output.suffix in {".html", ".htm"}:
-        raise UsageError(
-            "predict writes text or JSON, not HTML", where=str(output), hint="use a name in .txt or .json"
-        )
+        raise UsageError("predict writes text or JSON", where=str(output), hint="use .txt or .json")
     if re.match(r"https?:/", str(model)):
-        raise UsageError(
-            "predict needs a local file, not a URL", where=str(model), hint="download the model first"
-        )
+        raise UsageError("predict needs a local file, not a URL", where=str(model), hint="download it first")
     given = _Memory(memory["bandwidth"], memory["memory"], memory["gtt"], memory["carve_out"] or 0.0)
     setting, assumed = _setting(profile, backend, given, (context, depth))
     header = read_header(model)
@@ -123,14 +120,12 @@ def predict(
     warnings = [*assumed, *found.decode.notes]
     if header.missing_bytes:
         missing = f"{header.missing_bytes / GIB:.1f} GiB"
-        warnings.append(
-            f"{missing} of the file's data are missing: it is a header only, or an incomplete download"
-        )
+        warnings.append(f"the file lacks {missing} of data: it is only a header, or an incomplete download")
     answer = _Answer(found, setting, profile, tuple(warnings), _judged(found, backend, claim))
     wants_json = as_json or (output is not None and output.suffix == ".json")
     text = json.dumps(_document(answer), indent=2) if wants_json else _in_words(answer)
     if output:
-        _write(output, text)
+        write(output, text + "\n")
     else:
         click.echo(text)
     return ExitCode.OK
@@ -257,10 +252,3 @@ def _in_words(answer: _Answer) -> str:
 def _row(label: str, text: str, width: int) -> str:
     indent = " " * 9
     return textwrap.fill(text, width, initial_indent=f"{label:<9}", subsequent_indent=indent)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None

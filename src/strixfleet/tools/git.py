@@ -131,7 +131,7 @@ def _resolve_commit(folder: Path, ref: str) -> Resolved:
     for kind in ("heads", "tags"):
         if _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/{kind}/{ref}"):
             raise UsageError(
-                f"has a {kind[:-1]} with the name of a commit, {ref}",
+                f"has a {'branch' if kind == 'heads' else 'tag'} with the name of a commit, {ref}",
                 where=str(folder),
                 hint="do not use this repository: the name hides another commit",
             )

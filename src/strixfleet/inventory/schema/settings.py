@@ -1,5 +1,5 @@
 """
-The variables of a host; the reference page and the checks derive from this model.
+The variables of a host, as CONTRACT.md names them; the reference page and the checks derive from this model.
 
 A field's name is the inventory variable's name. What belongs together shares a prefix.
 """
