@@ -102,9 +102,9 @@ def test_sizes_that_cannot_be_are_said(header_of: HeaderOf, typed: Typed) -> Non
     assert (code, "a carve-out of 32 GiB leaves none of the 32 GiB" in err) == (2, True)
     assert "--gtt 500 is more than" in " ".join(typed(path, *HALO, "--gtt", 500)[1].split())
     deep = typed(path, *HALO, "--depth", 100_000)[1]
-    assert "sized for 4096 tokens, less than the depth" in " ".join(deep.split())
+    assert "the context of 4096 tokens is smaller than the depth" in " ".join(deep.split())
     code, _, err = typed("https://models.example/m.gguf", *HALO)
-    assert (code, "reads a file, no address" in err) == (2, True)
+    assert (code, "needs a local file, not a URL" in err) == (2, True)
 
 
 def test_words_follow_a_narrow_terminal(
