@@ -58,7 +58,7 @@ def bench_runs(evidence: Evidence, generate_tokens: int) -> Iterator[BenchRun]:
 
 
 def _served_run(evidence: Evidence, generate_tokens: int, state: tuple[str, ...]) -> BenchRun:
-    served = evidence.served or Served(error="was not asked")
+    served = evidence.served or Served(error="no requests were sent")
     device = evidence.rows[0].device if evidence.rows else "unknown"
     run = _run(evidence, SERVED + test_name(0, generate_tokens, 0), served.decode_tps, device)
     problem = evidence.server_problem or served.error
