@@ -91,7 +91,7 @@ def test_no_module_is_about_everything() -> None:
 
 
 def test_nobody_accepts_any_host_key() -> None:
-    """S5: no AutoAddPolicy and no StrictHostKeyChecking=no anywhere."""
+    """No AutoAddPolicy and no StrictHostKeyChecking=no anywhere."""
     suspects = [
         str(path.relative_to(ROOT))
         for folder in ("src", "plugins", "roles", "playbooks", "templates")

@@ -1,4 +1,4 @@
-"""Published cells (backend, model file, median decode speed) with the shape that each file has."""
+"""Read published cells (backend, model file, median decode speed), with the shape of each file."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ _EARLY_BUILDS = {"qwen3-next-80b-a3b": 0.3, "minimax-m2": 0.4}  # measured while
 
 @dataclass(frozen=True)
 class Cell:
-    """One published median, and what the file reads per token."""
+    """One published median, and the bytes that the file reads per token."""
 
     backend: str
     family: str
@@ -41,24 +41,24 @@ class Cell:
 
     @property
     def exact(self) -> bool:
-        """Tell whether bytes per token are known without the header, as the reference data define it."""
+        """Tell whether the bytes per token are known without the header."""
         return self.dense or (self.known_mix and self.label in _EXACT_WITHOUT_RULES)
 
     @property
     def sixteen_bit_experts_on_vulkan(self) -> bool:
-        """Tell the cells that the reference data exclude: three times slower than their bytes say."""
+        """Tell whether the cell has 16-bit experts on Vulkan, which are three times slower than others."""
         routed = {read.type_name for read in self.shape.reads if read.routed}
         return "vulkan" in self.backend and bool(routed & set(_SIXTEEN))
 
     @property
     def weight(self) -> float:
-        """Say how much a fit should believe the cell: less where types or builds are uncertain."""
+        """Return the weight of the cell in a fit, which is lower if types or builds are uncertain."""
         sure = 1.0 if self.known_mix else 0.7 if self.dense else 0.1 if "Q8_K_XL" in self.label else 0.35
         return sure * _EARLY_BUILDS.get(self.family, 1.0) * (0.6 if self.runs == 1 else 1.0)
 
 
 def read_cells(path: Path = DEFAULT) -> tuple[list[Cell], list[str]]:
-    """Read the cells of known families; name the families that the catalogue lacks."""
+    """Return the cells of known families, and the names of families that the catalogue lacks."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     unknown = sorted({row["family"] for row in rows} - BY_FAMILY.keys())
@@ -88,7 +88,7 @@ def _cell(row: Mapping[str, str]) -> Cell:
 
 
 def shape_from(model: Model, typed: Iterable[Typed], stretch: tuple[float, float] = (1.0, 1.0)) -> ModelShape:
-    """Return the shape that a header of these tensors would give."""
+    """Return the shape of a model with these tensors."""
     tensors = tuple(
         TensorInfo(
             one.name, one.shape, one.type_name, round(one.size_bytes * stretch[is_routed(one.name)]), 0
@@ -103,7 +103,7 @@ def shape_from(model: Model, typed: Iterable[Typed], stretch: tuple[float, float
 
 
 def _stretch(model: Model, label: str, typed: list[Typed], size_bytes: int) -> tuple[float, float]:
-    """Guess how a dynamic file spreads its size: factors for all but the experts, and for the experts."""
+    """Estimate how a dynamic file distributes its size: a factor for the experts, and one for the rest."""
     routed = sum(one.size_bytes for one in typed if is_routed(one.name))
     rest = sum(one.size_bytes for one in typed if not is_routed(one.name))
     if not model.experts:

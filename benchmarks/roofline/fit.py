@@ -1,4 +1,4 @@
-"""Fits the roofline's constants for one backend: robust, weighted, with shrinkage of what few cells tell."""
+"""Fit the roofline's constants for one backend: robust, weighted, and shrunk where cells are few."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from strixfleet.speed.expect.roofline_costs import Costs
 
 NAMES = ("gb", "operations", "recurrent_layers", "f16", "bf16", "k_quants", "low_bits", "sixteen_bit_experts")
 _SHRINK = {"f16": 5e-5, "bf16": 5e-4, "k_quants": 5e-4, "low_bits": 1.5e-3, "sixteen_bit_experts": 1e-7}
-_TYPICAL_RESIDUAL = 0.02  # residuals beyond this count by their size, not its square
+_TYPICAL_RESIDUAL = 0.02  # larger residuals count by their size, not by its square
 _KV_MS_PER_GB = {
     "vulkan_radv": 5.3,
     "vulkan_amdvlk": 8.5,

@@ -1,11 +1,11 @@
 """
-Fits the roofline's constants and writes the shipped references.
+Fit the roofline's constants and write the references of the package.
 
     python benchmarks/roofline/fit_roofline.py decode_by_model.csv [measurements.csv.gz]
 
-Prints what `speed/expect/roofline_costs.py` holds. With the raw measurements it also writes
-`references.csv` (src/strixfleet/speed/expect/): each cell with the sources that measured it, and the formula
-of it (for correcting other files of the family), and `families.csv`: how headers show a family.
+Prints the constants of `speed/expect/roofline_costs.py`. With the raw measurements it also writes, into
+src/strixfleet/speed/expect/, `references.csv` (each cell with its sources, and the formula's value, which
+corrects other files of the family) and `families.csv` (how a family is recognised by its header).
 """
 
 import csv

@@ -1,12 +1,12 @@
 """
-How well the roofline predicts families that it was not fitted on, beside the naive formulas.
+Measure how well the roofline predicts families that it was not fitted on, compared with simple formulas.
 
     python benchmarks/roofline/leave_one_family_out.py [decode_by_model.csv] [-v]
 
-For each backend and family the constants are fitted anew on all other families. Baselines as in the
-reference data: A, size x active / total parameters and one efficiency per backend and class; B, the reference
-data's own bytes per token and one efficiency; both with the family held out, too. Exact: dense models, and
-mixtures of experts whose bytes per token are known without the header. 16-bit experts on Vulkan apart.
+For each backend and family, the constants are fitted on all other families. The simple formulas, with the
+same family held out: A, size x active / total parameters and one efficiency per backend and class; B, the
+published bytes per token and one efficiency. "Exact" are dense models, and mixtures of experts whose bytes
+per token are known without the header. 16-bit experts on Vulkan are listed separately.
 """
 
 import sys
@@ -28,7 +28,7 @@ Predictor = Callable[[Sequence[Cell], Cell], float]
 
 
 def roofline(train: Sequence[Cell], cell: Cell) -> float:
-    """Predict by the product's formula with constants fitted on the others."""
+    """Predict with strixfleet's formula and constants fitted on the other families."""
     return 1e3 / gpu_times(cell.shape, _fitted(tuple(train), cell.backend), HALO).total_ms
 
 
@@ -43,7 +43,7 @@ def _fitted(train: Sequence[Cell], backend: str) -> Costs:
 
 
 def one_efficiency(attribute: str) -> Predictor:
-    """Predict by bytes / bandwidth and the median efficiency of the same class."""
+    """Predict with bytes / bandwidth and the median efficiency of the same class."""
 
     def predict(train: Sequence[Cell], cell: Cell) -> float:
         etas = [one.tps * getattr(one, attribute) for one in train if one.dense == cell.dense]
@@ -53,7 +53,7 @@ def one_efficiency(attribute: str) -> Predictor:
 
 
 def errors(cells: Sequence[Cell], predict: Predictor) -> list[tuple[Cell, float]]:
-    """Return predicted / measured - 1 for each cell, its family held out."""
+    """Return predicted / measured - 1 for each cell, with its family held out."""
     found = []
     for backend in sorted({cell.backend for cell in cells}):
         here = [cell for cell in cells if cell.backend == backend]
@@ -105,7 +105,7 @@ def main() -> int:
 
 
 def figures(found: list[float]) -> tuple[float, float, float]:
-    """Return median, 90th percentile and largest of the sizes of errors, in percent."""
+    """Return median, 90th percentile and maximum of the absolute errors, in percent."""
     sizes = 100 * np.abs(found)
     return float(np.median(sizes)), float(np.percentile(sizes, 90)), float(sizes.max())
 

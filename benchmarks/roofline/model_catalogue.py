@@ -1,9 +1,8 @@
 """
-The tensors of published models, rebuilt from their configurations: what a header would say, without the file.
+Build the tensor lists of published models from their configurations, as their headers have them.
 
-Used by the fit of the roofline (which file reads what per token) and by the tests (twenty architectures).
-Dimensions are the published configurations'; tensor names are llama.cpp's; parameter counts agree with
-`models.csv` to 0.2 % where that has them (asserted in the tests).
+Used by the fit of the roofline and by the tests (twenty architectures). Dimensions are those of the published
+configurations, tensor names are llama.cpp's. The tests compare parameter counts with the published ones.
 """
 
 from collections.abc import Iterator

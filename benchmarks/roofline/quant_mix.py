@@ -1,8 +1,8 @@
 """
-Which type llama.cpp's quantiser gives each tensor of a model, by the label of the file.
+Return the type that llama.cpp's quantiser gives each tensor of a model, from the label of the file.
 
 Source: `llama_tensor_get_type` in llama.cpp (without importance matrix). Labels that start with UD- are
-Unsloth's and follow no published rule: theirs is approximated, see `dynamic`.
+Unsloth's, whose rule is not published; it is approximated in `dynamic`.
 """
 
 from math import prod
@@ -57,7 +57,7 @@ _BASE = {
 
 
 class Typed(NamedTuple):
-    """A tensor with the type that a quantiser chose for it."""
+    """A tensor and the type that the quantiser chooses for it."""
 
     name: str
     shape: tuple[int, ...]
@@ -70,7 +70,7 @@ class Typed(NamedTuple):
 
 
 def typed_tensors(model: Model, label: str) -> list[Typed]:
-    """Return every tensor its type."""
+    """Return every tensor with its type."""
     return [
         Typed(name, shape, _type(model, label.removeprefix("UD-"), name, shape))
         for name, shape in model.tensors()

@@ -1,4 +1,4 @@
-"""Where playbooks, roles, templates and the starter inventory are: in a checkout, or inside the wheel."""
+"""Find and render our own files: playbooks, roles, templates and the starter inventory."""
 
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @cache
 def root() -> Path:
-    """Return the folder that holds playbooks/, roles/, templates/, plugins/ and inventory/."""
+    """Return the folder of playbooks/, roles/, templates/ …: the checkout, or `_assets` in the wheel."""
     package = Path(__file__).resolve().parent
     checkout = package.parents[1]
     if (checkout / "playbooks").is_dir() and (checkout / "pyproject.toml").is_file():
@@ -20,7 +20,7 @@ def root() -> Path:
 
 
 def path(*parts: str) -> Path:
-    """Return the path of one asset."""
+    """Return the path of a file or folder in it."""
     return root().joinpath(*parts)
 
 
@@ -38,10 +38,10 @@ def _environment() -> "Environment":
     )
 
 
-def render(template: str, **values: Any) -> str:  # noqa: ANN401 - a template takes what it takes
+def render(template: str, **values: Any) -> str:  # noqa: ANN401 - templates take values of any type
     """
     Render `templates/<template>`; an undefined name is an error.
 
-    Only our own templates are rendered: inventory values, file names and servers' answers are data.
+    Only our own templates are rendered: inventory values, file names and answers of servers are data.
     """
     return _environment().get_template(template).render(**values)

@@ -1,4 +1,4 @@
-"""The command line: finds the verb, turns every error into one sentence and an exit code."""
+"""The command line: find the verb, and turn every error into one sentence and an exit code."""
 
 import contextlib
 import errno
@@ -19,31 +19,31 @@ from strixfleet.errors import ExitCode, FleetError, UsageError
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 VERBS = {
     "init": "Write a commented starter inventory.",
-    "validate": "Check the inventory; every mistake with file and line.",
+    "validate": "Check the inventory; list every mistake with file and line.",
     "trust": "Show and enrol host keys.",
-    "plan": "Show what provision would change, and what it costs.",
+    "plan": "Show what provision would change, and the cost.",
     "provision": "Bring hosts from a bare OS to a verified service.",
-    "audit": "Hold the live state against the desired state.",
+    "audit": "Compare the live state with the desired state.",
     "bench": "Run the smoke benchmark and judge it.",
-    "predict": "Say from a GGUF header whether it fits and how fast it will be.",
-    "upgrade": "Roll llama.cpp to the pinned build: canary, gate, return.",
-    "rollback": "Go back to the previous build.",
-    "advise": "Name the newest ref that passed here, and how it differs.",
+    "predict": "Predict fit and speed of a model from its GGUF header.",
+    "upgrade": "Upgrade to the pinned build: canary, gate, automatic return.",
+    "rollback": "Return to the previous build.",
+    "advise": "Name the newest ref that passed on your hosts.",
     "bisect": "Find the commit of llama.cpp that broke or slowed a host.",
     "status": "Show what each host runs now.",
     "history": "List recorded runs.",
     "report": "Write one self-contained HTML page.",
     "unlock": "Show and remove a stale fleet lock.",
-    "sandbox": "Make disposable hosts on this machine.",
+    "sandbox": "Create disposable hosts on this machine.",
     "demo": "Provision a disposable host from bare OS to verified service.",
 }
 
 
 class Verbs(click.Group):
-    """Load a verb's module only when it is asked for, so that `audit` starts fast."""
+    """Load the module of a verb only when the verb is used, so that `audit` starts fast."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        """Return the verbs in the order of the work."""
+        """Return the verbs in the order in which they are used."""
         return list(VERBS)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
@@ -69,14 +69,14 @@ def _defect(error: Exception) -> int:
     traceback.print_exception(error, file=sys.stderr)
     print(
         f"\nstrixfleet {__version__}: a defect in strixfleet itself: {type(error).__name__}: {error}\n"
-        "hint: report the lines above with the command that you typed",
+        "hint: report the lines above and the command that you typed",
         file=sys.stderr,
     )
     return ExitCode.DEFECT
 
 
 class _Stream:
-    """stdout or stderr whose reader may go away: what nobody reads stops no work, and is no exit code."""
+    """stdout or stderr; when its reader has closed it, the work goes on and the exit code stays the same."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -85,18 +85,18 @@ class _Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or let it be."""
-        with self._heedless():
+        """Write, unless the reader has gone."""
+        with self._reader_may_be_gone():
             return self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or let it be."""
-        with self._heedless():
+        """Flush, unless the reader has gone."""
+        with self._reader_may_be_gone():
             self._stream.flush()
 
     @contextlib.contextmanager
-    def _heedless(self) -> Iterator[None]:
+    def _reader_may_be_gone(self) -> Iterator[None]:
         try:
             yield
         except BrokenPipeError:
@@ -106,7 +106,7 @@ class _Stream:
 
 
 def _streams() -> None:
-    """Let every stream be there, since schedulers may start programs without, and outlive its reader."""
+    """Open streams that a scheduler left closed, and let output outlive its reader."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for good
     for name in ("stdout", "stderr"):
@@ -114,24 +114,27 @@ def _streams() -> None:
         setattr(sys, name, _Stream(stream))
 
 
-def _document(arguments: Sequence[str], code: int, message: str) -> None:
-    """Return scripts one JSON document even where a verb came to nothing."""
+def _print_error_document(arguments: Sequence[str], code: int, message: str) -> None:
+    """Print one JSON document under --json even if the verb failed."""
     verb = next((word for word in arguments if word in VERBS), None)
     if verb is not None and "--json" in arguments:
-        hosts: dict[str, Any] = {} if verb == "predict" else {"hosts": {}}  # it asks none
+        hosts: dict[str, Any] = {} if verb == "predict" else {"hosts": {}}
         row = {"schema": f"strixfleet/{verb}/1", "exit_code": int(code), **hosts, "error": message}
         print(json.dumps(row, indent=2))
 
 
 def _stopped(error: click.Abort | KeyboardInterrupt) -> tuple[int, str]:
-    """Tell an interrupted run from a question that nobody answered: those come before any change."""
+    """Tell an interrupted run from an unanswered question, which comes before any change."""
     if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
-        return ExitCode.USAGE, "the question was not answered; nothing was changed; hint: --yes asks nothing"
-    return ExitCode.FAILED, "interrupted; run the same command again to go on"
+        return (
+            ExitCode.USAGE,
+            "the question was not answered, so nothing was changed; hint: --yes answers yes to all questions",
+        )
+    return ExitCode.FAILED, "interrupted; hint: run the same command again to continue"
 
 
 def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
-    """Run a verb; give its exit code whatever happens."""
+    """Run a verb and return its exit code, whatever happens."""
     try:
         result = act()
     except FleetError as error:
@@ -143,7 +146,7 @@ def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
         code, message = UsageError.exit_code, error.format_message()
     except (click.Abort, KeyboardInterrupt) as error:
         code, message = _stopped(error)
-        print(f"\nstrixfleet: {message}", file=sys.stderr)  # the cursor stands behind the question or a ^C
+        print(f"\nstrixfleet: {message}", file=sys.stderr)  # the cursor is behind the question or a ^C
     except OSError as error:
         if error.errno not in _NO_ROOM:
             code, message = _defect(error), f"a defect in strixfleet itself: {type(error).__name__}: {error}"
@@ -151,22 +154,22 @@ def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
             where = f"{error.filename}: " if error.filename else ""
             code, message = ExitCode.FAILED, f"{where}{error.strerror}"
             print(f"strixfleet: {message}", file=sys.stderr)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said as one
+    except Exception as error:  # noqa: BLE001 - every other error is a defect of ours
         code, message = _defect(error), f"a defect in strixfleet itself: {type(error).__name__}: {error}"
     else:
         return int(result) if isinstance(result, int) else ExitCode.OK
-    _document(arguments, code, message)
+    _print_error_document(arguments, code, message)
     return code
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Be the command `strixfleet`."""
+    """Run the command `strixfleet`."""
     _streams()
     words = sys.argv[1:] if arguments is None else arguments
 
     def act() -> object:
         result = strixfleet.main(words, "strixfleet", standalone_mode=False)
-        sys.stdout.flush()  # while an error can still be said
+        sys.stdout.flush()  # while an error can still be reported
         return result
 
     sys.exit(guarded(act, words))

@@ -3,14 +3,14 @@ Every error that strixfleet raises on purpose, with its exit code.
 
     FleetError                      4  a change failed
     ├── UsageError                  2  wrong flags, wrong selection
-    │   └── InventoryError          2  wrong inventory; carries every mistake found
+    │   └── InventoryError          2  wrong inventory; holds every mistake found
     ├── HostError                   3  one host: recorded as a finding, never stops the others
     │   ├── Unreachable             3  no connection
     │   ├── HostKeyError            3  unknown or changed host key
-    │   └── ProbeFailed             3  connected, but its state could not be read
+    │   └── ProbeFailed             3  reached, but its state could not be read
     ├── ChangeFailed                4  a change failed and was returned or halted
-    │   └── LockHeld                4  somebody else is changing the fleet
-    ├── GgufError                   2  a model file that cannot be read
+    │   └── LockHeld                4  another operator is changing the fleet
+    ├── GgufError                   2  a model file cannot be read
     └── SandboxError                4  a disposable host could not be made or removed
 
 Form of a message: `where: what is wrong; hint: what to do`.
@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     ATTENTION = 1  # drift, a reboot pending, or slower than expected
-    USAGE = 2  # wrong usage or inventory: nothing was touched
+    USAGE = 2  # wrong usage or inventory: nothing was changed
     UNREACHABLE = 3  # some host unreachable, or its state could not be read
     FAILED = 4  # a change failed and was returned or halted
     DEFECT = 5  # a defect in strixfleet itself
@@ -42,12 +42,12 @@ _PRECEDENCE = (
 
 
 def worst(*codes: ExitCode) -> ExitCode:
-    """Choose the code that wins when several apply, in the contract's order 5, 4, 2, 3, 1, 0."""
+    """Return the code that wins if several apply: the first of 5, 4, 2, 3, 1, 0."""
     return min(codes, key=_PRECEDENCE.index, default=ExitCode.OK)
 
 
 class FleetError(Exception):
-    """Anything that strixfleet says in one sentence instead of a traceback."""
+    """An error that is reported in one sentence instead of a traceback."""
 
     exit_code = ExitCode.FAILED
 
@@ -65,7 +65,7 @@ class FleetError(Exception):
 
 
 class UsageError(FleetError):
-    """The command line or the selection makes no sense; nothing was touched."""
+    """The command line or the selection is wrong; nothing was changed."""
 
     exit_code = ExitCode.USAGE
 
@@ -108,7 +108,7 @@ class Mistake:
 
 
 class InventoryError(UsageError):
-    """The inventory is wrong; carries every mistake that was found, not just the first."""
+    """The inventory is wrong; holds every mistake that was found, not only the first."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         self.mistakes = mistakes
@@ -116,11 +116,11 @@ class InventoryError(UsageError):
 
 
 class GgufError(UsageError):
-    """A model file whose header cannot be read."""
+    """The header of a model file cannot be read."""
 
 
 class HostError(FleetError):
-    """Something about one host; `where` is its inventory name."""
+    """An error on one host; `where` is its inventory name."""
 
     exit_code = ExitCode.UNREACHABLE
 
@@ -134,7 +134,7 @@ class HostKeyError(HostError):
 
 
 class ProbeFailed(HostError):
-    """Connected, but the host's state could not be read."""
+    """The host was reached, but its state could not be read."""
 
 
 class ChangeFailed(FleetError):
@@ -142,7 +142,7 @@ class ChangeFailed(FleetError):
 
 
 class LockHeld(ChangeFailed):
-    """Somebody else is changing the fleet."""
+    """Another operator is changing the fleet."""
 
 
 class SandboxError(FleetError):

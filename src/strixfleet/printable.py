@@ -1,10 +1,10 @@
-"""Text from elsewhere, fit to be shown."""
+"""Make text from outside safe to show on a terminal."""
 
 _MOST_NAME = 80
 
 
 def printable(text: str) -> str:
-    """Make text from a host or a model file inert: no control characters, no endless lines."""
+    """Replace control characters and cut long text, which comes from a host or a model file."""
     shown = "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text.strip()
     )

@@ -1,4 +1,4 @@
-"""R1: whoever kills the controller at whatever instant, one more run ends where an unbroken run ends."""
+"""If the controller is killed at any moment, one more run reaches the state of an undisturbed run."""
 
 import itertools
 import os

@@ -89,7 +89,7 @@ def processes() -> Iterator[str]:
             mounts = (pid / "mountinfo").read_text()
         except OSError:
             continue
-        if "sandbox_supervisor" in argv or "systemd-nspawn" in argv or "upperdir=" in mounts:
+        if "strixfleet.sandbox.supervisor" in argv or "systemd-nspawn" in argv or "upperdir=" in mounts:
             overlays = [line for line in mounts.splitlines() if "upperdir=" in line]
             yield f"process {pid.name} {argv} {overlays}"
 
@@ -301,11 +301,11 @@ def test_destroy_leaves_nothing_and_may_be_repeated(other: str) -> None:
     assert not sandboxes.destroy(other)
 
 
-@pytest.mark.parametrize("victim", ["sandbox_supervisor", "systemd-nspawn", "both"])
+@pytest.mark.parametrize("victim", ["strixfleet.sandbox.supervisor", "systemd-nspawn", "both"])
 def test_destroy_leaves_nothing_after_a_crash(other: str, victim: str) -> None:
     before = traces()
     made = sandboxes.create(SandboxRequest(name=other, hosts=1))
-    words = ["sandbox_supervisor", "systemd-nspawn"] if victim == "both" else [victim]
+    words = ["strixfleet.sandbox.supervisor", "systemd-nspawn"] if victim == "both" else [victim]
     pids = machine.processes_of(made.hosts[0].folder)
     victims = [pid for pid in pids if any(word in argv_of(pid) for word in words)]
     assert len(victims) >= len(words)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.host
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from strixfleet.adapters import sandbox_network as network
+from strixfleet.sandbox import network
 from strixfleet.sandbox.machine_tools import run
 from strixfleet.sandbox.boxes import Sandbox
 

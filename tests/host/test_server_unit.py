@@ -1,4 +1,4 @@
-"""S1, S7 and S12 on a real systemd: what a unit's process is told, and what it cannot do."""
+"""On a real systemd: what a unit's process is told, and what it cannot do."""
 
 import base64
 import json
@@ -116,7 +116,7 @@ def _name_victim(setting: str) -> str:
 
 
 def test_arguments_arrive_as_they_were_written(taken_over: dict[str, Any]) -> None:
-    """S7: nothing in a value is read by systemd or a shell."""
+    """Nothing in a value is read by systemd or a shell."""
     argv = taken_over["argv"]
 
     got = {

@@ -1,4 +1,4 @@
-"""Two real hosts of one profile: what slows one is found beside the other; what a draft model is worth."""
+"""Two real hosts of one profile are compared to find what slows one; and a draft model is measured."""
 
 import json
 import sys
@@ -53,7 +53,7 @@ def test_what_slows_a_host_is_found_beside_its_sibling(pair: Sandbox, strixfleet
     assert {row["grade"] for row in hosts["siblings-1"]["verdicts"]} == {"ok"}
     slow = [row["reason"] for row in hosts["siblings-2"]["verdicts"] if row["grade"] == "slow"]
     assert slow, hosts["siblings-2"]["verdicts"]
-    assert all("beside siblings-1" in reason and "ubatch-size" in reason for reason in slow), slow
+    assert all("compared with siblings-1" in reason and "ubatch-size" in reason for reason in slow), slow
     named = [row["cause"] for row in hosts["siblings-2"]["reasons"]]
     assert named[0] == "llama_server:ubatch-size", named
 

@@ -1,4 +1,4 @@
-"""R3: a unit is started anew when its process is not what is wanted, and only then."""
+"""A unit is restarted if its process is not as desired, and only then."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`strixfleet audit`: hold the live state against the desired state, one round trip a host."""
+"""`strixfleet audit`: compare the live state with the desired state, in one round trip per host."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,9 @@ from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet
 from strixfleet.report.output import show
 
 
-def _record(folder: Path, seen: dict[str, ProbedHost | FleetError]) -> None:
+def _record(folder: Path, probed: dict[str, ProbedHost | FleetError]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, one in seen.items():
+    for name, one in probed.items():
         if isinstance(one, ProbedHost):
             text = json.dumps(one.answers.to_json(), indent=1)
             (folder / f"{name}.answers.json").write_text(text + "\n", encoding="utf-8")
@@ -21,24 +21,24 @@ def _record(folder: Path, seen: dict[str, ProbedHost | FleetError]) -> None:
 
 @click.command()
 @fleet_options
-@click.option("-a", "--all", "everything", is_flag=True, help="Show items that are as desired, too.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Also show items that are as desired.")
 @click.option(
     "--record",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write what each host answered into FOLDER: the core of a bug report.",
+    help="Write the answers of each host into FOLDER, for a bug report.",
 )
 def audit(options: Options, *, everything: bool, record: Path | None) -> ExitCode:
     """
-    Hold the live state of each host against its desired state.
+    Compare the live state of each host with its desired state.
 
-    Reads only: one connection and one round trip a host. Exit code 0 as desired, 1 drift or a reboot
-    pending, 3 a host unreachable or unreadable.
+    Changes nothing; uses one connection and one round trip per host. Exit code 0: as desired, 1: drift or a
+    pending reboot, 3: a host is unreachable or its state could not be read.
     """
     started = now()
     fleet = load_fleet(options)
-    seen = look_at_all(fleet, fleet.hosts, options.forks)
+    probed = look_at_all(fleet, fleet.hosts, options.forks)
     if record is not None:
-        _record(record, seen)
-    report = finish("audit", started, (host_report(name, one) for name, one in seen.items()))
+        _record(record, probed)
+    report = finish("audit", started, (host_report(name, one) for name, one in probed.items()))
     show(report, as_json=options.as_json, output=options.output, everything=everything)
     return report.exit_code

@@ -1,4 +1,4 @@
-"""`strixfleet demo`: the main job on a disposable host made on this machine, with real parts all the way."""
+"""`strixfleet demo`: provision a disposable host on this machine, with a real build and a real server."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ from strixfleet.tools.git import resolve, upstream_answers
 
 NAME = "demo"
 PORT = 8080
-UPSTREAM_COMMIT = "0c1e57098bba43ac29e6e3b677cdceebdd22334f"  # the tree that llama-cpp-python 0.3.36 carries
-MEASURED_AGAIN = 3  # the demo shares its machine with whatever else runs there
-MODEL_BYTES = 400_000_000  # several times the last-level cache, so that decode really reads memory
+UPSTREAM_COMMIT = "0c1e57098bba43ac29e6e3b677cdceebdd22334f"  # the tree in llama-cpp-python 0.3.36
+MEASURED_AGAIN = 3  # other work on this machine may disturb the measurement
+MODEL_BYTES = 400_000_000  # several times the last-level cache, so that decode reads memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,19 @@ class Source:
 
 
 def _source() -> Source:
-    step("llama.cpp: looking for upstream git")
+    step("llama.cpp: trying upstream git")
     if upstream_answers(LLAMA_CPP_REPOSITORY):
         return Source(LLAMA_CPP_REPOSITORY, UPSTREAM_COMMIT, "upstream git")
-    step("upstream git cannot be reached: importing the tree of a llama-cpp-python release instead")
+    step("upstream git cannot be reached: importing the source tree of a llama-cpp-python release")
     repository, tag = imported_once()
-    step(f"imported as {tag}, commit {resolve(repository, tag).commit}; upstream's is {UPSTREAM_COMMIT[:12]}")
+    step(
+        f"imported as {tag}, commit {resolve(repository, tag).commit}; upstream commit {UPSTREAM_COMMIT[:12]}"
+    )
     return Source(str(repository), tag, f"{tag} from a source distribution")
 
 
 def last_level_cache_bytes() -> int:
-    """Return the size of this machine's largest cache, as sysfs has it; 0 where it does not say."""
+    """Return the size of this machine's largest cache from sysfs; 0 if it is not known."""
     sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("*/size")]
     factors = {"K": 1024, "M": 1024**2}
     return max(
@@ -60,7 +62,7 @@ def last_level_cache_bytes() -> int:
 
 
 def _model() -> tuple[Path, str]:
-    """Write a random-weight model larger than the last-level cache, once; give its path and digest."""
+    """Write a random-weight model larger than the last-level cache, once; return its path and digest."""
     size = max(MODEL_BYTES, 4 * last_level_cache_bytes())
     path = platformdirs.user_cache_path("strixfleet") / "models" / f"demo-{size // 10**6}.gguf"
     if not path.exists():
@@ -89,21 +91,21 @@ def demo_settings(source: Source, model: Path, digest: str, address: str) -> dic
 
 def _host(source: Source) -> Sandbox:
     if lifecycle.destroy(NAME):
-        step("removed the host of an earlier demo")
+        step("removed the host of the last demo")
     model, digest = _model()
-    step("making a disposable host: a bare Debian 13 with systemd and sshd")
+    step("creating a disposable host: a bare Debian 13 with systemd and sshd")
     made = lifecycle.create(SandboxRequest(name=NAME, hosts=1), step)
     settings = demo_settings(source, model, digest, made.hosts[0].address)
     variables = made.inventory / "group_vars" / "all.yml"
     variables.parent.mkdir(exist_ok=True)
-    # JSON is YAML; with a comment it is read as YAML, which knows the line of the pin.
+    # JSON with a comment is read as YAML, which gives the line of each setting.
     text = f"# The variables of the demo's host.\n{json.dumps(settings, indent=2)}\n"
     variables.write_text(text, encoding="utf-8")
     return made
 
 
 def _disturbed(report: Report) -> bool:
-    """Say whether nothing but a run that does not count stands between this host and `as desired`."""
+    """Tell whether the only problem is a benchmark that other work disturbed."""
     grades = {row.grade for host in report.hosts for row in host.verdicts}
     return report.exit_code is ExitCode.ATTENTION and grades <= {"ok", "invalid", "unstable"}
 
@@ -112,14 +114,14 @@ def _closing(made: Sandbox, source: Source, page: Path) -> str:
     url = f"http://{made.hosts[0].address}:{PORT}"
     return f"""
 What happened
-  A bare Debian became a verified llama-server: kernel arguments proven after a reboot, llama.cpp
-  ({source.words}) built from source, a hardened unit serving, speed judged, audit clean.
-  The hardware that kernel and GPU settings were checked against is simulated; the build, the
-  server and the speed of the CPU backend are real.
+  A bare Debian host now runs a verified llama-server: kernel arguments checked after a reboot,
+  llama.cpp ({source.words}) built from source, a hardened systemd unit, speed judged, audit clean.
+  The GPU and the firmware of this host are simulated. The build, the server and the speed of the
+  CPU backend are real.
 
 Report     {page}
 Try it     curl {url}/completion -d '{{"prompt": "Hello", "n_predict": 16}}'
-Look       strixfleet audit -i {made.inventory}
+Audit      strixfleet audit -i {made.inventory}
 Log in     ssh -F {made.ssh_config} {made.hosts[0].name}
 Remove     strixfleet sandbox destroy {NAME}
 
@@ -146,7 +148,7 @@ def demo() -> ExitCode:
     for _ in range(MEASURED_AGAIN):
         if not _disturbed(report):
             break
-        step("this machine was busy with other work: measuring again")
+        step("other work disturbed the benchmark: measuring again")
         report = run_provision(options, consent)
     page = write_page(hosts=tuple(host.name for host in made.hosts))
     show(report)
@@ -154,6 +156,6 @@ def demo() -> ExitCode:
         click.echo(_closing(made, source, page))
     else:
         click.echo(
-            f"\nReport: {page}\nThe host is left for a look: ssh -F {made.ssh_config} {made.hosts[0].name}"
+            f"\nReport: {page}\nThe host was kept for a look: ssh -F {made.ssh_config} {made.hosts[0].name}"
         )
     return report.exit_code

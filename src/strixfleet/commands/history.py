@@ -17,7 +17,7 @@ from strixfleet.report.output import write
 
 
 def document(runs: tuple[RunRow, ...]) -> dict[str, Json]:
-    """Return the runs by host, newest first."""
+    """Return the JSON document: runs by host, newest first."""
     hosts: dict[str, Json] = {}
     for run in runs:
         for name, row in run.hosts.items():
@@ -42,9 +42,9 @@ def document(runs: tuple[RunRow, ...]) -> dict[str, Json]:
 @click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1, 10_000))
 def history(options: Options, *, number: int) -> ExitCode:
     """
-    List what was run from this controller, newest first.
+    List the recorded runs of this controller, newest first.
 
-    No host is asked. With --limit, only runs on the hosts that the inventory's pattern names.
+    No host is contacted. With --limit, list only runs on the hosts that match the pattern.
     """
     hosts = tuple(host.name for host in load_fleet(options).hosts) if options.limit else ()
     runs = History(history_path()).runs(hosts=hosts, most=number)

@@ -1,4 +1,4 @@
-"""`strixfleet plan`: what provision would change on each host, and what that costs."""
+"""`strixfleet plan`: what provision would change on each host, and the cost."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from strixfleet.report.output import show
 
 
 def changes(rows: tuple[Difference, ...]) -> list[Json]:
-    """Return the contract's `changes[]`: all that provision would make as desired, seen or not."""
+    """Return the `changes[]` of a host's JSON entry: every item that provision would change."""
     return [
         {
             "id": row.id,
@@ -29,10 +29,10 @@ def changes(rows: tuple[Difference, ...]) -> list[Json]:
     ]
 
 
-def plan_report(seen: dict[str, ProbedHost | FleetError], started: datetime) -> Report:
+def plan_report(probed: dict[str, ProbedHost | FleetError], started: datetime) -> Report:
     """Return the plan of all hosts."""
     hosts = []
-    for name, one in seen.items():
+    for name, one in probed.items():
         rows = () if isinstance(one, FleetError) else one.differences
         hosts.append(with_extra(host_report(name, one), {"changes": changes(rows)}))
     return finish("plan", started, hosts)
@@ -42,9 +42,9 @@ def plan_report(seen: dict[str, ProbedHost | FleetError], started: datetime) -> 
 @fleet_options
 def plan(options: Options) -> ExitCode:
     """
-    Show per host what provision would change, old and new, and its cost.
+    Show what provision would change on each host, old → new, and the cost.
 
-    Touches nothing. Exit code 0 when nothing would change, 1 when something would.
+    Changes nothing. Exit code 0: nothing to change, 1: something to change.
     """
     started = now()
     fleet = load_fleet(options)

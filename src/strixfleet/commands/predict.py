@@ -1,4 +1,4 @@
-"""`strixfleet predict`: from a GGUF header alone, does it fit and how fast will it be."""
+"""`strixfleet predict`: whether a model fits and how fast it will be, from its GGUF header alone."""
 
 import json
 import re
@@ -15,6 +15,7 @@ from strixfleet.errors import ExitCode, UsageError
 from strixfleet.findings.verdict import BenchRun, Verdict, judge
 from strixfleet.fleet.options import FiniteRange
 from strixfleet.inventory.hardware import GIB, PROFILES
+from strixfleet.report.output import write
 from strixfleet.speed.expect.prediction import Prediction, Setting
 
 
@@ -26,7 +27,7 @@ _TYPICAL = {
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What the flags say instead of the profile."""
+    """Values given by flags, which replace those of the profile."""
 
     bandwidth_gb_s: float | None
     memory_gib: float | None
@@ -36,7 +37,7 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """All that is shown."""
+    """Everything that is shown."""
 
     found: Prediction
     setting: Setting
@@ -52,17 +53,37 @@ class _Answer:
     "--backend",
     required=True,
     type=click.Choice(["vulkan", "rocm", "cpu", "vulkan_radv", "vulkan_amdvlk"]),
-    help="vulkan means Mesa's RADV.",
+    help="vulkan is Mesa's RADV driver.",
 )
 @click.option(
-    "--context", default=4096, show_default=True, type=click.IntRange(1, 2**24), help="Sizes the cache."
+    "--context",
+    default=4096,
+    show_default=True,
+    type=click.IntRange(1, 2**24),
+    help="Context size in tokens, for the KV cache.",
 )
-@click.option("--depth", default=0, show_default=True, type=click.IntRange(0, 2**24), help="Tokens before.")
-@click.option("--bandwidth", type=FiniteRange(1, 10_000), metavar="GB/S", help="Memory, theoretical.")
+@click.option(
+    "--depth",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**24),
+    help="Tokens in the context when decoding starts.",
+)
+@click.option(
+    "--bandwidth", type=FiniteRange(1, 10_000), metavar="GB/S", help="Theoretical memory bandwidth."
+)
 @click.option("--memory", type=FiniteRange(1, 4096), metavar="GIB", help="Installed memory.")
-@click.option("--gtt", type=FiniteRange(0, 4096), metavar="GIB", help="What the GPU may address.")
-@click.option("--carve-out", default=0.0, type=FiniteRange(0, 4096), metavar="GIB", help="Firmware's split.")
-@click.option("--claim", type=FiniteRange(min=0, min_open=True), metavar="TPS", help="Judge a claimed speed.")
+@click.option("--gtt", type=FiniteRange(0, 4096), metavar="GIB", help="GPU-addressable memory.")
+@click.option(
+    "--carve-out",
+    default=0.0,
+    type=FiniteRange(0, 4096),
+    metavar="GIB",
+    help="Memory reserved for the GPU by the firmware.",
+)
+@click.option(
+    "--claim", type=FiniteRange(min=0, min_open=True), metavar="TPS", help="Judge this claimed decode speed."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results to FILE.")
 def predict(
@@ -78,10 +99,10 @@ def predict(
     **memory: float | None,
 ) -> ExitCode:
     """
-    Say from the header of MODEL.gguf whether it fits, and how fast it will be.
+    Predict from the header of MODEL.gguf whether it fits in memory, and its speed.
 
-    No host is needed and no tensor data is read. The speed is what llama-bench's tg128 would show; floor is
-    where `bench` calls a host slow, ceiling what no host can exceed.
+    Needs no host and reads no tensor data. The speed is what llama-bench would show for tg128. Below the
+    floor, `bench` calls a host slow; no host can exceed the ceiling.
     """
     from strixfleet.speed.expect import prediction
     from strixfleet.speed.expect.reference_data import library
@@ -89,24 +110,22 @@ def predict(
     from strixfleet.speed.model.model_shape import shape_of
 
     if output and output.suffix in {".html", ".htm"}:
-        raise UsageError("predict writes text or JSON", where=str(output), hint="name it .txt or .json")
+        raise UsageError("predict writes text or JSON", where=str(output), hint="use .txt or .json")
     if re.match(r"https?:/", str(model)):
-        raise UsageError(
-            "predict reads a file, no address", where=str(model), hint="download the model first"
-        )
+        raise UsageError("predict needs a local file, not a URL", where=str(model), hint="download it first")
     given = _Memory(memory["bandwidth"], memory["memory"], memory["gtt"], memory["carve_out"] or 0.0)
     setting, assumed = _setting(profile, backend, given, (context, depth))
     header = read_header(model)
     found = prediction.predict(shape_of(header), setting, library())
     warnings = [*assumed, *found.decode.notes]
     if header.missing_bytes:
-        lacking = f"{header.missing_bytes / GIB:.1f} GiB"
-        warnings.append(f"the file lacks {lacking} of its data: a bare header or a broken download")
+        missing = f"{header.missing_bytes / GIB:.1f} GiB"
+        warnings.append(f"the file lacks {missing} of data: it is only a header, or an incomplete download")
     answer = _Answer(found, setting, profile, tuple(warnings), _judged(found, backend, claim))
     wants_json = as_json or (output is not None and output.suffix == ".json")
     text = json.dumps(_document(answer), indent=2) if wants_json else _in_words(answer)
     if output:
-        _write(output, text)
+        write(output, text + "\n")
     else:
         click.echo(text)
     return ExitCode.OK
@@ -115,7 +134,7 @@ def predict(
 def _setting(
     profile: str, backend: str, given: _Memory, tokens: tuple[int, int]
 ) -> tuple[Setting, list[str]]:
-    """Fill in from the profile what no flag says; list what had to be assumed."""
+    """Take from the profile what no flag gives; list what had to be assumed."""
     from strixfleet.speed.expect.roofline import Machine
     from strixfleet.speed.expect.roofline_costs import HALO_GB_S
 
@@ -126,23 +145,25 @@ def _setting(
         usual = _TYPICAL[profile]
         bandwidth, memory = bandwidth or usual[0], memory or usual[1]
         assumed.append(
-            f"{bandwidth:g} GB/s and {memory:g} GiB are assumed: hosts differ; give --bandwidth and --memory"
+            f"assuming {bandwidth:g} GB/s and {memory:g} GiB: give --bandwidth and --memory of your host"
         )
     if not (bandwidth and memory):
-        raise UsageError(f"profile {profile} has no size of its own", hint="give --bandwidth and --memory")
+        raise UsageError(
+            f"profile {profile} has no default memory size", hint="give --bandwidth and --memory"
+        )
     halo = known.bandwidth_gb_s == HALO_GB_S
     left = memory - known.reserve_gib
     gtt = given.gtt_gib if given.gtt_gib is not None else known.gtt_gib or max(memory - 8, memory / 2)
     if given.carve_out_gib >= memory:
-        message = f"a carve-out of {given.carve_out_gib:g} GiB leaves nothing of {memory:g} GiB"
-        raise UsageError(message, hint="--memory is what is installed, --carve-out the GPU's part of it")
-    if given.gtt_gib is not None and given.gtt_gib > left:
-        assumed.append(
-            f"--gtt {given.gtt_gib:g} is more than {left:g} GiB, which is what the system leaves free"
+        message = f"a carve-out of {given.carve_out_gib:g} GiB leaves none of the {memory:g} GiB of memory"
+        raise UsageError(
+            message, hint="--memory is the installed memory, --carve-out the part reserved for the GPU"
         )
+    if given.gtt_gib is not None and given.gtt_gib > left:
+        assumed.append(f"--gtt {given.gtt_gib:g} is more than the {left:g} GiB that the system leaves free")
     context, depth = tokens
     if depth > context:
-        assumed.append(f"the cache is sized for {context} tokens, less than the depth: give --context, too")
+        assumed.append(f"the context of {context} tokens is smaller than the depth: give a larger --context")
     reachable = min(gtt + given.carve_out_gib, left)
     on_cpu = max(0.0, left - given.carve_out_gib)
     return Setting(
@@ -156,7 +177,7 @@ def _setting(
 
 
 def _judged(found: Prediction, backend: str, claim: float | None) -> Verdict | None:
-    """Judge a speed that somebody claims as if it had been measured."""
+    """Judge a claimed speed as if it had been measured."""
     if claim is None:
         return None
     return judge(BenchRun("", found.shape.name, backend, "", "tg128", (claim,)), found.decode)
@@ -216,10 +237,10 @@ def _in_words(answer: _Answer) -> str:
         ("on", f"{answer.profile}, {setting.backend}, context {setting.context}"),
         ("memory", answer.found.memory.in_words()),
         ("decode", f"{decode.expected_tps:.2f} t/s expected ({decode.basis})"),
-        ("", f"{decode.floor_tps:.2f} t/s is the floor: below it `bench` says slow"),
+        ("", f"{decode.floor_tps:.2f} t/s is the floor: below it, `bench` calls a host slow"),
     ]
     if not isinf(decode.ceiling_tps):
-        lines.append(("", f"{decode.ceiling_tps:.2f} t/s is the ceiling: above it a figure is wrong"))
+        lines.append(("", f"{decode.ceiling_tps:.2f} t/s is the ceiling: a higher figure is wrong"))
     lines.append(("because", decode.reason))
     if answer.claim:
         lines.append(("claim", f"{answer.claim.grade}: {answer.claim.reason}"))
@@ -231,10 +252,3 @@ def _in_words(answer: _Answer) -> str:
 def _row(label: str, text: str, width: int) -> str:
     indent = " " * 9
     return textwrap.fill(text, width, initial_indent=f"{label:<9}", subsequent_indent=indent)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None

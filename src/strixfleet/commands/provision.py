@@ -22,7 +22,7 @@ from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.planned_builds import current_build
 from strixfleet.rollout.refuse_busy import refuse_busy, statuses
-from strixfleet.speed.smoke import smoke_reports
+from strixfleet.speed.bench_all import smoke_reports
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
 from strixfleet.tools.git import revision_of
 

@@ -22,19 +22,19 @@ _DRAWN_RUNS = 500
 
 
 def default_path() -> Path:
-    """Choose where pages go: beside the history, named by the time."""
+    """Return where a page is written by default: next to the history, named by the time."""
     folder = user_state_path("strixfleet") / "reports"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
 
 
 def page(hosts: tuple[str, ...] = ()) -> html_page.Page:
-    """Lay out what was recorded, of these hosts or of all."""
+    """Build the page from the recorded runs of these hosts, or of all hosts."""
     history = History(history_path())
     runs = history.runs(hosts=hosts, most=_SHOWN_RUNS)
     if not runs:
         raise UsageError(
-            "no run is recorded yet", where=str(history_path()), hint="`strixfleet audit`, then again"
+            "no run is recorded yet", where=str(history_path()), hint="run `strixfleet audit` first"
         )
     past = history.runs(hosts=hosts, verbs=("bench", "provision", "upgrade"), most=_DRAWN_RUNS)
     documents = [dict(run.document) for run in runs]
@@ -48,7 +48,7 @@ def page(hosts: tuple[str, ...] = ()) -> html_page.Page:
 
 
 def write_page(output: Path | None = None, hosts: tuple[str, ...] = ()) -> Path:
-    """Write the page; give its path."""
+    """Write the page and return its path."""
     text = html_page.render(page(hosts))
     path = output or default_path()
     write(path, text)
@@ -59,12 +59,12 @@ def write_page(output: Path | None = None, hosts: tuple[str, ...] = ()) -> Path:
 @fleet_options
 def report(options: Options) -> ExitCode:
     """
-    Write one HTML page of the recorded runs: audits, verdicts with their bands, speed over builds.
+    Write one HTML page of the recorded runs: audits, verdicts, and speed over builds.
 
-    No host is asked. Prints the page's path; --output names another.
+    No host is contacted. Prints the path of the page; --output chooses another path.
     """
     if options.output and options.output.suffix == ".json":
-        hint = "let its name end in .html; `strixfleet history --json` gives the runs as JSON"
+        hint = "use a name in .html; `strixfleet history --json` prints the runs as JSON"
         raise UsageError("the report is an HTML page", where=str(options.output), hint=hint)
     hosts = tuple(host.name for host in load_fleet(options).hosts) if options.limit else ()
     path = write_page(options.output, hosts)

@@ -1,4 +1,4 @@
-"""Verb `sandbox create|list|destroy`: disposable systemd hosts on this machine, with a ready inventory."""
+"""`strixfleet sandbox create|list|destroy`: disposable systemd hosts on this machine, with an inventory."""
 
 import json
 from typing import TypedDict
@@ -25,16 +25,18 @@ class Entry(TypedDict):
 
 @click.group()
 def sandbox() -> None:
-    """Make disposable Debian hosts on this machine that simulate a box's hardware (needs root)."""
+    """Create disposable Debian hosts on this machine that simulate a box's hardware (needs root)."""
 
 
 @sandbox.command()
-@click.option("--hosts", default=1, show_default=True, help="How many hosts.")
-@click.option("--name", default="sandbox", show_default=True, help="Its hosts are NAME-1 and so on.")
+@click.option("--hosts", default=1, show_default=True, help="Number of hosts.")
+@click.option(
+    "--name", default="sandbox", show_default=True, help="Name of the sandbox; its hosts are NAME-1, NAME-2 …"
+)
 @click.option("--box", type=click.Choice(BOX_NAMES), default=BOX_NAMES[0], show_default=True)
 @click.option("--memory", "memory_gib", type=click.IntRange(8, 1024), help="Simulated memory in GiB.")
 def create(hosts: int, name: str, box: str, memory_gib: int | None) -> None:
-    """Make a sandbox and write its inventory."""
+    """Create a sandbox and write its inventory."""
     request = SandboxRequest(name=name, hosts=hosts, box=box, memory_gib=memory_gib)
     made = sandboxes.create(request, _say)
     click.echo(made.inventory)
@@ -53,7 +55,7 @@ def list_(as_json: bool) -> None:
         click.echo(json.dumps({**head, "hosts": hosts, "sandboxes": entries}, indent=2))
         return
     if not entries:
-        _say("no sandbox here; `strixfleet sandbox create` makes one")
+        _say("there is no sandbox on this machine; `strixfleet sandbox create` makes one")
     for entry in entries:
         click.echo(f"{entry['name']}: simulates {entry['box']}, inventory {entry['inventory']}")
         for name, facts in entry["hosts"].items():
@@ -62,11 +64,11 @@ def list_(as_json: bool) -> None:
 
 @sandbox.command()
 @click.argument("name", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every sandbox on this machine.")
+@click.option("--all", "everything", is_flag=True, help="Remove every sandbox on this machine.")
 def destroy(name: str | None, everything: bool) -> None:
-    """Remove a sandbox (the only one, when no name is given) and all that it left on this machine."""
+    """Remove a sandbox and everything it left on this machine; NAME may be left out if there is only one."""
     for one in _chosen(name, everything=everything):
-        _say(f"{one}: removed" if sandboxes.destroy(one) else f"{one}: nothing there")
+        _say(f"{one}: removed" if sandboxes.destroy(one) else f"{one}: there is no such sandbox")
 
 
 def _chosen(name: str | None, *, everything: bool) -> list[str]:
@@ -74,7 +76,9 @@ def _chosen(name: str | None, *, everything: bool) -> list[str]:
     if everything or (name is None and len(present) <= 1):
         return present
     if name is None:
-        raise click.UsageError(f"which one? {', '.join(present)}, or --all")
+        raise click.UsageError(
+            f"there are several sandboxes: name one of {', '.join(present)}, or give --all"
+        )
     return [name]
 
 

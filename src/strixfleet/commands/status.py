@@ -1,4 +1,4 @@
-"""`strixfleet status`: what each host runs now, in one round trip."""
+"""`strixfleet status`: what each host runs now, in one round trip per host."""
 
 import time
 
@@ -16,7 +16,7 @@ from strixfleet.report.output import show
 
 
 def look_at(host: Host, known_hosts: str) -> HostReport:
-    """Ask one host."""
+    """Read the status of one host."""
     started = time.monotonic()
     remote = remote_for(host, known_hosts)
     try:
@@ -36,7 +36,7 @@ def status(options: Options) -> ExitCode:
     """
     Show what each host runs now: build, models, health, last measured speed.
 
-    Reads only, one round trip a host. Exit code 1 when a server does not answer.
+    Changes nothing; uses one round trip per host. Exit code 1 if a server does not answer.
     """
     started = now()
     fleet = load_fleet(options)

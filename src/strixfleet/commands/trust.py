@@ -20,17 +20,17 @@ from strixfleet.report.output import medium, write
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a host shows against what is enrolled: `known`, `new` or `changed`."""
+    """The keys that a host offers; `state` compares them with the enrolled ones: known, new or changed."""
 
     state: str
     keys: frozenset[HostKey]
 
 
-def _judge(known: frozenset[HostKey], shown: frozenset[HostKey]) -> str:
+def _state(known: frozenset[HostKey], shown: frozenset[HostKey]) -> str:
     if not known:
         return "new"
     kinds = {key.kind for key in known}
-    alike = {key for key in shown if key.kind in kinds}  # behind a jump host one key is shown, not all
+    alike = {key for key in shown if key.kind in kinds}  # behind a jump host only one of the keys can be read
     return "known" if alike and alike <= known else "changed"
 
 
@@ -38,7 +38,7 @@ def _look(fleet: Fleet, forks: int) -> dict[str, Offer | FleetError]:
     def one(name: str) -> Offer:
         host = fleet.host(name)
         shown = offered(host)
-        return Offer(_judge(enrolled(Path(fleet.known_hosts), host.connection), shown), shown)
+        return Offer(_state(enrolled(Path(fleet.known_hosts), host.connection), shown), shown)
 
     hosts = (host for host in fleet.hosts if not host.connection.local)
     return fan_out(hosts, lambda host: one(host.name), forks=forks)
@@ -69,9 +69,9 @@ def _json(offers: dict[str, Offer | FleetError], code: ExitCode) -> str:
 
 @click.command()
 @fleet_options
-@click.option("--yes", is_flag=True, help="Enrol new keys without a question.")
+@click.option("--yes", is_flag=True, help="Enrol new keys without asking.")
 @click.option(
-    "--replace", is_flag=True, help="Enrol changed keys, too: only after a reinstallation you know of."
+    "--replace", is_flag=True, help="Also enrol changed keys. Use it only after you reinstalled the host."
 )
 def trust(options: Options, *, yes: bool, replace: bool) -> ExitCode:
     """
@@ -82,10 +82,10 @@ def trust(options: Options, *, yes: bool, replace: bool) -> ExitCode:
     """
     fleet = load_fleet(options)
     offers = _look(fleet, options.forks)
-    good = {name: offer for name, offer in offers.items() if isinstance(offer, Offer)}
+    answered = {name: offer for name, offer in offers.items() if isinstance(offer, Offer)}
     wanted = {"new", "changed"} if replace else {"new"}
-    chosen = {name: offer for name, offer in good.items() if offer.state in wanted}
-    refused = [name for name, offer in good.items() if offer.state == "changed" and not replace]
+    chosen = {name: offer for name, offer in answered.items() if offer.state in wanted}
+    refused = [name for name, offer in answered.items() if offer.state == "changed" and not replace]
     lost = [offer.exit_code for offer in offers.values() if isinstance(offer, FleetError)]
     code = worst(*lost, ExitCode.UNREACHABLE if refused else ExitCode.OK)
     click.echo(_lines(offers), err=options.as_json or options.output is not None)
@@ -94,10 +94,10 @@ def trust(options: Options, *, yes: bool, replace: bool) -> ExitCode:
             enrol(Path(fleet.known_hosts), fleet.host(name).connection, offer.keys)
         say(f"enrolled {', '.join(chosen)} in {fleet.known_hosts}")
     elif chosen:
-        say("nothing was enrolled")
+        say("no key was enrolled")
         code = worst(code, ExitCode.ATTENTION)
     for name in refused:
-        say(f"{name}: shows a key that is not the enrolled one; hint: find out why, then --replace")
+        say(f"{name}: the host key is not the enrolled one; hint: find out why, then use --replace")
     if options.output:
         as_json = medium(options.output, as_json=options.as_json) == "json"
         write(options.output, (_json(offers, code) if as_json else _lines(offers)) + "\n")

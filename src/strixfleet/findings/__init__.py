@@ -1,1 +1,1 @@
-"""What was found: differences, verdicts, reports, and the store of runs."""
+"""Differences, verdicts, reports, and the store of recorded runs."""

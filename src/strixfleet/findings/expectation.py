@@ -1,11 +1,11 @@
-"""What a host should reach, how well that is known, and what no host can exceed."""
+"""The speed that a host should reach, how reliable that is, and the limit that no host can exceed."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Basis(StrEnum):
-    """Where an expectation comes from; the better it is known, the narrower the band."""
+    """The source of an expectation; a more reliable source has a narrower band."""
 
     LAST_GOOD = "last good run on this host"
     REFERENCE = "published measurement of this file"
@@ -15,8 +15,8 @@ class Basis(StrEnum):
     UNCERTAIN = "roofline, beyond what was measured"
 
 
-# (fails below, warns below) as measured / expected. Source: leave-one-family-out residuals and the noise of
-# repeated published runs (docs/performance): one file on two owners' machines differs by up to 5.7 %.
+# (slow below, remark below) as measured / expected. Source: residuals of benchmarks/roofline/
+# leave_one_family_out.py, and repeated published runs: one file on two machines differs by up to 5.7 %.
 BANDS: dict[Basis, tuple[float, float]] = {
     Basis.LAST_GOOD: (0.90, 0.95),
     Basis.REFERENCE: (0.90, 0.95),
@@ -44,5 +44,5 @@ class Expectation:
 
     @property
     def warn_tps(self) -> float:
-        """Return the speed below which a run is worth a remark."""
+        """Return the speed below which an ok run gets a remark."""
         return self.expected_tps * BANDS[self.basis][1]

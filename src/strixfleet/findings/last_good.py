@@ -1,8 +1,8 @@
 """
-The last good speed of a model on a host, kept on the host so that every operator judges alike.
+The last good speed of a model on a host, recorded on the host so that all operators judge by the same value.
 
-Per build, model file and test. Only a run graded ok is kept, and only when it is the first or clearly faster:
-a slower one never takes its place.
+One record per build, model file and test. A run is recorded if it is ok, and if it is the first or clearly
+faster than the record.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from strixfleet.findings.verdict import Grade, Verdict
 from strixfleet.on_host.questions import Json
 
 
-CLEARLY_FASTER = 1.05  # repeated runs of one file differ by up to 5.3 % (performance data, section 1.4)
+CLEARLY_FASTER = 1.05  # repeated published runs of one file differ by up to 5.3 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,18 @@ class Subject:
     size_bytes: int
 
     def key(self, test: str) -> str:
-        """Name one entry."""
+        """Return the key of a test's record."""
         return f"{self.build}|{self.model_file}|{self.size_bytes}|{test}"
 
 
 def _outputs_key(subject: Subject) -> str:
-    """Name the entry of a model's answers, which every build shares."""
+    """Return the key of the record of a model's answers, which all builds share."""
     return f"outputs|{subject.model_file}|{subject.size_bytes}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerated(Expectation):
-    """An expectation of which the operator lets a share be missing."""
+    """An expectation with a tolerance: the share of speed that may be missing."""
 
     tolerance: float = 0.0
 
@@ -49,18 +49,18 @@ class Tolerated(Expectation):
 
 @dataclass(frozen=True, slots=True)
 class LastGood:
-    """All entries of one host; damaged ones are as good as none."""
+    """All records of one host; damaged ones count as none."""
 
     entries: Mapping[str, Json] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, raw: Json) -> "LastGood":
-        """Read what the host keeps."""
+        """Read the records of a host."""
         rows = raw.get("entries") if isinstance(raw, dict) else None
         return cls(rows if isinstance(rows, dict) else {})
 
     def to_json(self) -> dict[str, Json]:
-        """Return what the host keeps."""
+        """Return the records as the host stores them."""
         return {"schema": "strixfleet/last-good/1", "entries": dict(self.entries)}
 
     def speed_tps(self, subject: Subject, test: str) -> float | None:
@@ -71,10 +71,11 @@ class LastGood:
 
     def changed_output(self, subject: Subject, beginnings: tuple[str, ...], *, proven: bool = False) -> str:
         """
-        Return the evidence that a model answers otherwise than it did; empty where it does not.
+        Return the evidence that a model answers differently than before; empty if it does not.
 
-        Builds may round differently, so one answer may change; that none begins as before is no rounding.
-        `proven` answers come from a model that recalls what a prompt says; others are no yardstick then.
+        Builds may round differently, so single answers may change; if all of them begin with other tokens,
+        rounding is not the cause. `proven` answers come from a model that passed the recall test, and are
+        compared only with recorded answers that are proven, too.
         """
         row = self.entries.get(_outputs_key(subject))
         kept = row.get("beginnings") if isinstance(row, dict) else None
@@ -84,12 +85,12 @@ class LastGood:
             return ""
         if not kept or any(old == new for old, new in zip(kept, beginnings, strict=True)):
             return ""
-        return f"none of {len(kept)} prompts is answered as with build {row.get('build')}: other tokens begin"
+        return f"all {len(kept)} answers begin with other tokens than those of build {row.get('build')}"
 
     def with_output(
         self, subject: Subject, beginnings: tuple[str, ...], at: str, *, proven: bool = False
     ) -> "LastGood":
-        """Keep how a model's answers begin, unless something is kept already that is proven as well."""
+        """Record how a model's answers begin, unless answers are recorded that are as well proven."""
         key = _outputs_key(subject)
         known = self.entries.get(key)
         better = proven and not (isinstance(known, dict) and known.get("proven"))
@@ -100,7 +101,7 @@ class LastGood:
         return LastGood({**self.entries, key: row})
 
     def tests(self, subject: Subject) -> tuple[str, ...]:
-        """Name the tests that a subject has passed."""
+        """List the tests with a record."""
         start = subject.key("")
         return tuple(sorted(key.removeprefix(start) for key in self.entries if key.startswith(start)))
 
@@ -108,9 +109,9 @@ class LastGood:
         self, subject: Subject, test: str, formula: Expectation | None, tolerance: float | None = None
     ) -> Expectation | None:
         """
-        Expect what was reached before, within what the formula allows; the formula alone before that.
+        Return the last good speed as the expectation, or the formula if there is none or its floor is higher.
 
-        `tolerance` widens the band of a past run where the machine itself is noisy.
+        `tolerance` widens the band of the last good run on noisy machines.
         """
         last = self.speed_tps(subject, test)
         if last is None:
@@ -123,7 +124,7 @@ class LastGood:
         return formula if formula and formula.floor_tps > mine.floor_tps else mine
 
     def with_runs(self, subject: Subject, verdicts: Iterable[Verdict], at: str) -> "LastGood":
-        """Keep the good runs that are the first of their kind or clearly faster."""
+        """Record the ok runs that are the first of their test or clearly faster."""
         entries = dict(self.entries)
         for verdict in verdicts:
             if verdict.grade is not Grade.OK or verdict.measured_tps is None:

@@ -1,8 +1,8 @@
 """
-Keeps the runs of this controller in SQLite; losing the file loses history, nothing else.
+Record the runs of this controller in SQLite; losing the file loses only history.
 
-Several runs may write at once, and wait up to 20 s for each other. No write-ahead log: who switches a new
-file to it while another run looks is told that it is locked, at once and not after the wait.
+Several runs may write at the same time; each waits up to 20 s for the others. There is no write-ahead log,
+because switching a new file to it fails at once, without that wait, if another run has the file open.
 """
 
 import json
@@ -44,7 +44,7 @@ ORDER BY number DESC LIMIT ?3
 
 
 def history_path() -> Path:
-    """Return the file."""
+    """Return the path of the database."""
     return user_state_path("strixfleet") / "history.sqlite3"
 
 
@@ -65,8 +65,8 @@ class History:
             self._prepare(connection)
             yield connection
         except sqlite3.DatabaseError as problem:
-            hint = "move it away: only history is lost"
-            raise UsageError(f"is not usable ({problem})", where=str(self._path), hint=hint) from None
+            hint = "move the file away; only history is lost"
+            raise UsageError(f"cannot be used ({problem})", where=str(self._path), hint=hint) from None
         finally:
             connection.close()
 
@@ -87,7 +87,7 @@ class History:
             self._path.chmod(0o600)
 
     def record(self, report: Report) -> int:
-        """Keep one run; give its number."""
+        """Record one run and return its number."""
         document = report.to_json()
         row = (report.verb, document["started_at"], document["exit_code"], json.dumps(document))
         with self._open() as connection:
@@ -103,7 +103,7 @@ class History:
     def runs(
         self, *, hosts: tuple[str, ...] = (), verbs: tuple[str, ...] = (), most: int = 200
     ) -> tuple[RunRow, ...]:
-        """Return the newest runs, newest first; of these hosts and verbs only, where any are named."""
+        """Return the latest runs, newest first; only of these hosts and verbs, if given."""
         with self._open() as connection:
             values = (json.dumps(verbs), json.dumps(hosts), most)
             rows = connection.execute(_NEWEST, values).fetchall()

@@ -1,4 +1,4 @@
-"""Recorded runs as rows, and what they show over time."""
+"""Recorded runs, and the speeds that they measured over time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class RunRow:
 
     @property
     def hosts(self) -> dict[str, Mapping[str, Json]]:
-        """Return the rows of its hosts."""
+        """Return the entries of its hosts."""
         hosts = self.document.get("hosts")
         rows = hosts if isinstance(hosts, dict) else {}
         return {name: row for name, row in rows.items() if isinstance(row, dict)}
@@ -29,7 +29,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One verdict of the past; a speed is None where nothing was measured or expected."""
+    """A past verdict; a speed is None if nothing was measured or expected."""
 
     run: int
     at: str

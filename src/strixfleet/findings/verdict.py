@@ -1,4 +1,4 @@
-"""Judges one benchmark run: valid or not, right or not, as fast as this host should be or not."""
+"""Judge one benchmark run: whether it is valid, correct, and as fast as it should be."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,11 +7,11 @@ from statistics import median
 from strixfleet.findings.expectation import Expectation
 
 
-_ABOVE_CEILING = 1.02  # timers and rounding: the ceiling itself is exact
+_ABOVE_CEILING = 1.02  # for timers and rounding
 
 
 class Grade(StrEnum):
-    """The grades of the contract, from good to bad."""
+    """The grade of a verdict, from good to bad; see docs/json.md."""
 
     OK = "ok"
     SLOW = "slow"
@@ -25,11 +25,10 @@ class Grade(StrEnum):
 @dataclass(frozen=True, slots=True)
 class BenchRun:
     """
-    One test as it was run: samples in tokens per second, and what was seen around them.
+    One test as it was run: samples in tokens per second, and evidence of what was wrong, in words.
 
-    The three last fields hold evidence in words; empty means that nothing was wrong. `tolerance` is the
-    spread, (highest - lowest) / median, that repeated runs may show before they cannot be judged. Where it
-    `speculated`, one read of the weights gave several tokens: the ceiling of one token a read is none.
+    `tolerance` is the spread, (highest - lowest) / median, up to which the samples can be judged. If the
+    server `speculated`, one read of the weights gave several tokens, so the ceiling does not apply.
     """
 
     instance: str
@@ -47,7 +46,7 @@ class BenchRun:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a run showed against what was expected; None where nothing is known."""
+    """What was measured and expected, and the grade; a speed is None if it is not known."""
 
     instance: str
     model: str
@@ -63,16 +62,15 @@ class Verdict:
 
     @property
     def needs_attention(self) -> bool:
-        """Tell whether somebody should look."""
+        """Tell whether the grade is not ok."""
         return self.grade is not Grade.OK
 
 
 def judge(run: BenchRun, expectation: Expectation | None) -> Verdict:
     """
-    Grade a run. What is wrong outranks what is slow; a run in a wrong state is invalid, not slow.
+    Grade a run: first by correctness, then by the state of the host, then by speed.
 
-    A spread beyond the tolerance makes a run unstable only where it leaves the answer open: when even the
-    slowest sample is above the floor, or the fastest below it, the verdict stands.
+    A run whose spread exceeds the tolerance is unstable only if its samples are on both sides of the floor.
     """
     measured = median(run.samples_tps) if run.samples_tps else None
     grade, reason = _grade(run, measured, expectation)
@@ -97,11 +95,11 @@ def _grade(run: BenchRun, measured: float | None, expectation: Expectation | Non
     if run.wrong_device:
         return Grade.WRONG_DEVICE, run.wrong_device
     if run.invalid_state:
-        return Grade.INVALID, f"not in a state to be measured: {'; '.join(run.invalid_state)}"
+        return Grade.INVALID, f"the host was not in a state to be measured: {'; '.join(run.invalid_state)}"
     if measured is None or not all(0 < sample < float("inf") for sample in run.samples_tps):
-        return Grade.INVALID, "the benchmark gave no speed"
+        return Grade.INVALID, "the benchmark measured no speed"
     if expectation is None:
-        return Grade.OK, f"{measured:.2f} t/s; nothing to compare with yet"
+        return Grade.OK, f"{measured:.2f} t/s; there is no expected speed yet"
     return _grade_speed(run, measured, expectation)
 
 
@@ -112,16 +110,16 @@ def _grade_speed(run: BenchRun, measured: float, expectation: Expectation) -> tu
     share = f"{measured:.2f} t/s is {measured / expectation.expected_tps:.0%} of the expected"
     basis = f"{expectation.expected_tps:.2f} ({expectation.basis})"
     if measured > ceiling * _ABOVE_CEILING:
-        text = f"{measured:.2f} t/s is above what memory allows, {ceiling:.2f}: the measurement is wrong"
+        text = f"{measured:.2f} t/s is more than memory allows ({ceiling:.2f}), so the measurement is wrong"
         return Grade.IMPOSSIBLE, text
     if spread > run.tolerance and lowest < floor <= highest:
         return (
             Grade.UNSTABLE,
-            f"samples from {lowest:.2f} to {highest:.2f} t/s lie on both sides of {floor:.2f}",
+            f"samples from {lowest:.2f} to {highest:.2f} t/s are on both sides of the floor, {floor:.2f}",
         )
     if measured < floor:
         return Grade.SLOW, f"{share} {basis}, below {floor:.2f}; {expectation.reason}"
     remark = "" if spread <= run.tolerance else f"; samples spread by {spread:.0%}"
     if measured < expectation.warn_tps:
-        remark += "; at the lower end of what is normal"
+        remark += "; at the lower end of the normal range"
     return Grade.OK, f"{share} {basis}{remark}"

@@ -1,1 +1,1 @@
-"""How is it shown? One file per medium."""
+"""Show results: on a terminal, as JSON, as an HTML page."""

@@ -1,4 +1,4 @@
-"""Charts as geometry: speeds over runs with their expectation bands; the page's template draws them."""
+"""Compute the geometry of speed charts with their expectation bands; the page's template draws them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _LABEL_WIDTH = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One line across, with its label."""
+    """A horizontal grid line and its label."""
 
     y: float
     label: str
@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What was expected of one run: from floor to ceiling, and the expectation itself."""
+    """The expectation for one run: floor to ceiling, and the expected speed."""
 
     x: float
     width: float
@@ -48,17 +48,17 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The runs of one build."""
+    """Consecutive runs of one build."""
 
     x: float
     label: str
     first: bool
-    late: bool  # its label is written to the left, to stay inside
+    late: bool  # near the right edge: its label goes to the left
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One series of runs."""
+    """One series of runs, ready to be drawn."""
 
     title: str
     summary: str
@@ -76,14 +76,14 @@ class Chart:
 
 
 def nice_step(highest: float) -> float:
-    """Choose the distance of lines: 1, 2, 2.5 or 5 times a power of ten."""
+    """Choose the distance of grid lines: 1, 2, 2.5 or 5 times a power of ten."""
     rough = highest / _TICKS
     power = 10.0 ** floor(log10(rough))
     return next(step * power for step in _STEPS if step * power >= rough * 0.999)
 
 
 def chart(title: str, rows: Sequence[Measurement]) -> Chart:
-    """Draw one series, oldest run first; at least one of its rows has a speed."""
+    """Lay out one series, oldest run first; at least one of its rows has a speed."""
     kept = [row for row in rows if row.measured_tps is not None][-_MOST_POINTS:]
     highest = max(
         max(row.measured_tps or 0.0, row.expected_tps or 0.0, _visible_ceiling(row)) for row in kept
@@ -119,7 +119,7 @@ def chart(title: str, rows: Sequence[Measurement]) -> Chart:
 
 
 def _visible_ceiling(row: Measurement) -> float:
-    """Return the ceiling where it is near enough to be drawn."""
+    """Return the ceiling, or 0 if it is too far above the speeds to be drawn."""
     ceiling, measured = row.ceiling_tps, row.measured_tps or 0.0
     if ceiling is None or not isfinite(ceiling) or ceiling > 2 * max(measured, row.expected_tps or 0.0):
         return 0.0

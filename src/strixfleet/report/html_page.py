@@ -1,4 +1,4 @@
-"""One self-contained HTML page: nothing is loaded from anywhere, and it prints."""
+"""Lay out one self-contained HTML page, which loads nothing from elsewhere and can be printed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _BAR = 100.0
 
 @dataclass(frozen=True, slots=True)
 class HostPage:
-    """All that the page says of one host, each part from the newest run that has it."""
+    """What the page shows of one host, each part from the newest run that has it."""
 
     name: str
     reachable: bool
@@ -42,12 +42,12 @@ class Page:
 
     @property
     def simulated(self) -> tuple[str, ...]:
-        """Name the hosts that present a simulated box."""
+        """Name the hosts with simulated hardware."""
         return tuple(host.name for host in self.hosts if host.simulated)
 
 
 def page_of(documents: Sequence[Mapping[str, Json]], past: Iterable[Measurement] = ()) -> Page:
-    """Lay out documents, newest first, and the measurements of the past."""
+    """Lay out recorded documents, newest first, and past measurements."""
     rows: dict[str, list[Mapping[str, Json]]] = {}
     for document in documents:
         hosts = document.get("hosts")
@@ -97,7 +97,7 @@ def _key(row: Mapping[str, Json]) -> str:
 
 
 def _first(rows: Sequence[Mapping[str, Json]], key: str) -> list[dict[str, Json]]:
-    """Take a list from the newest run that has one."""
+    """Return a list from the newest run that has one."""
     for row in rows:
         value = row.get(key)
         if isinstance(value, list) and value:
@@ -114,7 +114,7 @@ def _texts(rows: Sequence[Mapping[str, Json]], key: str) -> list[str]:
 
 
 def _drawn(verdict: Mapping[str, Json]) -> dict[str, Json]:
-    """Add to a verdict where its bar, its band and its expectation lie, in percent of the widest."""
+    """Add to a verdict the positions of its bar, band and expected speed, in percent of the width."""
     speeds = {
         key: float(value)
         for key, value in verdict.items()

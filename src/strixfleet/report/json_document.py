@@ -1,4 +1,4 @@
-"""The one JSON document that a script reads."""
+"""Write a report as JSON, for scripts."""
 
 import json
 
@@ -6,5 +6,5 @@ from strixfleet.findings.results import Report
 
 
 def render(report: Report) -> str:
-    """Return the contract's document, ASCII only: nothing in it can steer a terminal."""
+    """Return the JSON document in ASCII, so that nothing in it can control a terminal."""
     return json.dumps(report.to_json(), indent=2) + "\n"

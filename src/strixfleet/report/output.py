@@ -1,4 +1,4 @@
-"""Where results go: stdout as text or JSON, or a file whose name says the medium."""
+"""Write results to stdout as text or JSON, or to a file whose name gives the format."""
 
 import sys
 from io import StringIO
@@ -18,9 +18,9 @@ def show(
     to_stderr: bool = False,
 ) -> None:
     """
-    Show a report: text for people, one JSON document under `--json`.
+    Show a report as text, or as one JSON document under `--json`.
 
-    `--output FILE` writes the file and leaves stdout empty: `.json` and `.html` are what they say, else text.
+    `--output FILE` writes only the file, in the format of its name: `.json`, `.html`, or else text.
     """
     if output is not None:
         write(output, rendered(report, medium(output, as_json=as_json), everything=everything))
@@ -33,14 +33,14 @@ def show(
 
 
 def medium(output: Path, *, as_json: bool) -> str:
-    """Tell the medium from a file's name."""
+    """Return the format that a file's name gives."""
     if as_json or output.suffix == ".json":
         return "json"
     return "html" if output.suffix in {".html", ".htm"} else "text"
 
 
 def rendered(report: Report, medium: str, *, everything: bool) -> str:
-    """Return a report in one medium."""
+    """Return a report in one format."""
     if medium == "json":
         return json_document.render(report)
     if medium == "html":
@@ -55,7 +55,7 @@ def rendered(report: Report, medium: str, *, everything: bool) -> str:
 
 
 def write(output: Path, text: str) -> None:
-    """Write a file; say in one sentence why it cannot be written."""
+    """Write a file; raise UsageError if it cannot be written."""
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A report for people at a terminal: tables that fit 80 columns, colour only where it is wanted."""
+"""Show a report on a terminal: tables that fit 80 columns, and colour unless it is unwanted."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ _ENDINGS = {
 
 
 def console_for(stream: TextIO) -> Console:
-    """Return a console: coloured only on a terminal and not under NO_COLOR, never wider than reads well."""
+    """Return a console with colour only on a terminal without NO_COLOR, and a limited width."""
     colour = stream.isatty() and not os.environ.get("NO_COLOR")
     return Console(
         file=stream,
@@ -59,7 +59,7 @@ def console_for(stream: TextIO) -> Console:
 
 
 def _columns(stream: TextIO) -> int:
-    """Return a stream's width: as COLUMNS says, else the terminal's, else what reads well anywhere."""
+    """Return the width of a stream: COLUMNS, or the terminal's width, or 80."""
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked):
         return int(asked)
@@ -76,7 +76,7 @@ def show(report: Report, *, stream: TextIO | None = None, everything: bool = Fal
 
 
 def ending(report: Report) -> Text:
-    """Return the last line: how many hosts stand how, and the exit code."""
+    """Return the last line: how many hosts are in which state, and the exit code."""
     counts = Counter(_ENDINGS[host.exit_code] for host in report.hosts)
     parts = ", ".join(f"{number} {ending}" for ending, number in counts.items())
     hosts = words.counted(len(report.hosts), "host")
@@ -84,7 +84,7 @@ def ending(report: Report) -> Text:
 
 
 def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType]:
-    """Return all that there is to say of one host."""
+    """Return everything that is shown of one host."""
     yield _headline(host)
     if host.error is not None:
         yield Padding(Text(words.inert(host.error), style="red"), (0, 0, 0, 2))

@@ -1,4 +1,4 @@
-"""How values read: the same words in every medium, and inert whatever a host put into them."""
+"""Write values for people, the same in every format, and safe to show."""
 
 import re
 from math import isfinite
@@ -14,13 +14,13 @@ GIB = 1 << 30
 
 
 def inert(text: str) -> str:
-    """Make text from a host fit to be shown: no control characters, no endless lines."""
+    """Replace control characters in text from a host, and cut it if it is long."""
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
 
 
 def value(json: Json) -> str:
-    """Write a value of an item for people: a map as `key value`, a list by commas, null as `absent`."""
+    """Write the value of an item: a map as `key value`, a list with commas, null as `absent`."""
     if json is None:
         return "absent"
     if isinstance(json, bool):
@@ -34,7 +34,7 @@ def value(json: Json) -> str:
 
 
 def steps(have: Json, want: Json) -> list[str]:
-    """Write old → new, a line for each; of two maps only what differs, key by key."""
+    """Write `old → new`; for two maps, one line for each key that differs."""
     if isinstance(have, dict) and isinstance(want, dict):
         keys = [key for key in {**want, **have} if have.get(key) != want.get(key)]
         return [f"{inert(key)}: {value(have.get(key))} → {value(want.get(key))}" for key in keys]
@@ -50,7 +50,7 @@ def speed(tps: float | None) -> str:
 
 
 def band(floor: float | None, ceiling: float | None) -> str:
-    """Write an expectation's band."""
+    """Write the range from floor to ceiling."""
     if floor is None:
         return ""
     known = ceiling is not None and isfinite(ceiling)
@@ -63,5 +63,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def simulated(text: str) -> str:
-    """Mark a host that presents a simulated box, in the words that its tree has for it."""
+    """Mark a host with simulated hardware."""
     return inert(text) if "simulat" in text.lower() else f"simulated: {inert(text)}"

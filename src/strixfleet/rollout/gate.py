@@ -30,7 +30,7 @@ from strixfleet.rollout.judge_gate import (
 from strixfleet.rollout.planned_builds import current_build
 from strixfleet.speed.measure.measure_server import ALIKE_TOKENS, SERVED_PROMPT_TOKENS
 from strixfleet.speed.measure.remote_bench import Bench
-from strixfleet.speed.measure.served import served_body, served_from
+from strixfleet.speed.measure.served import served_body
 
 
 CPU_NOISE = 0.30  # other work moves the speed of a CPU by that much
@@ -61,14 +61,9 @@ def first_tokens(host: Host, bench: Bench) -> dict[str, list[Json]]:
             "repetitions": 0,
             "repeat_tokens": ALIKE_TOKENS,
         }
-        served = served_from(bench.served(request, FIRST_TOKENS_S))
-        row = served.outputs[0] if served.outputs else None
-        tokens = row.get("tokens") if isinstance(row, dict) else None
-        text = row.get("content") if isinstance(row, dict) else None
-        if isinstance(tokens, list) and tokens:
-            found[one.name] = tokens
-        elif isinstance(text, str) and text:
-            found[one.name] = [*text]
+        served = bench.served(request, FIRST_TOKENS_S)
+        if served.outputs and served.outputs[0].pieces:
+            found[one.name] = [*served.outputs[0].pieces]
     return found
 
 

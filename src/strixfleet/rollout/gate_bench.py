@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from strixfleet.findings.last_good import LastGood, Subject
+from strixfleet.findings.last_good import Subject
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.judge.measured import SERVED, Evidence, Target, targets_of
-from strixfleet.speed.measure.host_state import HostMeasure, map_at
-from strixfleet.speed.measure.measure_host import HostBench
+from strixfleet.speed.host_bench import HostBench
+from strixfleet.speed.measure.evidence import SERVED, Evidence, Target, targets_of
 from strixfleet.speed.measure.measure_server import Server, with_llama_bench
-from strixfleet.speed.measure.remote_bench import Bench
+from strixfleet.speed.measure.remote_bench import Bench, ProgramRun
 
 
 class OtherBuild(Bench):
@@ -16,7 +15,7 @@ class OtherBuild(Bench):
 
     build = ""
 
-    def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
+    def program(self, request: Mapping[str, Json], timeout_s: int) -> ProgramRun:
         """Run a program of that build; the path starts in the current build's bin folder."""
         other = f"../../{self.build}/bin/{request['program']}"
         return super().program({**request, "program": other}, timeout_s)
@@ -42,11 +41,10 @@ class GateBench(HostBench):
     def _kept(self, build: str) -> dict[str, float]:
         found: dict[str, float] = {}
         targets = tuple(targets_of(self.host, everything=False))
-        self.raw = self.bench.look([], [path for target in targets for path in target.paths], 0.0)
-        last_good = LastGood.from_json(self.raw.get("last_good"))
+        self.answer = self.bench.look([], [path for target in targets for path in target.paths], 0.0)
+        last_good = self.answer.last_good
         for target in targets:
-            name = target.paths[0].rpartition("/")[2]
-            subject = Subject(build, name, self._size_bytes(target))
+            subject = Subject(build, target.file_name, self.answer.size_bytes(target.paths))
             for test in last_good.tests(subject):
                 speed = last_good.speed_tps(subject, test)
                 if speed:
@@ -59,9 +57,8 @@ class GateBench(HostBench):
         self.bench = other
         found: dict[str, float] = {}
         for target in targets:
-            state = HostMeasure(map_at(self.raw, "state"))
-            evidence = Evidence(target, self.backend, amd=False, state=state)
-            evidence = with_llama_bench(evidence, Server.of(target, self.raw), self.bench, self.smoke)
+            evidence = Evidence(target, self.backend, amd=False, conditions=self.answer.conditions)
+            evidence = with_llama_bench(evidence, Server.of(target, self.answer), self.bench, self.smoke)
             for row in evidence.rows:
                 found[f"{target.instance_name} {row.test}".strip()] = row.measured_tps
         return found

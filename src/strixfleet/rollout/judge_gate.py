@@ -38,7 +38,7 @@ class Check:
     reason: str
 
     def to_json(self) -> dict[str, Json]:
-        """Return the contract's `gate[]` entry."""
+        """Return an entry of `gate[]` in the JSON of `upgrade`."""
         return {"check": self.name, "result": self.result.value, "reason": self.reason}
 
 

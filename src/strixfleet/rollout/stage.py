@@ -22,7 +22,6 @@ from strixfleet.on_host.questions import Json
 from strixfleet.rollout.gate_watch import Watch
 from strixfleet.rollout.planned_builds import current_build, current_manifest, wanted_build
 from strixfleet.rollout.rollout_state import Event, EventKind
-from strixfleet.speed.measure.host_state import map_at
 from strixfleet.speed.measure.remote_bench import Bench
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
 
@@ -99,9 +98,9 @@ class Stage:
             remote.close()
         checks = {}
         for name in names:
-            argv = map_at(looked, "instances", name).get("argv")
-            words = [str(word) for word in argv] if isinstance(argv, list) else []
-            checks[name] = check_options(words, said["variables"].get(unit_name(name), []), str(said["help"]))
+            checks[name] = check_options(
+                [*looked.server(name).argv], said["variables"].get(unit_name(name), []), str(said["help"])
+            )
         return checks
 
     def _settle(self, checks: Mapping[str, Checks | FleetError], chosen: Mapping[str, ProbedHost]) -> Events:

@@ -1,4 +1,4 @@
-"""What a sandbox is: its names, addresses, simulated box and inventory. Pure data; adapters make it real."""
+"""Describe a sandbox: its names, addresses, simulated box and inventory."""
 
 import hashlib
 import ipaddress
@@ -19,14 +19,13 @@ KERNEL_RELEASE = "6.18.9"
 CARVE_OUT_BYTES = GIB // 2
 MOST_HOSTS = 200
 FIRST_HOST_OCTET = 11
-# Interface names have 15 characters and nspawn's `vb-` takes three of them.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 CANDIDATES = tuple(ipaddress.IPv4Network(f"10.231.{third}.0/24") for third in range(256))
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxRequest:
-    """What to make; `layer` names a cached state that the hosts start from instead of the bare system."""
+    """What to create; `layer` names a saved state from which the hosts start instead of the base system."""
 
     name: str = "sandbox"
     hosts: int = 1
@@ -37,7 +36,7 @@ class SandboxRequest:
 
 @dataclass(frozen=True, slots=True)
 class SandboxHost:
-    """One host of a sandbox: `folder`, which is STATE/SANDBOX/hosts/HOST, holds all that it is here."""
+    """One host of a sandbox; `folder` is STATE/SANDBOX/hosts/HOST."""
 
     name: str
     address: str
@@ -45,13 +44,13 @@ class SandboxHost:
 
     @property
     def label(self) -> str:
-        """Return what this machine knows the host by: it may have one of this name for another user too."""
+        """Return the host's name on this machine, which differs between users."""
         return f"{self.name}-{_digest(self.folder.parents[2])}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox as it was made; `folder` is STATE/SANDBOX."""
+    """A created sandbox; `folder` is STATE/SANDBOX."""
 
     name: str
     folder: Path
@@ -62,17 +61,17 @@ class Sandbox:
 
     @property
     def label(self) -> str:
-        """Return what this machine knows the sandbox by."""
+        """Return the sandbox's name on this machine, which differs between users."""
         return f"{self.name}-{_digest(self.folder.parent)}"
 
     @property
     def inventory(self) -> Path:
-        """Return the folder that `-i` takes."""
+        """Return the folder for `-i`."""
         return self.folder / "inventory"
 
     @property
     def ssh_key(self) -> Path:
-        """Return the private key that opens every host."""
+        """Return the private key for all hosts."""
         return self.folder / "ssh_key"
 
     @property
@@ -82,7 +81,7 @@ class Sandbox:
 
     @property
     def known_hosts(self) -> Path:
-        """Return the file with the hosts' keys, where the fleet's own known_hosts is looked for."""
+        """Return the fleet's known_hosts file, with the hosts' keys."""
         return self.inventory / ".strixfleet" / "known_hosts"
 
     @property
@@ -96,26 +95,28 @@ class Sandbox:
 
 
 def _digest(state_folder: Path) -> str:
-    """Tell sandboxes of one name apart that were made under different state folders."""
+    """Tell apart sandboxes with the same name in different state folders."""
     return hashlib.sha256(str(state_folder).encode()).hexdigest()[:6]
 
 
 def mistakes_in(request: SandboxRequest, taken: Iterable[str]) -> list[str]:
-    """Return what is wrong with a request, each with its remedy."""
+    """List the mistakes in a request, each with a hint."""
     found = []
     if not NAME.fullmatch(request.name):
-        found.append(f"name {request.name!r} is no name; hint: a letter, then letters, digits, dashes")
+        found.append(
+            f"{request.name!r} is not a valid name; hint: use a-z, 0-9 and -, at most 24, a letter first"
+        )
     if request.name in taken:
-        found.append(f"{request.name} exists; hint: destroy it first, or take another --name")
+        found.append(f"{request.name} exists already; hint: destroy it first, or choose another --name")
     if not 1 <= request.hosts <= MOST_HOSTS:
-        found.append(f"{request.hosts} hosts cannot be made; hint: 1 to {MOST_HOSTS}")
+        found.append(f"{request.hosts} is not a valid number of hosts; hint: 1 to {MOST_HOSTS}")
     if request.box not in {box.name for box in BOXES}:
-        found.append(f"box {request.box!r} is unknown; hint: one of {', '.join(box.name for box in BOXES)}")
+        found.append(f"box {request.box!r} is not known; hint: one of {', '.join(box.name for box in BOXES)}")
     return found
 
 
 def free_subnet(taken: Iterable[str]) -> str | None:
-    """Choose the first private network that overlaps none of those in use, None when all are."""
+    """Choose the first private network that is not in use; None if all are."""
     used = [ipaddress.IPv4Network(network, strict=False) for network in taken]
     free = (c for c in CANDIDATES if not any(c.overlaps(n) for n in used if n.prefixlen))
     return next((str(network) for network in free), None)
@@ -185,7 +186,7 @@ _DMI_DEFAULTS = {
 
 
 def box_facts(name: str, memory_gib: int | None = None) -> dict[str, object]:
-    """Return /etc/strixfleet-sandbox/box.json: what a sandbox host simulates."""
+    """Return the content of /etc/strixfleet-sandbox/box.json: what a sandbox host simulates."""
     box = box_named(name)
     halo = box.pci_id == STRIX_HALO_PCI
     return {
@@ -203,13 +204,13 @@ def box_facts(name: str, memory_gib: int | None = None) -> dict[str, object]:
 
 def inventory_text(sandbox: Sandbox) -> str:
     """
-    Write inventory/hosts.yml: connections and what is simulated, no settings of ours beyond that.
+    Return inventory/hosts.yml: connections and simulated hardware, no other settings.
 
-    Texts are written as JSON strings, which YAML reads as they are whatever a folder's name holds.
+    Paths are written as JSON strings, so that YAML reads any character in them.
     """
     lines = [
         f"# Made by `strixfleet sandbox create`: hosts simulating {box_named(sandbox.box).label}.",
-        "# Put settings into group_vars/strix.yml beside this file.",
+        "# Put settings into group_vars/strix.yml in this folder.",
         "strix:",
         "  hosts:",
     ]
@@ -228,7 +229,7 @@ def inventory_text(sandbox: Sandbox) -> str:
 
 
 def ssh_config_text(sandbox: Sandbox) -> str:
-    """Write the file for `ssh -F FILE HOST`, with the sandbox's own known_hosts and no unknown key."""
+    """Return the file for `ssh -F FILE HOST`, which accepts only the keys in the sandbox's known_hosts."""
     lines = [
         "Host *",
         f"  User {USER}",

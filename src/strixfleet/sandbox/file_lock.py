@@ -1,4 +1,4 @@
-"""A lock that processes of one machine hold one at a time, and that ends with its holder."""
+"""A lock between processes of one machine, released when its holder ends."""
 
 import fcntl
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock that this file stands for; wait for whoever has it. One process cannot hold it twice."""
+    """Hold the lock of this file, after waiting for its holder. A process cannot hold it twice."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

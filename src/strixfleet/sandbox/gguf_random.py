@@ -1,4 +1,4 @@
-"""The weights of a random Llama: which tensors it has for a size, and noise to fill them with."""
+"""The tensors of a random Llama of a given size, and the noise that fills them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 Quant = Literal["q8_0", "f16"]
 
 VALUES_PER_BLOCK = 32
-_NOISE_BLOCKS = 131_071  # prime, so that repeated noise does not line up with rows
+_NOISE_BLOCKS = 131_071  # a prime number, so that repeated noise does not align with rows
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>")
-_SILENT_TOKENS = len(SPECIAL_TOKENS) + 256  # never the likeliest: text stays printable and never ends early
+_SILENT_TOKENS = (
+    len(SPECIAL_TOKENS) + 256
+)  # never the most likely: text stays printable and does not end early
 BYTES_PER_VALUE = {"q8_0": 34 / 32, "f16": 2.0}
 
 
 class LlamaOptions(TypedDict, total=False):
-    """What `write_random_llama` may be told; all else is derived from the size."""
+    """Options of `write_random_llama`; everything else is derived from the size."""
 
-    size_bytes_at_least: int  # layers (or the feed-forward width, when layers are given) grow until reached
+    size_bytes_at_least: int  # adds layers, or feed-forward width if layers are given, up to this size
     n_layer: int
     n_embd: int
     n_ff: int
@@ -52,17 +54,17 @@ class LlamaShape:
 
     @property
     def n_head_kv(self) -> int:
-        """Count the key-value heads: a quarter of them."""
+        """Count the key-value heads: a quarter of the query heads."""
         return max(1, self.n_head // 4)
 
 
 def choose_shape(options: LlamaOptions, bytes_per_value: float) -> LlamaShape:
-    """Grow the layers, or the feed-forward width when the layers are given, until the size is reached."""
+    """Add layers, or feed-forward width if the layers are given, until the size is reached."""
     want_values = options.get("size_bytes_at_least", 0) / bytes_per_value
     large, middling = 200e6, 20e6
     n_embd = options.get("n_embd", 2048 if want_values > large else 1024 if want_values > middling else 256)
     experts = options.get("experts", 0)
-    head_dim = 64 if n_embd >= 512 else 32  # noqa: PLR2004  # a small model still gets several heads
+    head_dim = 64 if n_embd >= 512 else 32  # noqa: PLR2004  # a small model has several heads, too
     attention_values = 2.5 * n_embd * n_embd
     copies = max(1, experts)
     n_ff = options.get("n_ff", _round_up(2.75 * n_embd / (4 if experts else 1)))

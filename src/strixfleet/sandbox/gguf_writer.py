@@ -1,8 +1,8 @@
 """
-Writes GGUF files for tests and the demo: random-weight Llamas that llama.cpp runs, and bare headers.
+Write GGUF files for tests and the demo: random-weight Llamas that llama.cpp runs, and bare headers.
 
-A random model speaks nonsense at the speed of a real one of its size: prefill, decode, load time and memory
-are true, the words are not. Same options, same bytes.
+A random model generates nonsense at the speed of a real model of its size: prefill, decode, load time and
+memory are realistic. The same options give the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _UNKNOWN, _CONTROL, _BYTE, _NORMAL = 2, 3, 6, 1  # gguf.TokenType
 
 def write_random_llama(path: Path, **options: Unpack[LlamaOptions]) -> None:
     """
-    Write a random-weight Llama, dense or mixture of experts, that real llama.cpp loads and generates from.
+    Write a random-weight Llama, dense or mixture of experts, that llama.cpp can run.
 
     The vocabulary has 354 tokens: three special, 256 bytes, 95 printable characters. No chat template.
     """
@@ -53,7 +53,7 @@ def write_header_only(
     tensors: Sequence[tuple[str, Sequence[int], str]],
 ) -> None:
     """
-    Write a GGUF of any architecture whose tensor data is a hole: full size on paper, kilobytes on disk.
+    Write a GGUF of any architecture as a sparse file: full size, but only kilobytes on disk.
 
     `metadata` maps keys to str, bool, int, float or lists of them and holds `general.architecture`; `tensors`
     lists (name, shape with the fastest dimension first as GGUF stores it, type name such as `Q4_K`).

@@ -1,4 +1,4 @@
-"""Write a host's seed: the layer over the shared system that makes it this host (keys, address, box)."""
+"""Write the seed of a host: the layer over the base system with its keys, address and simulated box."""
 
 import json
 import os
@@ -15,7 +15,7 @@ RESOLVED_UPSTREAM = Path("/run/systemd/resolve/resolv.conf")
 
 
 def write_seed(sandbox: Sandbox, host: SandboxHost, box: dict[str, object]) -> None:
-    """Write everything that tells one host from another; a reset leaves it as it is."""
+    """Write all files that are specific to a host; a reset does not change them."""
     seed = host.folder / "seed"
     shutil.rmtree(seed, ignore_errors=True)
     for folder in ("etc/ssh", "etc/systemd/network", "etc/strixfleet-sandbox"):
@@ -47,20 +47,20 @@ def _authorise(seed: Path, public_key: str) -> None:
 
 
 def host_key_lines(host: SandboxHost) -> list[str]:
-    """Return the host's public keys as known_hosts has them, under the address that ssh connects to."""
+    """Return the known_hosts lines of a host, under the address that ssh connects to."""
     keys = sorted((host.folder / "seed/etc/ssh").glob("ssh_host_*_key.pub"))
     return [" ".join([host.address, *key.read_text(encoding="utf-8").split()[:2]]) for key in keys]
 
 
 def hosts_text(sandbox: Sandbox, host: SandboxHost) -> str:
-    """Write /etc/hosts with every host of the sandbox."""
+    """Return /etc/hosts with every host of the sandbox."""
     lines = ["127.0.0.1 localhost", f"127.0.1.1 {host.name}", "::1 localhost ip6-localhost ip6-loopback"]
     lines += [f"{other.address} {other.name}" for other in sandbox.hosts if other.name != host.name]
     return "\n".join(lines) + "\n"
 
 
 def network_text(sandbox: Sandbox, host: SandboxHost) -> str:
-    """Write networkd's unit: the address lives in the guest, so it is back after each of its own reboots."""
+    """Return networkd's unit, with which the guest has its address again after a reboot."""
     prefix = sandbox.subnet.rpartition("/")[2]
     return (
         f"[Match]\nName=host0\n\n[Network]\nAddress={host.address}/{prefix}\nGateway={sandbox.gateway}\n"
@@ -69,7 +69,7 @@ def network_text(sandbox: Sandbox, host: SandboxHost) -> str:
 
 
 def resolv_conf() -> str:
-    """Return this machine's name servers; those behind systemd-resolved where that is in use."""
+    """Return resolv.conf with this machine's name servers, or those that its systemd-resolved asks."""
     own = Path("/etc/resolv.conf")
     text = own.read_text(encoding="utf-8") if own.exists() else ""
     return RESOLVED_UPSTREAM.read_text(encoding="utf-8") if "127.0.0.53" in text else text

@@ -1,7 +1,7 @@
 """
 Build the base system that all sandbox hosts share, once, with mmdebstrap.
 
-The folder is named after a digest of the recipe and appears by rename, so a half-made one is never used.
+The folder is named after a digest of the recipe and appears by rename, so an incomplete one is never used.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ PACKAGES = (
     "ca-certificates,dbus,iproute2,kmod,less,libpam-systemd,netbase,openssh-server,procps,python3,python3-apt,sudo,"
     "systemd,systemd-sysv,udev"
 )
-USED = ".used"  # suffix of a file whose time says when a base system was last asked for
+USED = ".used"  # suffix of a file whose time is that of the last use of a base system
 UNFINISHED = "unfinished-"
 KEEP_UNFINISHED_S = 24 * 3600
 KEEP_UNUSED_S = 7 * 24 * 3600
@@ -58,7 +58,7 @@ systemctl --root="$root" --quiet disable systemd-networkd-wait-online
 
 
 def base_image(progress: Callable[[str], None]) -> Path:
-    """Return the base system, built at the first call."""
+    """Return the base system; build it on the first call."""
     files = recipe_files()
     folder = base_folder()
     if folder.is_dir():
@@ -66,8 +66,8 @@ def base_image(progress: Callable[[str], None]) -> Path:
         return folder
     if not Path(KEYRING).exists():
         hint = "apt-get install debian-archive-keyring"
-        raise SandboxError("Debian's archive keys are missing", where="sandbox", hint=hint)
-    progress("building the base system (Debian 13; about a minute, kept for later)")
+        raise SandboxError("the Debian archive keys are missing", where="sandbox", hint=hint)
+    progress("building the base system (Debian 13; takes about a minute, then it is cached)")
     cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache_dir()) as temporary:
         root = Path(temporary) / "root"
@@ -91,17 +91,17 @@ def base_image(progress: Callable[[str], None]) -> Path:
 
 
 def recipe_files() -> Path:
-    """Return the folder whose files every host has."""
+    """Return the folder of files that are copied to every host."""
     return assets.path("templates", "sandbox", "base")
 
 
 def base_folder() -> Path:
-    """Return the place of the base system that the present recipe makes."""
+    """Return the folder of the base system of the current recipe."""
     return cache_dir() / f"base-{recipe_digest(recipe_files())}"
 
 
 def prune() -> None:
-    """Remove what former recipes made, with its layers, when it is mounted nowhere and unasked for a week."""
+    """Remove base systems and their layers that were not used for a week and are not mounted."""
     for used in cache_dir().glob(f"base-*{USED}"):
         old = used.with_suffix("")
         if _age_s(used) > KEEP_UNUSED_S and not _is_mounted(old):
@@ -134,7 +134,7 @@ def _bootstrap(root: Path, sources: Path) -> None:
         sources.write_text(apt_sources(main, security), encoding="utf-8")
         run([*argv, str(sources)])
         return
-    run(argv)  # no Debian mirror here (Ubuntu): mmdebstrap knows one
+    run(argv)  # this machine has no Debian mirror (Ubuntu); mmdebstrap uses its own
     known = re.findall(
         r"^deb (?:\[[^]]*\] )?(\S+) (\S+)", (root / "etc/apt/sources.list").read_text(), re.MULTILINE
     )
@@ -148,12 +148,12 @@ def _rename(root: Path, folder: Path) -> None:
     try:
         root.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was faster, with the same result
+        if not folder.is_dir():  # another process was faster, with the same result
             raise
 
 
 def recipe_digest(files: Path) -> str:
-    """Digest what the base system is made from: packages, script, files and the machine's mirror."""
+    """Return the digest of the recipe: packages, script, files and the machine's mirrors."""
     digest = hashlib.sha256(repr((PACKAGES, CUSTOMISE, SUITES, COMPONENTS, mirrors(), proxy())).encode())
     for path in sorted(p for p in files.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         digest.update(str(path.relative_to(files)).encode() + b"\0" + path.read_bytes() + b"\0")
@@ -161,7 +161,7 @@ def recipe_digest(files: Path) -> str:
 
 
 def mirrors() -> tuple[str, str]:
-    """Return the Debian mirror and the security mirror that this machine uses; empty where it has none."""
+    """Return the Debian mirror and the security mirror of this machine; empty if it has none."""
     listing = run(["apt-get", "indextargets", "--format", "$(CREATED_BY) $(REPO_URI) $(RELEASE)"])
     found = {"main": "", "security": ""}
     for line in sorted(set(listing.splitlines())):
@@ -173,7 +173,7 @@ def mirrors() -> tuple[str, str]:
 
 
 def apt_sources(main: str, security: str) -> str:
-    """Write debian.sources for the suites that can be reached."""
+    """Return debian.sources with the suites that can be reached."""
     stanzas = []
     for suite in SUITES:
         uri = security if suite.endswith("-security") else main
@@ -186,7 +186,7 @@ def apt_sources(main: str, security: str) -> str:
 
 
 def reachable(url: str) -> bool:
-    """Tell whether apt can download a file, by apt's own means (proxies, authentication)."""
+    """Tell whether apt can download a file, with apt's own proxies and authentication."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             run([APT_HELPER, "download-file", url, f"{folder}/file"])
@@ -196,7 +196,7 @@ def reachable(url: str) -> bool:
 
 
 def proxy() -> str:
-    """Return the proxy that this machine's apt uses for http, to be used by the hosts as well."""
+    """Return the http proxy of this machine's apt; the hosts use it as well."""
     return (
         run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"])
         .removeprefix("proxy=")

@@ -1,8 +1,8 @@
 """
-Keep downloaded Debian packages between hosts.
+Cache downloaded Debian packages for all hosts.
 
-Each host has an archives folder of its own, because apt locks it: of two hosts that install at once on a
-shared one, one fails. The folders share files by hard links with a pool, which collects new ones at the end.
+Each host has a separate archives folder, because apt locks it: two hosts could not install from one folder at
+the same time. The folders are filled with hard links to a pool, which takes over new packages at the end.
 """
 
 import os
@@ -22,7 +22,7 @@ def pool() -> Path:
 
 
 def offer(host_label: str) -> Path:
-    """Return a host its archives folder, filled with what the pool holds."""
+    """Create a host's archives folder, with links to all packages of the pool."""
     folder = cache_dir() / "archives" / host_label
     (folder / "partial").mkdir(parents=True, exist_ok=True)
     pool().mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def offer(host_label: str) -> Path:
 
 
 def collect(host_label: str) -> None:
-    """Keep what a stopped host downloaded, and remove its folder; apt writes whole files by rename only."""
+    """Link a stopped host's packages into the pool, and remove its folder; all files in it are complete."""
     folder = cache_dir() / "archives" / host_label
     if folder.is_dir():
         pool().mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def collect(host_label: str) -> None:
 
 
 def prune() -> None:
-    """Forget packages that no host was offered or brought for a while; each link made renews the ctime."""
+    """Delete packages that no host used for a month; each new link renews the ctime."""
     for package in pool().glob("*.deb"):
         if time.time() - package.stat().st_ctime > KEEP_UNUSED_S:
             package.unlink()

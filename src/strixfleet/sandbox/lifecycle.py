@@ -1,4 +1,4 @@
-"""Make, list, reset and destroy sandboxes: disposable systemd hosts on this machine."""
+"""Create, reset and destroy sandboxes: disposable systemd hosts on this machine."""
 
 import shutil
 from collections.abc import Callable
@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 
 
 def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> Sandbox:
-    """Make and boot a sandbox; when that fails, nothing of it is left."""
+    """Create and boot a sandbox; if that fails, remove all of it."""
     require_root_and_tools()
     if mistakes := mistakes_in(request, sandbox_state.names()):
         raise UsageError("; ".join(mistakes), where="sandbox")
@@ -43,12 +43,14 @@ def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> 
         for change in changes:
             progress(f"on this machine: {change}")
         if "nameserver 127." in resolv_conf():
-            progress("warning: this machine's name server is on loopback, where its hosts cannot ask it")
+            progress(
+                "warning: the name server of this machine listens on loopback; the hosts cannot reach it"
+            )
         _furnish(sandbox, box_facts(request.box, request.memory_gib))
         progress(f"booting {len(sandbox.hosts)} simulated {box_named(request.box).label}")
         _boot(sandbox, sandbox.hosts, lower)
     except BaseException as error:
-        if sandbox is None:  # the name may be another's
+        if sandbox is None:  # the name may belong to another sandbox
             raise
         destroy(request.name)
         if isinstance(error, OSError):
@@ -58,16 +60,18 @@ def create(request: SandboxRequest, progress: Progress = lambda _text: None) -> 
 
 
 def _place(request: SandboxRequest) -> Sandbox:
-    """Choose addresses and names under the lock, and write them down before anything is made."""
+    """Choose addresses and names, and record them before anything is created."""
     folder = sandbox_state.state_dir() / request.name
     others = [record for name in sandbox_state.names() if (record := sandbox_state.read_record(name))]
     if UNSAFE_IN_MOUNTS & set(str(folder)):
         raise UsageError(
-            f"{folder} cannot be mounted", where="sandbox", hint="a path without comma and colon"
+            f"{folder} cannot be mounted",
+            where="sandbox",
+            hint="choose a state folder without comma, colon, quote or backslash",
         )
     subnet = free_subnet([*network.networks_in_use(), *(other.subnet for other in others)])
     if subnet is None:
-        raise SandboxError("no free network in 10.231.0.0/16", where=request.name)
+        raise SandboxError("there is no free network in 10.231.0.0/16", where=request.name)
     hosts = tuple(
         SandboxHost(name, host_address(subnet, number), folder / "hosts" / name)
         for number in range(1, request.hosts + 1)
@@ -79,7 +83,7 @@ def _place(request: SandboxRequest) -> Sandbox:
     try:
         folder.mkdir(parents=True, mode=0o700)
     except FileExistsError:
-        raise UsageError(f"{request.name} was just made by another process", where="sandbox") from None
+        raise UsageError(f"{request.name} was just created by another process", where="sandbox") from None
     sandbox_state.write_record(sandbox)
     return sandbox
 
@@ -103,7 +107,7 @@ def _boot(sandbox: Sandbox, hosts: tuple[SandboxHost, ...], lower: list[Path]) -
 
 
 def named(name: str) -> Sandbox:
-    """Return a sandbox by name, or say that there is none."""
+    """Return a sandbox by name; raise UsageError if there is none."""
     sandbox = sandbox_state.read_record(name)
     if sandbox is None:
         raise UsageError(f"there is no sandbox {name!r}", where="sandbox", hint="strixfleet sandbox list")
@@ -111,10 +115,12 @@ def named(name: str) -> Sandbox:
 
 
 def destroy(name: str) -> bool:
-    """Remove all of a sandbox, however far it was made or broken; tell whether there was anything."""
+    """Remove a sandbox, complete or not; return whether it existed."""
     require_root_and_tools()
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no sandbox's name", where="sandbox", hint="strixfleet sandbox list")
+        raise UsageError(
+            f"{name!r} is not a valid sandbox name", where="sandbox", hint="strixfleet sandbox list"
+        )
     with sandbox_state.locked():
         folder = sandbox_state.state_dir() / name
         existed = folder.is_dir()
@@ -131,7 +137,7 @@ def destroy(name: str) -> bool:
 
 
 def reset(sandbox: Sandbox, *host_names: str, layer: str | None = None) -> None:
-    """Throw away all that hosts wrote, and boot them again from the bare system or from a layer."""
+    """Delete everything that hosts wrote, and boot them again from the base system or from a layer."""
     hosts = tuple(sandbox.host(name) for name in host_names) or sandbox.hosts
     lower = _lower(layer, lambda _text: None)
     for host in hosts:
@@ -146,17 +152,17 @@ def is_running(host: SandboxHost) -> bool:
 
 
 def layers_dir() -> Path:
-    """Return the folder of cached states on the present base system."""
+    """Return the folder of layers for the current base system."""
     return sandbox_state.cache_dir() / "layers" / base_folder().name
 
 
 def has_layer(name: str) -> bool:
-    """Tell whether a cached state exists."""
+    """Tell whether a layer exists."""
     return (layers_dir() / name).is_dir()
 
 
 def save_layer(sandbox: Sandbox, host_name: str, layer: str) -> None:
-    """Keep what a host wrote as a state that other hosts start from; the host is rebooted on the way."""
+    """Save what a host wrote as a layer that other hosts can start from; this reboots the host."""
     host = sandbox.host(host_name)
     lower = machine.lower_of(host)
     machine.power_off(host)
@@ -181,5 +187,5 @@ def _lower(layer: str | None, progress: Progress) -> list[Path]:
 
 
 def delete_layer(name: str) -> None:
-    """Forget a cached state; no running host may stand on it."""
+    """Delete a layer, which no running host may use."""
     shutil.rmtree(layers_dir() / name, ignore_errors=True)

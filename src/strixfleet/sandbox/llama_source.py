@@ -1,9 +1,9 @@
 """
-The llama.cpp tree inside a source distribution of llama-cpp-python, as a git upstream on this machine.
+Import the llama.cpp tree of a llama-cpp-python source distribution into a git repository on this machine.
 
-Used where upstream git cannot be reached. The commit is made with fixed author and dates, so the same
-release gives the same commit everywhere. Where the distribution carries upstream's own commit object, its
-hash and tree prove that the imported files are upstream's, bit by bit.
+Used if upstream git cannot be reached. Author and dates of the commit are fixed, so a release gives the same
+commit on every machine. If the distribution contains upstream's commit object, its hash proves that the
+imported files are the same as upstream's.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _FIXED = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """One imported release: our commit and tag; upstream's commit, and whether its tree proved equal."""
+    """An imported release: our commit and tag; upstream's commit, and whether its tree is proved equal."""
 
     commit: str
     tag: str
@@ -42,7 +42,7 @@ class Imported:
 
 
 def download(version: str = VERSION, cache: Path | None = None) -> Path:
-    """Fetch a source distribution through pip, once; known releases are checked against their digest."""
+    """Download a source distribution with pip, once; check the digest of known releases."""
     folder = cache or platformdirs.user_cache_path("strixfleet") / "llama.cpp"
     target = folder / f"llama_cpp_python-{version}.tar.gz"
     if target.is_file() and _digest_matches(target, version):
@@ -66,12 +66,10 @@ def download(version: str = VERSION, cache: Path | None = None) -> Path:
             raise FleetError(
                 words[-1].removeprefix("ERROR: "),
                 where=f"llama-cpp-python {version}",
-                hint="is there a network?",
+                hint="check the network",
             )
         if not _digest_matches(found, version):
-            raise FleetError(
-                "has another SHA-256 than known", where=found.name, hint="do not use it; report this"
-            )
+            raise FleetError("SHA-256 mismatch", where=found.name, hint="do not use this file; report it")
         found.replace(target)
     return target
 
@@ -90,7 +88,7 @@ def import_from_sdist(
     """
     Commit the tree of a release into a bare repository as tag `v<version>`, and move `master` there.
 
-    `parent` is the tag of an earlier import; the commit depends on it, on the release and on nothing else.
+    `parent` is the tag of an earlier import. The commit depends only on it and on the release.
     """
     tag = f"v{version}"
     archive = download(version, cache)
@@ -112,7 +110,7 @@ def import_from_sdist(
 
 
 def imported_once(version: str = VERSION) -> tuple[Path, str]:
-    """Return a repository in the cache that has a release's tree, and its tag; import it where missing."""
+    """Return the repository in the cache with a release's tree, and its tag; import it if it is missing."""
     repository = platformdirs.user_cache_path("strixfleet") / "llama.cpp" / "imported.git"
     tag = f"v{version}"
     with file_lock.held(repository.with_name("imported.lock")):
@@ -126,7 +124,7 @@ def imported_once(version: str = VERSION) -> tuple[Path, str]:
 def _tag(repository: Path, tag: str, commit: str) -> None:
     existing = git.run(("for-each-ref", "--format=%(objectname)", f"refs/tags/{tag}"), repository=repository)
     if existing.decode().strip() not in {"", commit}:
-        raise ChangeFailed(f"tag {tag} is there already and names another commit", where=str(repository))
+        raise ChangeFailed(f"tag {tag} exists already and names another commit", where=str(repository))
     git.run(("update-ref", f"refs/tags/{tag}", commit), repository=repository)
     git.run(("update-ref", "refs/heads/master", commit), repository=repository)
 
@@ -152,7 +150,7 @@ def _write_tree(repository: Path, work_tree: Path, index: Path) -> str:
 
 
 def _upstream(top: Path, version: str, tree: str) -> tuple[str, bool]:
-    """Return upstream's commit: in full when its object is there, else as the CHANGELOG names it."""
+    """Return upstream's commit, and whether it is proved; else the short hash that the CHANGELOG names."""
     named = _named_in_changelog((top / "CHANGELOG.md").read_text(encoding="utf-8"), version)
     modules = top / ".git" / "modules" / "vendor" / "llama.cpp"
     head = modules / "HEAD"
@@ -162,7 +160,9 @@ def _upstream(top: Path, version: str, tree: str) -> tuple[str, bool]:
     body = git.run(("cat-file", "commit", commit), repository=modules)
     proved = hashlib.sha1(b"commit %d\0" % len(body) + body, usedforsecurity=False).hexdigest() == commit
     if not proved or body.split(b"\n", 1)[0] != f"tree {tree}".encode():
-        raise FleetError(f"the tree is not that of upstream {commit}", where=f"llama-cpp-python {version}")
+        raise FleetError(
+            f"the files differ from upstream commit {commit}", where=f"llama-cpp-python {version}"
+        )
     return commit, True
 
 

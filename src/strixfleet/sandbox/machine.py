@@ -1,4 +1,4 @@
-"""Start and stop one host, and find what runs of it by evidence, not by remembered process ids."""
+"""Start and stop one host; its processes are found in /proc, not by recorded process ids."""
 
 import contextlib
 import json
@@ -21,13 +21,13 @@ from strixfleet.sandbox.supervisor import CGROUP_ROOTS, NSPAWN_RUNTIME
 BOOT_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.1
-LOOK_S = 1.0  # between looks for a host's processes, which read all of /proc
+LOOK_S = 1.0  # between searches for a host's processes, which read all of /proc
 SSH_PORT = 22
 SUPERVISOR = "strixfleet.sandbox.supervisor"
 
 
 def start(sandbox: Sandbox, host: SandboxHost, lower: list[Path]) -> None:
-    """Boot a host on its own layers over `lower`, in a process that outlives this one."""
+    """Boot a host with its own layers over `lower`, in a process that outlives this one."""
     for folder in ("upper", "work", "root"):
         (host.folder / folder).mkdir(exist_ok=True)
     (host.folder / "upper").chmod(0o755)
@@ -48,7 +48,7 @@ def start(sandbox: Sandbox, host: SandboxHost, lower: list[Path]) -> None:
 
 
 def lower_of(host: SandboxHost) -> list[Path]:
-    """Return the layers below a host's own that it was last started on."""
+    """Return the layers below a host's own layers at its last start."""
     launch = json.loads((host.folder / "launch.json").read_text(encoding="utf-8"))
     return [Path(folder) for folder in launch["lower"][1:]]
 
@@ -57,7 +57,8 @@ def _launch(host: SandboxHost) -> None:
     python = [sys.executable, "-m", SUPERVISOR, str(host.folder)]
     argv = ["unshare", "--mount", "--propagation", "private", *python]
     if Path("/run/systemd/system").is_dir():
-        unit = f"--unit=strixfleet-{host.label}-{time.monotonic_ns()}"  # the last one's may linger a moment
+        # The time makes the name unique: the unit of the last start may exist a moment longer.
+        unit = f"--unit=strixfleet-{host.label}-{time.monotonic_ns()}"
         argv = ["systemd-run", "--scope", "--quiet", "--collect", unit, "--property=Delegate=yes", *argv]
     package_root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PYTHONPATH": package_root, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -73,7 +74,7 @@ def _launch(host: SandboxHost) -> None:
 
 
 def prepare_ccache(folder: Path) -> None:
-    """Make the compiler cache that all hosts share, writable for whichever user builds."""
+    """Create the compiler cache that all hosts share, writable for every user."""
     if not folder.is_dir():
         folder.mkdir(parents=True)
         (folder / "ccache.conf").write_text("max_size = 5G\numask = 000\n", encoding="ascii")
@@ -81,29 +82,29 @@ def prepare_ccache(folder: Path) -> None:
 
 
 def wait_for_ssh(host: SandboxHost, timeout_s: float = BOOT_TIMEOUT_S) -> None:
-    """Wait until sshd greets; a host that ended instead is an error with its last words."""
+    """Wait until sshd answers; if the host ended, raise SandboxError with its last output."""
     deadline = time.monotonic() + timeout_s
     looked = time.monotonic()
     while time.monotonic() < deadline:
-        if _greets(host.address):
+        if _ssh_answers(host.address):
             return
         if time.monotonic() - looked > LOOK_S:
             looked = time.monotonic()
             if not processes_of(host.folder):
                 break
         time.sleep(POLL_S)
-    raise SandboxError(f"did not come up: {last_words(host)}", where=host.name)
+    raise SandboxError(f"did not start: {last_output(host)}", where=host.name)
 
 
-def last_words(host: SandboxHost) -> str:
-    """Return the end of what a host and its supervisor printed."""
+def last_output(host: SandboxHost) -> str:
+    """Return the end of the output of a host and its supervisor."""
     log = host.folder / "console.log"
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     words = " / ".join(line.strip() for line in lines if line.strip())[-300:]
     return "".join(letter for letter in words if letter.isprintable())
 
 
-def _greets(address: str) -> bool:
+def _ssh_answers(address: str) -> bool:
     try:
         with socket.create_connection((address, SSH_PORT), timeout=1.0) as connection:
             connection.settimeout(2.0)
@@ -114,9 +115,9 @@ def _greets(address: str) -> bool:
 
 def processes_of(folder: Path) -> list[int]:
     """
-    List the processes of a host: those that see its overlay, and its supervisor.
+    List the processes of a host: those that have its overlay mounted, and its supervisor.
 
-    Guests outlive a killed nspawn, and remembered ids may be others' by now; mount tables tell the truth.
+    Guests outlive a killed nspawn, and recorded process ids may be reused; mount tables are reliable.
     """
     overlay = f"upperdir={folder / 'upper'},".replace(" ", "\\040").encode()
     supervisor = b"\0".join([b"-m", SUPERVISOR.encode(), os.fsencode(folder), b""])
@@ -139,7 +140,7 @@ def _belongs(pid: int, overlay: bytes, supervisor: bytes) -> bool:
 
 
 def kill(host: SandboxHost) -> None:
-    """End a host at once, as a power cut does, and clear what it held on this machine."""
+    """Stop a host at once, as a power cut does, and release what it used on this machine."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while pids := processes_of(host.folder):
         for pid in pids:
@@ -148,14 +149,14 @@ def kill(host: SandboxHost) -> None:
             except ProcessLookupError:
                 continue
         if time.monotonic() > deadline:
-            raise SandboxError(f"processes {pids} do not end", where=host.name)
+            raise SandboxError(f"processes {pids} cannot be stopped", where=host.name)
         time.sleep(POLL_S)
     _remove_cgroups(host.label, deadline)
     image_packages.collect(host.label)
 
 
 def power_off(host: SandboxHost) -> None:
-    """Stop a host in order, so that its files are complete."""
+    """Shut a host down, so that its files are complete."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
     supervisor = b"\0".join([b"-m", SUPERVISOR.encode(), os.fsencode(host.folder), b""])
     for pid in _pids():
@@ -167,7 +168,7 @@ def power_off(host: SandboxHost) -> None:
 
 
 def _remove_cgroups(machine: str, deadline: float) -> None:
-    """Remove the host's cgroups; one is busy until the last process in it is buried."""
+    """Remove the host's cgroups; a cgroup is busy until its last process has ended."""
     for root in CGROUP_ROOTS:
         own = root / f"strixfleet-{machine}"
         folders = (
@@ -184,13 +185,13 @@ def _remove_cgroups(machine: str, deadline: float) -> None:
 
 
 def remove_runtime_folder() -> None:
-    """Remove nspawn's runtime folder where nobody else has anything in it; nspawn makes it on demand."""
+    """Remove nspawn's runtime folder if it is empty; nspawn creates it on demand."""
     with contextlib.suppress(OSError):
         NSPAWN_RUNTIME.rmdir()
         NSPAWN_RUNTIME.parent.rmdir()
 
 
 def wipe(host: SandboxHost) -> None:
-    """Throw away all that a stopped host wrote."""
+    """Delete everything that a stopped host wrote."""
     for folder in ("upper", "work"):
         shutil.rmtree(host.folder / folder, ignore_errors=True)

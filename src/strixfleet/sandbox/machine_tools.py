@@ -1,4 +1,4 @@
-"""Run the programs that sandboxes are made with, and say in one sentence what of them is missing."""
+"""Run the programs that create sandboxes, and report which of them are missing."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def run(argv: Sequence[str], *, stdin: str | None = None) -> str:
-    """Run a program to its end and give its output; its last words become the error."""
+    """Run a program and return its output; on failure raise SandboxError with its last lines."""
     environment = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:{SBIN}", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -35,10 +35,14 @@ def has(program: str) -> bool:
 
 
 def require_root_and_tools() -> None:
-    """Refuse, with the remedy, when this machine or user cannot make sandboxes."""
+    """Raise SandboxError if this user or machine cannot create sandboxes."""
     if os.geteuid():
-        raise SandboxError("making systemd hosts needs root", where="sandbox", hint="run it with sudo")
+        raise SandboxError(
+            "creating systemd hosts needs root", where="sandbox", hint="run the command with sudo"
+        )
     missing = sorted({package for program, package in PACKAGE_OF.items() if not has(program)})
     if missing:
         packages = " ".join(missing)
-        raise SandboxError(f"{packages} missing", where="sandbox", hint=f"apt-get install {packages}")
+        raise SandboxError(
+            f"missing packages: {packages}", where="sandbox", hint=f"apt-get install {packages}"
+        )

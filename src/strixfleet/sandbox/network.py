@@ -1,7 +1,7 @@
 """
-Give each sandbox a bridge, forwarding and masquerade on this machine, and take them away again.
+Create a bridge, forwarding and masquerade for each sandbox on this machine, and remove them again.
 
-Docker and ufw drop what they do not know in chains of their own; an accept in another table does not help:
+Docker and ufw drop unknown traffic in their own chains, and an accept rule in another table does not help. So
 a rule for the bridge goes into those chains, with a comment by which it is found and removed.
 """
 
@@ -17,19 +17,19 @@ from strixfleet.sandbox.sandbox_state import write_atomically
 
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-# About this machine since it booted, and so for all users' sandboxes together: not below any XDG folder.
+# For this boot of the machine and the sandboxes of all users, so not in an XDG folder.
 FORWARD_WAS = Path("/run/strixfleet/ip_forward_before")
 TABLE_PREFIX = "strixfleet_"
 
 
 def networks_in_use() -> list[str]:
-    """List what this machine routes already."""
+    """List the networks that this machine has routes for."""
     routes = json.loads(run(["ip", "-4", "-j", "route", "show", "table", "all"]) or "[]")
     return [route["dst"] for route in routes if route.get("dst", "default") != "default"]
 
 
 def set_up(sandbox: Sandbox) -> list[str]:
-    """Make the sandbox's network; give what changed on this machine, in words."""
+    """Create the sandbox's network; return what changed on this machine, in words."""
     changes = [f"bridge {sandbox.bridge} with {sandbox.gateway}", f"nft table ip {table_of(sandbox)}"]
     if IP_FORWARD.read_text(encoding="ascii").strip() != "1":
         write_atomically(FORWARD_WAS, IP_FORWARD.read_text(encoding="ascii"))
@@ -52,7 +52,7 @@ def set_up(sandbox: Sandbox) -> list[str]:
 
 
 def tear_down(sandbox: Sandbox) -> None:
-    """Take a sandbox's network away; what is gone already is no error."""
+    """Remove a sandbox's network, or what is left of it."""
     if f"ip {table_of(sandbox)}" in _nft_tables():
         run(["nft", "delete", "table", "ip", table_of(sandbox)])
     _remove_from_foreign_chains(_comment(sandbox))
@@ -61,7 +61,7 @@ def tear_down(sandbox: Sandbox) -> None:
 
 
 def restore_forwarding() -> None:
-    """Put ip_forward back to what it was when the last sandbox has gone."""
+    """Restore ip_forward when the last sandbox is gone."""
     if FORWARD_WAS.exists() and not any(f"ip {TABLE_PREFIX}" in table for table in _nft_tables()):
         IP_FORWARD.write_text(FORWARD_WAS.read_text(encoding="ascii"), encoding="ascii")
         FORWARD_WAS.unlink()
@@ -70,7 +70,7 @@ def restore_forwarding() -> None:
 
 
 def table_of(sandbox: Sandbox) -> str:
-    """Return the name of a sandbox's nft table; names hold no underscore, so none collide."""
+    """Return the name of a sandbox's nft table; sandbox names have no underscore, so it is unique."""
     return f"{TABLE_PREFIX}{sandbox.label.replace('-', '_')}"
 
 
@@ -124,7 +124,7 @@ def _iptables_forward_is_filtered() -> bool:
         return False
     try:
         return run(["iptables", "-w", "-S", "FORWARD"]).strip() != "-P FORWARD ACCEPT"
-    except SandboxError:  # installed, but this kernel has no such tables
+    except SandboxError:  # installed, but not supported by this kernel
         return False
 
 
@@ -134,7 +134,7 @@ def _nft_objects() -> list[dict[str, Any]]:
 
 
 def _filtering_nft_chains() -> list[tuple[str, str, str]]:
-    """Find base chains at the forward hook that may drop; iptables' own are served by iptables."""
+    """List filter chains at the forward hook, except those that the iptables program handles."""
     return [
         (chain["family"], chain["table"], chain["name"])
         for entry in _nft_objects()

@@ -1,4 +1,4 @@
-"""Where sandboxes keep their state and caches, under the XDG folders, and the record of each."""
+"""The state and cache folders of sandboxes, under the XDG folders, and the record of each sandbox."""
 
 import json
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ def state_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Return the folder with base images, layers, packages and compiler cache: all can be made again."""
+    """Return the folder with base images, layers, packages and compiler cache; it may be deleted."""
     return user_cache_path("strixfleet") / "sandbox"
 
 
 def names() -> list[str]:
-    """List the sandboxes that left anything, half-made ones too."""
+    """List the sandboxes, incomplete ones too."""
     folder = state_dir()
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
@@ -36,14 +36,14 @@ def locked() -> Iterator[None]:
 
 
 def write_record(sandbox: Sandbox) -> None:
-    """Keep what was made, atomically."""
+    """Record a sandbox, atomically."""
     plain = asdict(sandbox) | {"folder": str(sandbox.folder)}
     plain["hosts"] = [asdict(host) | {"folder": str(host.folder)} for host in sandbox.hosts]
     write_atomically(sandbox.folder / "sandbox.json", json.dumps(plain, indent=1) + "\n")
 
 
 def read_record(name: str) -> Sandbox | None:
-    """Return a sandbox by name; None when it is not there or was made by half."""
+    """Return a sandbox by name; None if it does not exist or is incomplete."""
     try:
         plain = json.loads((state_dir() / name / "sandbox.json").read_text(encoding="utf-8"))
         hosts = [
@@ -55,7 +55,7 @@ def read_record(name: str) -> Sandbox | None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by rename, so that a reader sees the old text or the new."""
+    """Replace a file by rename, so that a reader sees either the old or the new text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")
     new.write_text(text, encoding="utf-8")

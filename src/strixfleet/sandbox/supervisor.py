@@ -1,9 +1,9 @@
 """
 Keep one sandbox host running: `python -m strixfleet.sandbox.supervisor FOLDER`.
 
-systemd-nspawn under --keep-unit ends with 133 when the guest reboots; this starts it again, and ends when the
-guest powers off. The overlay and nspawn's own runtime folder are mounted in this process's namespace only:
-nothing of them outlives the host's processes.
+With --keep-unit, systemd-nspawn ends with status 133 when the guest reboots. This program starts it again,
+and ends when the guest powers off. The overlay and nspawn's runtime folder are mounted only in the namespace
+of this process, so they disappear with it.
 """
 
 import json
@@ -17,12 +17,12 @@ from types import FrameType
 
 REBOOT = 133  # systemd-nspawn's exit status for a guest that rebooted
 NSPAWN_RUNTIME = Path("/run/systemd/nspawn")
-# systemd's own hierarchy of version 1, its companion in hybrid mode, and the one of version 2
+# cgroup version 1, hybrid mode, and version 2
 CGROUP_ROOTS = (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
 def main(folder: Path) -> int:
-    """Mount, boot, and boot again after each reboot of the guest; give nspawn's last exit status."""
+    """Mount, boot, and boot again after each reboot of the guest; return nspawn's last exit status."""
     launch = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
     _join_cgroup(launch["machine"])
     _mount(folder, launch["lower"])
@@ -34,7 +34,7 @@ def main(folder: Path) -> int:
 
 
 def nspawn_argv(folder: Path, launch: dict[str, object]) -> list[str]:
-    """Return the command that boots the host; the guest sets its address, its veth joins the bridge."""
+    """Return the command that boots the host and connects it to the bridge."""
     binds = launch["binds"]
     assert isinstance(binds, dict)  # noqa: S101 - written by launch_record
     return [
@@ -53,9 +53,9 @@ def _mount(folder: Path, lower: list[str]) -> None:
 
 
 def _join_cgroup(machine: str) -> None:
-    """Move into a cgroup of this host's own: two guests in one would end each other's services."""
+    """Move into a separate cgroup, because two guests in one cgroup would stop each other's services."""
     if Path("/run/systemd/system").is_dir():
-        return  # started by systemd-run, in a scope of its own
+        return  # started by systemd-run, in a separate scope
     for root in CGROUP_ROOTS:
         if (root / "cgroup.procs").exists():
             own = root / f"strixfleet-{machine}"

@@ -1,4 +1,4 @@
-"""Run a playbook with ansible-playbook, follow it by events, and say per host what came of it."""
+"""Run a playbook with ansible-playbook, follow its events, and return the outcome of each host."""
 
 import contextlib
 import hashlib
@@ -26,7 +26,7 @@ EVENT = "strixfleet-event: "
 
 
 class PlayStatus(StrEnum):
-    """What came of one host in a play."""
+    """The outcome of a play on one host."""
 
     OK = "ok"
     CHANGED = "changed"
@@ -73,9 +73,9 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 def collections_path() -> Path:
-    """Return a folder in which this package is the Ansible collection strixfleet.fleet."""
+    """Return a folder where this package is linked as the Ansible collection strixfleet.fleet."""
     target = assets.root()
-    mark = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # two checkouts do not share one link
+    mark = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # each checkout has a separate link
     base = platformdirs.user_cache_path("strixfleet") / f"collections-{__version__}-{mark}"
     link = base / "ansible_collections" / "strixfleet" / "fleet"
     if not link.is_symlink() or link.readlink() != target:
@@ -107,7 +107,7 @@ def _environment(request: PlayRequest, temporary: Path) -> dict[str, str]:
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
         "ANSIBLE_FORCE_COLOR": "False",
         "ANSIBLE_NOCOLOR": "True",
-        "LC_ALL": "C.UTF-8",  # ansible-playbook refuses other encodings
+        "LC_ALL": "C.UTF-8",  # ansible-playbook refuses to run with other encodings
         "PYTHONUNBUFFERED": "1",
         "ANSIBLE_LOCAL_TEMP": str(temporary),
     }
@@ -117,7 +117,7 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
     program = Path(sys.executable).with_name("ansible-playbook")
     found = str(program) if program.exists() else shutil.which("ansible-playbook")
     if found is None:
-        raise ChangeFailed("ansible-playbook was not found", hint="pip install strixfleet again")
+        raise ChangeFailed("ansible-playbook was not found", hint="install strixfleet again with pip")
     variables = temporary / "variables.json"
     variables.touch(mode=0o600)
     given = dict(request.variables)
@@ -150,7 +150,7 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
 
 def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
     """
-    Run a playbook; give each host's outcome, and hand every event to `listen` as it happens.
+    Run a playbook, pass every event to `listen` as it happens, and return the outcome of each host.
 
     Events: {"event": "play"|"task"|"ok"|"failed"|"unreachable"|"diff"|"stats"|"line", …}.
     """
@@ -167,7 +167,7 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
         )
         outcomes: dict[str, HostOutcome] = {}
         tail: list[str] = []
-        with _ended_with_us(process):
+        with _stopped_with_us(process):
             for event in _events(process):
                 if event["event"] == "line":
                     tail = [*tail[-20:], event["text"]]
@@ -182,8 +182,8 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
 
 
 @contextlib.contextmanager
-def _ended_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Let no play go on behind an operator who has stopped it."""
+def _stopped_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Stop the play when the operator interrupts strixfleet."""
     try:
         yield
     except BaseException:
@@ -205,7 +205,7 @@ def _events(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
 
 
 def _after(outcomes: dict[str, HostOutcome], event: dict[str, Any]) -> dict[str, HostOutcome]:
-    """Return the outcomes after one event."""
+    """Return the outcomes, updated by one event."""
     host = event.get("host")
     if not isinstance(host, str):
         return outcomes

@@ -1,8 +1,8 @@
 """
-Git as a program, with options under which a hostile repository or ref stays data.
+Run git, with options that keep a hostile repository or ref harmless.
 
-A pin is a tag or a full commit. A commit counts only when some branch or tag reaches it: hosting sites
-serve the commits of every fork through the address of the original (imposter commits).
+A pin is a tag or a full commit. A commit is accepted only if a branch or tag reaches it, because hosting
+sites serve the commits of every fork at the address of the original ("imposter commits").
 """
 
 import os
@@ -29,7 +29,7 @@ _INHERITED = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a pin names: its commit and the tree of that commit; `tag` is None where the pin is the commit."""
+    """The commit that a pin names, and its tree; `tag` is None if the pin is a commit."""
 
     commit: str
     tree: str
@@ -44,7 +44,7 @@ def run(
     stdin: bytes = b"",
     timeout_s: int = 120,
 ) -> bytes:
-    """Run git and give its output; a failure is a FleetError with git's own last words."""
+    """Run git and return its output; on failure raise a FleetError with the last line of git's error."""
     argv = git_safety.command(_SSH)
     if repository is not None:
         argv.append(f"--git-dir={repository}")
@@ -81,25 +81,27 @@ def git_dir(path: Path) -> Path:
     for candidate in (path / ".git", path):
         if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir():
             return candidate
-    raise UsageError("is no git repository", where=str(path), hint="give a clone, a mirror or a URL")
+    raise UsageError("is not a git repository", where=str(path), hint="give a clone, a mirror or a URL")
 
 
 def resolve(repository: Path, ref: str) -> Resolved:
-    """Find what a pin names; refuse branches, short hashes, and commits that no branch or tag reaches."""
+    """Return what a pin names; refuse branches, short hashes, and commits that no branch or tag reaches."""
     folder = git_dir(repository)
     if COMMIT.match(ref):
         return _resolve_commit(folder, ref)
     if not TAG.match(ref):
         raise UsageError(
-            f"{ref!r} is no pin", where=str(repository), hint="give bNNNN, vX.Y.Z or a 40-digit commit"
+            f"{ref!r} is not a valid pin",
+            where=str(repository),
+            hint="give bNNNN, vX.Y.Z or a 40-digit commit",
         )
     commit = _try(
         folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{ref}^{{commit}}"
     )
     if commit is None:
         branch = _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/heads/{ref}")
-        what = f"{ref} is a branch, which moves" if branch else f"has no tag {ref}"
-        raise UsageError(what, where=str(repository), hint="pin a tag that exists, or a 40-digit commit")
+        what = f"{ref} is a branch, not a tag" if branch else f"has no tag {ref}"
+        raise UsageError(what, where=str(repository), hint="pin an existing tag or a 40-digit commit")
     return Resolved(commit, _tree(folder, commit), ref)
 
 
@@ -107,19 +109,19 @@ def _resolve_commit(folder: Path, ref: str) -> Resolved:
     for kind in ("heads", "tags"):
         if _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/{kind}/{ref}"):
             raise UsageError(
-                f"a {kind[:-1]} is named {ref}, like a commit",
+                f"has a {'branch' if kind == 'heads' else 'tag'} with the name of a commit, {ref}",
                 where=str(folder),
-                hint="this repository is forged",
+                hint="do not use this repository: the name hides another commit",
             )
     if _try(folder, "cat-file", "-t", "--end-of-options", ref) != "commit":
         raise UsageError(
-            f"has no commit {ref}", where=str(folder), hint="check the pin, or fetch the repository"
+            f"has no commit {ref}", where=str(folder), hint="check the pin, or update the repository"
         )
     if not is_reachable(folder, ref):
         raise UsageError(
             f"no branch or tag reaches {ref}: it may come from a fork",
             where=str(folder),
-            hint="pin a commit of the project itself, or name the fork's own address as llama_cpp_repository",
+            hint="pin a commit of the project itself, or set llama_cpp_repository to the address of the fork",
         )
     return Resolved(ref, _tree(folder, ref), None)
 
@@ -130,7 +132,7 @@ def _tree(folder: Path, commit: str) -> str:
 
 
 def is_reachable(repository: Path, commit: str) -> bool:
-    """Tell whether some branch or tag reaches a commit."""
+    """Tell whether a branch or tag reaches a commit."""
     pattern = ("refs/heads", "refs/tags", "refs/remotes")
     return bool(_try(git_dir(repository), "for-each-ref", "--count=1", f"--contains={commit}", *pattern))
 
@@ -151,7 +153,7 @@ def commits_between(repository: Path, older: str, newer: str) -> tuple[tuple[str
 
 
 def update_mirror(url: str, mirror: Path) -> None:
-    """Bring a bare mirror of a repository up to date: all branches and tags, with every object checked."""
+    """Update a bare mirror of a repository: all branches and tags, with every object checked."""
     if not (mirror / "HEAD").is_file():
         mirror.parent.mkdir(parents=True, exist_ok=True)
         run(("init", "--quiet", "--bare", "--", str(mirror)))
@@ -165,9 +167,9 @@ def update_mirror(url: str, mirror: Path) -> None:
 
 def bundle(repository: Path, ref: str, target: Path) -> Resolved:
     """
-    Write one pin with its history into a file that `git fetch` reads, and leave the repository as it is.
+    Write a pin with its history into a bundle for `git fetch`; the repository itself is not changed.
 
-    The commit stands in it as `refs/strixfleet/pin`, so that its name on the host cannot be a branch's.
+    In the bundle the commit is `refs/strixfleet/pin`, a name that no branch on the host can have.
     """
     found = resolve(repository, ref)
     objects = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str((git_dir(repository) / "objects").resolve())}
@@ -183,7 +185,7 @@ def bundle(repository: Path, ref: str, target: Path) -> Resolved:
 
 
 def upstream_answers(url: str) -> bool:
-    """Say whether a remote repository can be read from here within a few seconds."""
+    """Tell whether a remote repository can be read from here within a few seconds."""
     try:
         run(("ls-remote", "--quiet", "--exit-code", "--", url, "HEAD"), timeout_s=15)
     except FleetError:
@@ -193,7 +195,7 @@ def upstream_answers(url: str) -> bool:
 
 @lru_cache(maxsize=64)
 def revision_of(folder: str) -> str | None:
-    """Return commit that an inventory is at, `-dirty` where files differ; None where it is under no git."""
+    """Return the git commit of an inventory, with `-dirty` if files differ; None outside git."""
     describe = ("describe", "--always", "--dirty", "--exclude=*")
     argv = ["git", "-c", "core.fsmonitor=false", "-C", folder, *describe]
     try:

@@ -57,7 +57,7 @@ def test_init_refuses_to_overwrite(run: Run, tmp_path: Path) -> None:
     (folder / "hosts.yml").write_text("mine\n")
     result = run("init", str(folder))
     assert result.exit_code == 2
-    assert "is there already" in result.stderr
+    assert "exists already" in result.stderr
     assert (folder / "hosts.yml").read_text() == "mine\n"
 
 

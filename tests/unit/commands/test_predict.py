@@ -1,4 +1,4 @@
-"""`strixfleet predict` as a user types it: words that fit a terminal, JSON that fits the contract."""
+"""`strixfleet predict` as a user types it: text that fits a terminal, and the JSON document."""
 
 import json
 from collections.abc import Callable
@@ -90,21 +90,21 @@ def test_a_carve_out_adds_to_what_the_gpu_reaches(header_of: HeaderOf, typed: Ty
 def test_what_is_assumed_is_said(header_of: HeaderOf, typed: Typed) -> None:
     path = header_of("llama-2-7b", "Q4_0")
     point = ("--profile", "strix-point", "--backend", "vulkan")
-    assert "89.6 GB/s and 64 GiB are assumed" in " ".join(typed(path, *point)[1].split())
+    assert "assuming 89.6 GB/s and 64 GiB" in " ".join(typed(path, *point)[1].split())
     assert "assumed" not in typed(path, *point, "--bandwidth", 120, "--memory", 32)[1]
     code, out, _ = typed(path, "--profile", "sandbox", "--backend", "cpu")
-    assert (code, "40 GB/s and 16 GiB are assumed" in " ".join(out.split())) == (0, True)
+    assert (code, "assuming 40 GB/s and 16 GiB" in " ".join(out.split())) == (0, True)
 
 
 def test_sizes_that_cannot_be_are_said(header_of: HeaderOf, typed: Typed) -> None:
     path = header_of("llama-2-7b", "Q4_0")
     code, _, err = typed(path, *HALO, "--memory", 32, "--carve-out", 32)
-    assert (code, "a carve-out of 32 GiB leaves nothing of 32 GiB" in err) == (2, True)
+    assert (code, "a carve-out of 32 GiB leaves none of the 32 GiB" in err) == (2, True)
     assert "--gtt 500 is more than" in " ".join(typed(path, *HALO, "--gtt", 500)[1].split())
     deep = typed(path, *HALO, "--depth", 100_000)[1]
-    assert "sized for 4096 tokens, less than the depth" in " ".join(deep.split())
+    assert "the context of 4096 tokens is smaller than the depth" in " ".join(deep.split())
     code, _, err = typed("https://models.example/m.gguf", *HALO)
-    assert (code, "reads a file, no address" in err) == (2, True)
+    assert (code, "needs a local file, not a URL" in err) == (2, True)
 
 
 def test_words_follow_a_narrow_terminal(

@@ -54,7 +54,7 @@ def test_destroy_asks_which_when_there_are_two(state: Path) -> None:
     made_in(state, "two")
     result = invoke("destroy")
     assert result.exit_code == ExitCode.USAGE
-    assert "one, two, or --all" in result.stderr
+    assert "one, two, or give --all" in result.stderr
 
 
 def test_destroy_without_any_is_no_error(state: Path) -> None:
@@ -70,8 +70,8 @@ def test_unknown_box_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        (SandboxRequest(name="Has Blanks"), "no name"),
-        (SandboxRequest(name="../up"), "no name"),
+        (SandboxRequest(name="Has Blanks"), "not a valid name"),
+        (SandboxRequest(name="../up"), "not a valid name"),
         (SandboxRequest(name="one"), "exists"),
         (SandboxRequest(hosts=0), "1 to 200"),
         (SandboxRequest(hosts=201), "1 to 200"),

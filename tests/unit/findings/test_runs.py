@@ -63,7 +63,7 @@ def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:
 def test_a_damaged_file_is_said_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite3"
     path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(FleetError, match=r"h\.sqlite3: is not usable .*; hint: move it away"):
+    with pytest.raises(FleetError, match=r"h\.sqlite3: cannot be used .*; hint: move the file away"):
         History(path).runs()
 
 

@@ -21,13 +21,13 @@ RUN = BenchRun("main", "qwen3-8b", "vulkan", "Vulkan0: 8060S", "tg128", (49.8, 5
         ((40.1, 40.2), Grade.OK, "at the lower end"),
         ((39.8, 39.9), Grade.SLOW, "below 40.00; 5 GB at 250 GB/s"),
         ((71.0, 71.1), Grade.OK, "142%"),
-        ((71.5, 71.6), Grade.IMPOSSIBLE, "above what memory allows, 70.00"),
-        ((30.0, 50.0, 55.0), Grade.UNSTABLE, "on both sides of 40.00"),
+        ((71.5, 71.6), Grade.IMPOSSIBLE, "more than memory allows (70.00)"),
+        ((30.0, 50.0, 55.0), Grade.UNSTABLE, "on both sides of the floor, 40.00"),
         ((42.0, 50.0, 60.0), Grade.OK, "samples spread by 36%"),
         ((20.0, 30.0, 39.0), Grade.SLOW, "60% of the expected"),
-        ((), Grade.INVALID, "gave no speed"),
-        ((50.0, 0.0), Grade.INVALID, "gave no speed"),
-        ((50.0, float("nan")), Grade.INVALID, "gave no speed"),
+        ((), Grade.INVALID, "measured no speed"),
+        ((50.0, 0.0), Grade.INVALID, "measured no speed"),
+        ((50.0, float("nan")), Grade.INVALID, "measured no speed"),
     ],
 )
 def test_speed_is_graded_by_the_band(samples_tps: tuple[float, ...], grade: Grade, words: str) -> None:
@@ -64,7 +64,7 @@ def test_without_an_expectation_a_speed_is_recorded_and_not_judged() -> None:
     verdict = judge(RUN, None)
     assert verdict.grade is Grade.OK
     assert (verdict.expected_tps, verdict.floor_tps, verdict.ceiling_tps) == (None, None, None)
-    assert "nothing to compare with" in verdict.reason
+    assert "there is no expected speed yet" in verdict.reason
 
 
 def test_bands_widen_as_less_is_known() -> None:

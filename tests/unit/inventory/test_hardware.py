@@ -40,7 +40,7 @@ def test_framework_13_is_strix_point_whatever_its_memory() -> None:
     ("visible_gib", "profile"),
     [
         (128.0, "strix-halo-128"),
-        (122.7, "strix-halo-128"),  # 62816 MiB of GTT is half of this: facts 1.1
+        (122.7, "strix-halo-128"),  # 62816 MiB of GTT is half of this
         (94.0, "strix-halo-96"),
         (62.5, "strix-halo-64"),
         (30.6, "strix-halo-32"),

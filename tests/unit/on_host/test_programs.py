@@ -20,8 +20,8 @@ from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.on_host import describe, run_program, sources
 from strixfleet.sandbox.gguf_writer import write_random_llama
 from strixfleet.speed.measure import remote_bench as adapter
+from strixfleet.speed.measure.host_answer import FileStat
 from strixfleet.speed.measure.remote_bench import Bench
-from strixfleet.speed.measure.served import served_from
 
 
 PROGRAMS = ("ask", "describe", "request", "run_program", "watch", "switch.strixfleet_host")
@@ -53,14 +53,11 @@ def test_scripts_need_only_the_oldest_python_that_hosts_have() -> None:
 def test_a_look_through_a_real_process(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     file.write_bytes(b"x" * 10)
-    seen = bench.look([], [str(file), "/nowhere"], 0.0)
-    files = seen["files"]
-    assert isinstance(files, dict)
-    assert files["/nowhere"] is None
-    assert isinstance(row := files[str(file)], dict)
-    assert row["size_bytes"] == 10
-    assert isinstance(state := seen["state"], dict)
-    assert 0 <= state["cpu_busy_share"] <= 1  # type: ignore[operator] # a number
+    answer = bench.look([], [str(file), "/nowhere"], 0.0)
+    assert answer.files["/nowhere"] is None
+    assert answer.size_bytes([str(file)]) == 10
+    assert answer.conditions.cores > 0
+    assert 0 <= answer.conditions.cpu_busy_share <= 1
 
 
 def test_a_simulated_tree_is_read_instead_of_the_machines(tmp_path: Path) -> None:
@@ -78,7 +75,7 @@ def test_a_simulated_tree_is_read_instead_of_the_machines(tmp_path: Path) -> Non
 def test_a_header_travels_once_and_is_read_again_when_the_file_changed(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     write_random_llama(file, size_bytes_at_least=2_000_000)
-    identity: dict[str, Any] = {str(file): {"size_bytes": file.stat().st_size, "inode": 1}}
+    identity = {str(file): FileStat(file.stat().st_size, inode=1)}
     first = bench.header([str(file)], identity)
     assert first.tensors
     asked: list[object] = []
@@ -86,7 +83,7 @@ def test_a_header_travels_once_and_is_read_again_when_the_file_changed(bench: Be
     assert bench.header([str(file)], identity) == first
     assert not asked
     with pytest.raises(GgufError):
-        bench.header([str(file)], {str(file): {"size_bytes": 1, "inode": 2}})
+        bench.header([str(file)], {str(file): FileStat(1, inode=2)})
     assert asked
 
 
@@ -107,6 +104,7 @@ def test_measurement_files_are_written_whole(tmp_path: Path, monkeypatch: pytest
         run_program.keep({"name": "../../etc/passwd", "data": {}})
 
 
+@pytest.mark.programs
 def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +222,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 def test_requests_to_a_server_with_a_key(bench: Bench, server: str, key_file: Path) -> None:
-    served = served_from(bench.served(request_to(server, key_file), 20))
+    served = bench.served(request_to(server, key_file), 20)
     assert served.error is None
     assert [run.tokens for run in served.runs] == [20, 20, 20]
     assert served.runs[0].prompt_tokens == 7
@@ -235,17 +233,17 @@ def test_requests_to_a_server_with_a_key(bench: Bench, server: str, key_file: Pa
 
 def test_two_answers_to_one_request_are_seen(bench: Bench, server: str, key_file: Path) -> None:
     Server.answers = ([1, 2, 3], [1, 2, 4])
-    served = served_from(bench.served(request_to(server, key_file), 20))
-    assert "two ways" in served.wrong_output()
+    served = bench.served(request_to(server, key_file), 20)
+    assert "different answers" in served.wrong_output()
 
 
 def test_a_refused_key_is_said_and_not_shown(bench: Bench, server: str) -> None:
-    served = served_from(bench.served(request_to(server, None), 20))
+    served = bench.served(request_to(server, None), 20)
     assert served.error is not None
     assert served.error.startswith("the server answered 401")
 
 
 def test_a_server_that_is_not_there_is_said(bench: Bench) -> None:
-    served = served_from(bench.served(request_to("http://127.0.0.1:9", None), 20))
+    served = bench.served(request_to("http://127.0.0.1:9", None), 20)
     assert served.error is not None
     assert "did not answer" in served.error

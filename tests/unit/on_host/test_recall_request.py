@@ -14,9 +14,9 @@ from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.measure import remote_bench as adapter
-from strixfleet.speed.measure.recall import planted_wish
+from strixfleet.speed.measure.recall import recall_request
 from strixfleet.speed.measure.remote_bench import Bench
-from strixfleet.speed.measure.served import Served, served_from
+from strixfleet.speed.measure.served import Served
 
 
 class Recalling(BaseHTTPRequestHandler):
@@ -96,9 +96,9 @@ def ask(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **wish: Json)
         "body": {"prompt": "x", "n_predict": 4},
         "repetitions": 0,
         "repeat_tokens": 1,
-        "planted": {**planted_wish(512, 4096), **wish},
+        "planted": {**recall_request(512, 4096), **wish},
     }
-    return served_from(Bench(host, remote_for(host, "")).served(request, 20))
+    return Bench(host, remote_for(host, "")).served(request, 20)
 
 
 Asked = tuple[str, pytest.MonkeyPatch, Path]
@@ -111,8 +111,8 @@ def asked(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
 
 def test_a_server_that_recalls_is_asked_three_short_prompts_and_one_long_one(asked: Asked) -> None:
     served = ask(*asked)
-    assert (served.wrong_output(), served.planted.note("m"), served.error) == ("", "", None)
-    short, long = served.planted.short, served.planted.long
+    assert (served.wrong_output(), served.recall.note("m"), served.error) == ("", "", None)
+    short, long = served.recall.short, served.recall.long
     assert [one.tokens < 280 for one in short] == [True, True, True]
     assert [one.tokens > 740 for one in long] == [True]
     assert len(Recalling.prompts) == 4
@@ -129,7 +129,7 @@ def test_a_model_that_forgets_short_prompts_is_asked_once_and_no_long_one(asked:
     Recalling.memory = 10
     served = ask(*asked)
     assert served.wrong_output() == ""
-    assert "does not recall" in served.planted.note("m")
+    assert "does not recall" in served.recall.note("m")
     assert len(Recalling.prompts) == 1
 
 
@@ -150,13 +150,13 @@ def test_a_server_that_does_not_count_gets_four_letters_a_token(asked: Asked) ->
 def test_a_slot_without_room_is_left_out(asked: Asked, slot: int | None, room: int) -> None:
     Recalling.slot = slot
     served = ask(*asked, room_tokens=room)
-    assert "a slot holds 600 tokens" in served.planted.note("m")
+    assert "a slot holds 600 tokens" in served.recall.note("m")
     assert Recalling.prompts == ()
 
 
 def test_a_slot_with_a_little_room_gets_a_shorter_prompt(asked: Asked) -> None:
     Recalling.slot = 700
-    (long,) = ask(*asked).planted.long
+    (long,) = ask(*asked).recall.long
     assert 563 < long.tokens < 700
 
 
@@ -164,13 +164,13 @@ def test_a_prompt_that_is_refused_proves_nothing(asked: Asked) -> None:
     Recalling.refuses = 600
     served = ask(*asked)
     assert (served.error, served.wrong_output()) == (None, "")
-    assert "answered 400" in served.planted.note("m")
+    assert "answered 400" in served.recall.note("m")
 
 
 def test_no_prompt_is_longer_than_what_the_model_was_trained_for(asked: Asked) -> None:
     Recalling.trained = 600
     served = ask(*asked)
-    assert "a slot holds 600 tokens" in served.planted.note("m")
+    assert "a slot holds 600 tokens" in served.recall.note("m")
     assert Recalling.prompts == ()
 
 
@@ -179,4 +179,4 @@ def test_a_failing_extra_question_spoils_no_measurement(asked: Asked) -> None:
     served = ask(*asked)
     assert (served.error, served.wrong_output()) == (None, "")
     assert served.outputs
-    assert "answered 500" in served.planted.note("m")
+    assert "answered 500" in served.recall.note("m")

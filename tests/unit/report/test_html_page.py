@@ -93,7 +93,7 @@ def test_all_parts_are_there(page: str) -> None:
     for word in ("h2: unreachable", "kernel:ttm.pages_limit", "running: absent → 31457280", "wrong device"):
         assert word in text
     assert "kernel : write the drop-in" in text
-    assert "everything that is managed is as desired" not in text
+    assert "all managed items are as desired" not in text
     assert page.count("<circle") == 8
     assert page.count("<path") == 1
 

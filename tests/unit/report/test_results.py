@@ -1,4 +1,4 @@
-"""Exit codes and the contract's document."""
+"""Exit codes and the JSON document."""
 
 import json
 from dataclasses import replace

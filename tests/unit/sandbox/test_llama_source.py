@@ -94,7 +94,7 @@ def test_upstreams_own_commit_object_proves_the_tree(
     made = llama_source.import_from_sdist(tmp_path / "up.git", "0.0.2", cache=tmp_path / "good")
     assert (made.upstream_commit, made.verified) == (head, True)
     release(tmp_path / "bad", "0.0.2", {**files, "vendor/llama.cpp/more": "x"}, changelog, upstream / ".git")
-    with pytest.raises(FleetError, match="not that of upstream"):
+    with pytest.raises(FleetError, match="differ from upstream"):
         llama_source.import_from_sdist(tmp_path / "other.git", "0.0.2", cache=tmp_path / "bad")
 
 

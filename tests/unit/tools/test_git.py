@@ -29,13 +29,13 @@ def test_an_annotated_tag_names_its_commit(upstream: Path, commit: Commit, in_up
 @pytest.mark.parametrize("ref", ["master", "HEAD", "", "-x", "v1.0", "b12 ", "b1;id", "refs/tags/b1", "b1^"])
 def test_what_is_no_pin_is_refused(upstream: Path, commit: Commit, ref: str) -> None:
     commit("one", "b1")
-    with pytest.raises(UsageError, match="is no pin"):
+    with pytest.raises(UsageError, match="is not a valid pin"):
         git.resolve(upstream, ref)
 
 
 def test_a_short_commit_is_refused(upstream: Path, commit: Commit) -> None:
     made = commit("one", "b1")
-    with pytest.raises(UsageError, match="is no pin"):
+    with pytest.raises(UsageError, match="is not a valid pin"):
         git.resolve(upstream, made[:12])
 
 
@@ -63,7 +63,7 @@ def test_a_name_that_looks_like_a_commit_is_refused(
     evil = commit("two")
     namespace = "heads" if kind == "branch" else "tags"
     in_upstream("update-ref", f"refs/{namespace}/{good}", evil)
-    with pytest.raises(UsageError, match="forged"):
+    with pytest.raises(UsageError, match=f"has a {kind} with the name of a commit"):
         git.resolve(upstream, good)
 
 
@@ -103,5 +103,5 @@ def test_a_program_as_protocol_is_not_run(tmp_path: Path) -> None:
 
 
 def test_a_missing_repository_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no git repository"):
+    with pytest.raises(UsageError, match="is not a git repository"):
         git.resolve(tmp_path, "b1")

@@ -1,4 +1,4 @@
-"""Puts shape, memory and speed of a model on a machine together: what `predict` says, `bench` holds to."""
+"""Predict memory use and speed of a model on a machine."""
 
 from dataclasses import dataclass, replace
 
@@ -11,19 +11,19 @@ from strixfleet.speed.model.model_shape import ModelShape
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and how a model is to run; memory in bytes, context and depth in tokens."""
+    """Where and how a model runs; memory in bytes, context and depth in tokens."""
 
     machine: Machine
     backend: str
     available_bytes: int  # where the backend allocates
-    system_bytes: int  # with what the CPU can use beside it
+    system_bytes: int  # what GPU and CPU can use together
     context: int = 4096
     depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer: does it fit, and how fast is it."""
+    """Whether a model fits, and how fast it is."""
 
     shape: ModelShape
     memory: MemoryFit
@@ -31,13 +31,13 @@ class Prediction:
 
     @property
     def reason(self) -> str:
-        """Write both sums out."""
+        """Write out how speed and memory are computed."""
         notes = "".join(f". {note}" for note in self.decode.notes)
         return f"{self.decode.reason}. Memory: {self.memory.in_words()}{notes}"
 
 
 def predict(shape: ModelShape, setting: Setting, library: Library) -> Prediction:
-    """Predict from shape and setting; references are of Strix Halo and used there alone."""
+    """Predict from shape and setting; published references are used for Strix Halo only."""
     memory = memory_fit(shape, setting.context, setting.available_bytes, setting.system_bytes)
     decode = expected_decode(shape, setting, library)
     if memory.fits_in_part and setting.backend != "cpu":
@@ -46,7 +46,7 @@ def predict(shape: ModelShape, setting: Setting, library: Library) -> Prediction
 
 
 def expected_decode(shape: ModelShape, setting: Setting, library: Library) -> Expectation:
-    """Predict decode speed with all layers where the backend is."""
+    """Predict decode speed with all layers on the backend's device."""
     machine, backend = setting.machine, setting.backend
     start = expect(shape, machine, backend)
     if machine.halo and not machine.measured:
@@ -66,7 +66,7 @@ def expected_decode(shape: ModelShape, setting: Setting, library: Library) -> Ex
 
 
 def _in_part(shape: ModelShape, setting: Setting, memory: MemoryFit, on_gpu: Expectation) -> Expectation:
-    """Let the layers that do not fit run on the CPU, at its speed."""
+    """Add the time of the layers that do not fit and run on the CPU."""
     share = memory.layers_on_gpu / shape.layers
     cpu_ms = decode_times(shape, setting.machine, "cpu", setting.depth).total_ms
     total_ms = share * 1e3 / on_gpu.expected_tps + (1 - share) * cpu_ms

@@ -1,4 +1,4 @@
-"""Reads the published measurements that ship with the package."""
+"""Read the published measurements that are part of the package."""
 
 import csv
 from functools import cache
@@ -9,7 +9,7 @@ from strixfleet.speed.expect.references import Family, Library, Reference
 
 @cache
 def library() -> Library:
-    """Read families and references; about a hundred rows."""
+    """Return families and references, about a hundred rows."""
     return Library(
         families=tuple(
             Family(row["family"], *(int(row[key]) for key in ("layers", "width", "experts", "parameters")))

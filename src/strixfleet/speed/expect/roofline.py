@@ -1,5 +1,5 @@
 """
-Expected decode speed, from what a token makes the machine do.
+Predict decode speed from the work that one token causes.
 
     t = bytes_read x cost of their type's class                    (memory)
       + 2 x recurrent state x cost                                 (read and written)
@@ -7,9 +7,9 @@ Expected decode speed, from what a token makes the machine do.
       + recurrent layers x their extra cost                        (their scans are many small operations)
       + KV cache read at a depth x its cost
 
-Source of the form: published measurements show a fixed cost per layer beside the bandwidth; counted per
-operation (matrices, and half for each norm) instead of per layer, held out by family, the error for
-mixtures of experts is halved. Constants and their source: `roofline_costs`.
+Published measurements show a fixed cost per layer in addition to bandwidth. Counting it per operation (one
+for a matrix, a half for a norm) instead of per layer halves the error for mixtures of experts, as
+benchmarks/roofline/leave_one_family_out.py shows. The constants are in `roofline_costs`.
 """
 
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ _OTHER_GPU = 0.92  # the 890M reads 70 to 76 of 89.6 GB/s where the 8060S reads 
 _CPU_SHARE_OF_BUS = 0.37  # 27B Q6_K on 16 Zen 5 cores: 4.43 t/s of 21 GB; STREAM triad 112.6 of 256 GB/s
 _CPU_SHARE_OF_MEASURED = 0.85
 _CPU_OPERATION_MS = 0.010  # guess: one barrier over all threads
-_MEASURED_HEADROOM = 1.25  # a measured bandwidth is no physical limit
+_MEASURED_HEADROOM = 1.25  # a measured bandwidth is not a physical limit
 _CACHED_BYTES = 1_000_000_000  # smaller models may be read from caches in part
 _LATENT_KV = 2.0  # the latent cache of MLA is read twice: as keys and as values
 _ALIASES = {"vulkan_radv": "vulkan"}
 _TINY_BITS = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "TQ1_0", "TQ2_0", "Q1_0"})
 _SHOWN_MS = 0.05
-_UNMEASURED_SHARE = 0.3  # of the bytes in types that nobody measured: the constants are not trusted
+_UNMEASURED_SHARE = 0.3  # above this share of bytes in types without measurements, the result is uncertain
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What decode speed depends on: the memory bus, whether it was measured, whether the GPU is an 8060S."""
+    """The memory bandwidth, whether it was measured, and whether the GPU is that of a Strix Halo."""
 
     bandwidth_gb_s: float
     measured: bool = False
@@ -46,7 +46,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Where one token's milliseconds go."""
+    """The parts of the time for one token."""
 
     plain_ms: float
     types_ms: float
@@ -56,12 +56,12 @@ class Times:
 
     @property
     def total_ms(self) -> float:
-        """Add them up."""
+        """Return the sum."""
         return self.plain_ms + self.types_ms + self.operations_ms + self.recurrent_ms + self.kv_ms
 
 
 def costs_of(backend: str) -> Costs | None:
-    """Find a GPU backend's constants; None for the CPU."""
+    """Return a GPU backend's constants; None for the CPU."""
     name = _ALIASES.get(backend, backend)
     if name == "cpu":
         return None
@@ -72,7 +72,7 @@ def costs_of(backend: str) -> Costs | None:
 
 
 def quantities(shape: ModelShape) -> dict[str, float]:
-    """Return what is multiplied with the constants: GB in all and by class, operations, recurrent layers."""
+    """Return the factors of the constants: GB in total and by class, operations, recurrent layers."""
     found = {"gb": (shape.bytes_read_per_token + 2 * shape.state_bytes) / _GB}
     for read in shape.reads:
         name = type_class(read.type_name, routed=read.routed)
@@ -81,7 +81,7 @@ def quantities(shape: ModelShape) -> dict[str, float]:
 
 
 def gpu_times(shape: ModelShape, costs: Costs, machine: Machine, depth: int = 0) -> Times:
-    """Apply a GPU backend's constants; memory's part scales with the bus."""
+    """Apply a GPU backend's constants; the memory part scales with the bandwidth."""
     amounts = quantities(shape)
     slower = HALO_GB_S / machine.bandwidth_gb_s / (1.0 if machine.halo else _OTHER_GPU)
     more = sum(amounts.get(name, 0.0) * cost for name, cost in costs.more_ms_per_gb.items())
@@ -96,7 +96,7 @@ def gpu_times(shape: ModelShape, costs: Costs, machine: Machine, depth: int = 0)
 
 
 def cpu_times(shape: ModelShape, machine: Machine, depth: int = 0) -> Times:
-    """Apply the CPU's share of the bus, or nearly all of a bandwidth that was measured on the CPU."""
+    """Apply the CPU's share of the bandwidth, or most of it if it was measured on the CPU."""
     share = _CPU_SHARE_OF_MEASURED if machine.measured else _CPU_SHARE_OF_BUS
     ms_per_gb = 1e3 / (machine.bandwidth_gb_s * share)
     amounts = quantities(shape)
@@ -105,16 +105,16 @@ def cpu_times(shape: ModelShape, machine: Machine, depth: int = 0) -> Times:
 
 
 def decode_times(shape: ModelShape, machine: Machine, backend: str, depth: int = 0) -> Times:
-    """Say where one token's time goes on a backend."""
+    """Return the parts of one token's time on a backend."""
     costs = costs_of(backend)
     return cpu_times(shape, machine, depth) if costs is None else gpu_times(shape, costs, machine, depth)
 
 
 def ceiling_tps(shape: ModelShape, machine: Machine, depth: int = 0) -> float:
     """
-    Return what no machine with this memory can exceed: bandwidth / bytes per token.
+    Return the speed that this memory cannot exceed: bandwidth / bytes per token.
 
-    A bandwidth that was measured, and a model small enough for caches, leave room above.
+    A measured bandwidth gets some headroom; a small model that fits in caches has no ceiling then.
     """
     read_bytes = shape.bytes_read_per_token + shape.kv_read_bytes(depth)
     if read_bytes < _CACHED_BYTES and machine.measured:
@@ -123,7 +123,7 @@ def ceiling_tps(shape: ModelShape, machine: Machine, depth: int = 0) -> float:
 
 
 def expect(shape: ModelShape, machine: Machine, backend: str, depth: int = 0) -> Expectation:
-    """Predict decode speed by the formula alone, with the sum in words."""
+    """Predict decode speed by the formula alone, with the calculation in words."""
     times = decode_times(shape, machine, backend, depth)
     expected, ceiling = 1e3 / times.total_ms, ceiling_tps(shape, machine, depth)
     notes = tuple(_notes(shape, backend))
@@ -132,20 +132,20 @@ def expect(shape: ModelShape, machine: Machine, backend: str, depth: int = 0) ->
 
 
 def in_words(shape: ModelShape, machine: Machine, times: Times, ceiling: float) -> str:
-    """Write the sum out."""
+    """Write the calculation out."""
     read_gb, moved_gb = shape.bytes_read_per_token / _GB, quantities(shape)["gb"]
     rate = moved_gb / times.plain_ms * 1e3
     state = f" (and {moved_gb - read_gb:.2f} GB of recurrent state)" if shape.state_bytes else ""
     share = f"{rate:.0f} GB/s, {rate / machine.bandwidth_gb_s:.0%} of {machine.bandwidth_gb_s:g}"
     parts = [f"{read_gb:.2f} GB per token{state} at {share} = {times.plain_ms:.1f} ms"]
     if times.types_ms >= _SHOWN_MS:
-        parts.append(f"{times.types_ms:.1f} ms more for their types")
+        parts.append(f"{times.types_ms:.1f} ms extra for their types")
     parts.append(f"{shape.operations:.0f} operations = {times.operations_ms:.1f} ms")
     if times.recurrent_ms >= _SHOWN_MS:
         parts.append(f"{shape.recurrent_layers} recurrent layers = {times.recurrent_ms:.1f} ms")
     if times.kv_ms >= _SHOWN_MS:
-        parts.append(f"cache at that depth = {times.kv_ms:.1f} ms")
-    total = f"together {times.total_ms:.1f} ms = {1e3 / times.total_ms:.2f} t/s"
+        parts.append(f"KV cache at this depth = {times.kv_ms:.1f} ms")
+    total = f"total {times.total_ms:.1f} ms = {1e3 / times.total_ms:.2f} t/s"
     limit = (
         "" if ceiling == inf else f"; at most {machine.bandwidth_gb_s:g} / {read_gb:.2f} = {ceiling:.2f} t/s"
     )
@@ -153,19 +153,17 @@ def in_words(shape: ModelShape, machine: Machine, times: Times, ceiling: float) 
 
 
 def _notes(shape: ModelShape, backend: str) -> list[str]:
-    """Name what makes the formula unsure."""
+    """List what makes the formula uncertain."""
     amounts = quantities(shape)
     notes = []
     if amounts.get("sixteen_bit_experts", 0.0) and backend.startswith("vulkan"):
         notes.append(
-            "experts in 16 bit run about three times slower on Vulkan than their bytes say: "
+            "16-bit experts run about three times slower on Vulkan than their size suggests: "
             "use ROCm, or a file with Q8_0 experts"
         )
     tiny = sum(read.size_bytes for read in shape.reads if read.type_name in _TINY_BITS)
     if tiny > _UNMEASURED_SHARE * shape.bytes_read_per_token:
-        notes.append(
-            "types of two bits and less were not measured: decoding them may cost more than reading them"
-        )
+        notes.append("types of two bits and less were not measured: they may be slower than predicted")
     if backend == "cpu":
-        notes.append("CPU speed depends on threads and other load: a rough figure")
+        notes.append("CPU speed depends on threads and other load, so this is a rough figure")
     return notes

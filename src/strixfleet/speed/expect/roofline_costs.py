@@ -1,8 +1,8 @@
 """
-What things cost on each backend of a Strix Halo: the constants of the roofline.
+The constants of the roofline for each backend of a Strix Halo.
 
-Printed by `benchmarks/roofline/fit_roofline.py`: medians of published llama-bench runs (recent builds),
-depth 0. Nothing here is a guess but where a comment says so.
+Printed by `benchmarks/roofline/fit_roofline.py`, which fits them to medians of published llama-bench runs
+with recent builds at depth 0.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Costs:
 
 
 def type_class(type_name: str, *, routed: bool) -> str:
-    """Sort a tensor type into the classes that cost alike."""
+    """Return the cost class of a tensor type."""
     if type_name in ("F16", "BF16", "F32") and routed:
         return "sixteen_bit_experts"
     if type_name in ("F16", "BF16"):

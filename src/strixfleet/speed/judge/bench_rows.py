@@ -1,35 +1,36 @@
-"""What was measured for one model, as rows for scripts."""
+"""What was measured for one model, as rows of the JSON of `bench`."""
 
 from collections.abc import Mapping
 from statistics import median
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.judge.measured import Evidence, Expectations
-from strixfleet.speed.judge.slow_causes import Reason
+from strixfleet.speed.judge.judge_runs import Expectations, bench_runs
+from strixfleet.speed.judge.slow_causes import SlowCause
+from strixfleet.speed.measure.evidence import Evidence
 from strixfleet.speed.measure.llama_bench import spread
 from strixfleet.speed.measure.served import Served
 
 
 def rows_of(
-    evidence: Evidence, yardstick: Expectations, why: tuple[Reason, ...], generate_tokens: int
+    evidence: Evidence, expectations: Expectations, causes: tuple[SlowCause, ...], generate_tokens: int
 ) -> dict[str, list[Json]]:
-    """Return the rows of one target by the key of the host's entry."""
+    """Return the rows of one target, by their key in the host's entry."""
     name, gain = evidence.target.instance_name, evidence.draft_gain(generate_tokens)
     draft: dict[str, Json] = {"draft": gain.to_json()} if gain else {}
     return {
-        "runs": runs_json(evidence, yardstick, generate_tokens),
+        "runs": runs_json(evidence, expectations, generate_tokens),
         "served": [{"instance": name, **latency_json(evidence.served), **draft}],
-        "reasons": [{"instance": name, **one.to_json()} for one in why],
+        "reasons": [{"instance": name, **one.to_json()} for one in causes],
         "cpu": [{"instance": name, **one.to_json()} for one in evidence.against_cpu],
     }
 
 
-def runs_json(evidence: Evidence, yardstick: Expectations, generate_tokens: int) -> list[Json]:
+def runs_json(evidence: Evidence, expectations: Expectations, generate_tokens: int) -> list[Json]:
     """Return the samples behind the verdicts."""
     rows: list[Json] = []
-    for run in evidence.runs(generate_tokens):
+    for run in bench_runs(evidence, generate_tokens):
         if run.samples_tps:
-            expectation = yardstick.of(run)
+            expectation = expectations.of(run)
             rows.append(
                 {
                     "instance": run.instance,

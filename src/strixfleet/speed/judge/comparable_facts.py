@@ -1,4 +1,4 @@
-"""What of a host may bear on its speed, by the id of its audit: what siblings are compared by."""
+"""The facts of a host that may affect its speed, by their id in the audit: hosts are compared by these."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,17 +12,28 @@ from strixfleet.on_host.switch.option_aliases import PAIRS
 
 
 ABSENT = "nothing"
-# Items whose `have` is itself the value; of others it only says whether what is there will do.
+# Items whose `have` is the value itself; for other items it only says whether the value is good enough.
 _ITEMS = ("tuning:", "llama_cpp:current", "llama_cpp:shaders", "gpu_stack:amdvlk", "gpu_stack:mes_firmware")
-_GTT = ("ttm.pages_limit", "amdgpu.gttsize")  # seen by their effect, kernel:gtt_total
-# Arguments that name disks, consoles and initial programs: no matter of speed.
-_PLACES = ("BOOT_IMAGE", "root", "rootflags", "rootfstype", "resume", "initrd", "ro", "rw", "quiet", "splash")
-_PLACE_PREFIXES = ("rd.", "systemd.", "console", "cryptdevice", "ip", "net.", "hostname")
+_GTT = ("ttm.pages_limit", "amdgpu.gttsize")  # compared by their effect, kernel:gtt_total
+# Kernel arguments about disks, consoles and initial programs do not affect speed.
+_UNRELATED = (
+    "BOOT_IMAGE",
+    "root",
+    "rootflags",
+    "rootfstype",
+    "resume",
+    "initrd",
+    "ro",
+    "rw",
+    "quiet",
+    "splash",
+)
+_UNRELATED_PREFIXES = ("rd.", "systemd.", "console", "cryptdevice", "ip", "net.", "hostname")
 _OWN_OPTIONS = frozenset({"alias", "host", "port"})
 
 
-def traits_of(state: DesiredState, answers: Answers, rows: tuple[Difference, ...]) -> dict[str, str]:
-    """Return {id: value} of what was read; what could not be read is left out."""
+def comparable_facts(state: DesiredState, answers: Answers, rows: tuple[Difference, ...]) -> dict[str, str]:
+    """Return {id: value}; leave out what could not be read."""
     facts = state.facts
     found = {
         "gpu_stack:kernel": facts.kernel_release,
@@ -40,15 +51,15 @@ def _gib(count: int) -> str:
 
 
 def _arguments(command_line: str) -> Iterator[tuple[str, str]]:
-    """Return the kernel's arguments that are no place and no part of the GTT's size."""
+    """Return the kernel arguments that may affect speed, but for those that set the GTT size."""
     for word in command_line.split():
         name, equals, value = word.partition("=")
-        if name not in {*_PLACES, *_GTT} and not name.startswith(_PLACE_PREFIXES):
+        if name not in {*_UNRELATED, *_GTT} and not name.startswith(_UNRELATED_PREFIXES):
             yield f"kernel:{name}", value if equals else "set"
 
 
 def _rows(rows: tuple[Difference, ...], answers: Answers) -> Iterator[tuple[str, str]]:
-    """Return items that tell a value, and versions of the packages that items are about."""
+    """Return the items whose `have` is a value, and the versions of the GPU stack's packages."""
     for row in rows:
         aspect, _, name = row.id.partition(":")
         version = answers.text(Ask.PACKAGE, name) if Question(Ask.PACKAGE, name) in answers else None
@@ -61,17 +72,17 @@ def _rows(rows: tuple[Difference, ...], answers: Answers) -> Iterator[tuple[str,
             yield row.id, ", ".join(str(one) for one in listed if one is not None) or ABSENT
 
 
-def _today(name: str, value: str | None) -> tuple[str, str]:
-    """Return an option as today's releases spell it: either spelling says the same."""
+def _current_spelling(name: str, value: str | None) -> tuple[str, str]:
+    """Return an option as current releases spell it, so that old and new spellings compare equal."""
     option, _, fixed = dict(PAIRS).get(f"--{name}", f"--{name}").removeprefix("--").partition(" ")
     return option, fixed or value or "set"
 
 
 def options_of(state: DesiredState, instance: Instance) -> Mapping[str, str]:
-    """Return {id: value} of a server's options and variables; where it listens is no matter of speed."""
+    """Return {id: value} of a server's options and variables, but for its name and address."""
     backend = serving_backend(state.host.settings, state.machine)
     options = command(instance, backend, state.machine.physical_cores, listening(instance))
-    words = dict(_today(*one) for one in options.items() if one[0] not in _OWN_OPTIONS)
+    words = dict(_current_spelling(*one) for one in options.items() if one[0] not in _OWN_OPTIONS)
     words |= {"draft_model": instance.draft_model} if instance.draft_model else {}
     words |= environment(instance, backend, simulated=state.machine.simulated is not None)
     return {f"llama_server:{name}": value for name, value in words.items()}

@@ -1,4 +1,4 @@
-"""Why a host is slow: what was read on it that costs speed, the likeliest first, each with its cure."""
+"""Why a host is slow: what was read on it that costs speed, the likeliest cause first, each with its cure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -7,12 +7,15 @@ from strixfleet.findings.items import Cure, Difference, Status
 from strixfleet.findings.verdict import Grade, Verdict
 from strixfleet.on_host.questions import Json
 from strixfleet.printable import printable
-from strixfleet.speed.measure.host_state import HostMeasure
+from strixfleet.speed.measure.against_cpu import AgainstCpu
+from strixfleet.speed.measure.draft import DraftGain
+from strixfleet.speed.measure.host_answer import ServerUnit
+from strixfleet.speed.measure.host_conditions import HostConditions
 from strixfleet.speed.measure.server_flags import ServerFlags
 
 
-# Only ranks. Published: amd_iommu=off 2 %, tuned 0 % of decode and 5 to 8 % of prefill, power limits 1 to 8 %
-# (performance data, section 1.4); the others are ordered by what the field notes report.
+# Only for ranking. Effects in published llama-bench runs: amd_iommu=off 2 %, tuned 0 % of decode and 5 to 8 %
+# of prefill, power limits 1 to 8 %. The other values are estimates from users' reports.
 _WEIGHTS: Mapping[str, float] = {
     "gpu_stack:": 0.5,  # known-bad kernels and Mesa: a half and more
     "llama_cpp:": 0.4,
@@ -24,6 +27,8 @@ _WEIGHTS: Mapping[str, float] = {
     "tuning:": 0.05,
     "bios:": 0.05,  # it sets the power limits
 }
+_SLOWER_THAN_CPU_WEIGHT = 0.6  # ranks first: it costs more than half of the speed
+_WARM_C = 85.0
 _MICROSECONDS = 1e6
 _SUFFIXES = (("min", 60 * _MICROSECONDS), ("ms", 1e3), ("us", 1.0), ("s", _MICROSECONDS))
 _CURES = {
@@ -34,8 +39,8 @@ _CURES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """One cause; `weight` ranks it: the share of speed that it may take."""
+class SlowCause:
+    """One cause; `weight` ranks it by the share of speed that it may cost."""
 
     cause: str
     evidence: str
@@ -59,36 +64,57 @@ class SlowRunContext:
     backend: str
     physical_cores: int
     unit_name: str
-    unit: Mapping[str, Json]
+    unit: ServerUnit
     flags: ServerFlags | None
-    state: HostMeasure
+    conditions: HostConditions
     differences: tuple[Difference, ...]
 
 
-def reasons(known: SlowRunContext) -> tuple[Reason, ...]:
-    """Rank all causes that were found, the likeliest first."""
-    found = [*_limits(known), *_threads(known), *_state(known), *_drifts(known)]
-    return tuple(sorted(found, key=lambda reason: -reason.weight))
+def slow_causes(known: SlowRunContext) -> tuple[SlowCause, ...]:
+    """List all causes that were found, the likeliest first."""
+    return ranked([*_limits(known), *_threads(known), *_conditions(known), *_drifts(known)])
 
 
-def _limits(known: SlowRunContext) -> Iterator[Reason]:
-    cure = f"find the limit by `systemctl cat {known.unit_name}`, remove it, restart the unit"
-    cores, all_cores = known.unit.get("cores"), int(known.state.number("cores"))
-    if isinstance(cores, list) and 0 < len(cores) < all_cores:
-        weight = 1 - len(cores) / all_cores
-        yield Reason("the unit is limited to some cores", f"{len(cores)} of {all_cores}", cure, weight)
-    quota = microseconds(str(known.unit.get("quota") or ""))
+def ranked(causes: Iterable[SlowCause]) -> tuple[SlowCause, ...]:
+    """Sort causes, the likeliest first."""
+    return tuple(sorted(causes, key=lambda cause: -cause.weight))
+
+
+def slower_than_cpu(compared: AgainstCpu, host: str) -> Iterator[SlowCause]:
+    """Name a cause if the CPU is faster than the GPU."""
+    if compared.ratio < 1:
+        evidence = (
+            f"{compared.test}: {compared.cpu_tps:.2f} t/s on the CPU, {compared.gpu_tps:.2f} on the GPU"
+        )
+        cure = f"check driver, GTT, carve-out and clocks: strixfleet audit -l {host}"
+        yield SlowCause("the CPU is faster than the GPU", evidence, cure, _SLOWER_THAN_CPU_WEIGHT)
+
+
+def slower_with_draft(gain: DraftGain, instance: str) -> Iterator[SlowCause]:
+    """Name a cause if the draft model costs speed."""
+    if gain.gain is not None and gain.gain < 0 and gain.acceptance is not None:
+        evidence = f"{gain.tps_with:.2f} t/s with it, {gain.tps_without:.2f} without"
+        cure = f"remove `draft_model` from the instance {instance}"
+        yield SlowCause("the draft model slows decoding down", evidence, cure, -gain.gain)
+
+
+def _limits(known: SlowRunContext) -> Iterator[SlowCause]:
+    cure = f"find the limit with `systemctl cat {known.unit_name}`, remove it, restart the unit"
+    cores, all_cores = len(known.unit.cores), known.conditions.cores
+    if 0 < cores < all_cores:
+        weight = 1 - cores / all_cores
+        yield SlowCause("the unit is limited to some cores", f"{cores} of {all_cores}", cure, weight)
+    quota = microseconds(known.unit.quota)
     if quota is not None and all_cores and quota < all_cores * _MICROSECONDS:
         share = quota / (all_cores * _MICROSECONDS)
         text = f"CPUQuota {quota / _MICROSECONDS:.0%} of {all_cores} cores"
-        yield Reason("the unit's processor time is limited", text, cure, 1 - share)
-    nice = known.unit.get("nice")
-    if isinstance(nice, int) and nice > 0:
-        yield Reason("the unit runs at low priority", f"nice {nice}", cure, 0.05)
+        yield SlowCause("the unit's processor time is limited", text, cure, 1 - share)
+    if known.unit.nice > 0:
+        yield SlowCause("the unit runs at low priority", f"nice {known.unit.nice}", cure, 0.05)
 
 
 def microseconds(text: str) -> int | None:
-    """Read systemd's CPUQuotaPerSecUSec: `500ms`, `1.500000s`; None where there is no limit."""
+    """Read systemd's CPUQuotaPerSecUSec: `500ms`, `1.500000s`; None if there is no limit."""
     for suffix, factor in _SUFFIXES:
         number = text.removesuffix(suffix)
         if number != text and number.replace(".", "", 1).isdigit():
@@ -96,54 +122,54 @@ def microseconds(text: str) -> int | None:
     return None
 
 
-def _threads(known: SlowRunContext) -> Iterator[Reason]:
+def _threads(known: SlowRunContext) -> Iterator[SlowCause]:
     value = known.flags.value("--threads", "-t", "LLAMA_ARG_THREADS") if known.flags else None
     if value and value.isdigit() and 0 < known.physical_cores < int(value):
         text = f"{value} threads, {known.physical_cores} physical cores"
-        yield Reason("more threads than cores", text, "remove `threads` from the instance's arguments", 0.3)
+        yield SlowCause(
+            "more threads than cores", text, "remove `threads` from the instance's arguments", 0.3
+        )
 
 
-def _state(known: SlowRunContext) -> Iterator[Reason]:
-    hottest = known.state.hottest_c
-    if hottest >= _WARM_C:
-        yield Reason("it is hot", f"{hottest:.0f} °C before the run", "clean the fan, look at the case", 0.15)
-    governors = known.state.texts("governors")
-    if governors and set(governors) & {"powersave", "conservative"}:
+def _conditions(known: SlowRunContext) -> Iterator[SlowCause]:
+    hottest_c = known.conditions.hottest_c
+    if hottest_c >= _WARM_C:
+        text = f"{hottest_c:.0f} °C before the run"
+        yield SlowCause("the host is hot", text, "clean the fan, check the air flow", 0.15)
+    governors = known.conditions.governors
+    if set(governors) & {"powersave", "conservative"}:
         text = f"governor {', '.join(governors)}"
-        yield Reason("the processor saves power", text, "tuned-adm profile accelerator-performance", 0.05)
+        yield SlowCause("the processor saves power", text, "tuned-adm profile accelerator-performance", 0.05)
     memory = known.flags.value("--load-mode", "LLAMA_ARG_LOAD_MODE") if known.flags else None
     if known.backend == "rocm" and memory in {None, "auto", "mmap"}:
         cure = "set `load-mode: none` in the instance's arguments"
-        yield Reason("ROCm reads the model through mmap", f"load mode {memory or 'default'}", cure, 0.2)
+        yield SlowCause("ROCm reads the model through mmap", f"load mode {memory or 'default'}", cure, 0.2)
 
 
-_WARM_C = 85.0
-
-
-def _drifts(known: SlowRunContext) -> Iterator[Reason]:
+def _drifts(known: SlowRunContext) -> Iterator[SlowCause]:
     for row in known.differences:
         if row.status not in {Status.DRIFT, Status.PENDING_REBOOT}:
             continue
         weight = weight_of(row.id)
         if weight is not None:
             evidence = printable(row.message) if row.message else row.status.value.replace("_", " ")
-            yield Reason(row.id, evidence, _CURES[row.cure].format(host=known.host), weight)
+            yield SlowCause(row.id, evidence, _CURES[row.cure].format(host=known.host), weight)
 
 
 def weight_of(item: str) -> float | None:
-    """Return what an item is known to cost, to rank it; None where it has nothing to do with speed."""
+    """Return the share of speed that an item may cost; None if it has nothing to do with speed."""
     return next((weight for start, weight in _WEIGHTS.items() if item.startswith(start)), None)
 
 
-def in_words(found: Iterable[Reason], most: int = 3) -> str:
-    """Write the first reasons out; empty where none was found."""
-    named = list(found)[:most]
-    return "; ".join(f"{number}. {reason}" for number, reason in enumerate(named, 1))
+def in_words(causes: Iterable[SlowCause], most: int = 3) -> str:
+    """Write the first causes out; empty if there are none."""
+    named = list(causes)[:most]
+    return "; ".join(f"{number}. {cause}" for number, cause in enumerate(named, 1))
 
 
-def explained(verdicts: Iterable[Verdict], why: tuple[Reason, ...]) -> tuple[Verdict, ...]:
-    """Add the reasons to slow verdicts."""
-    words = f"; why: {in_words(why)}" if why else "; nothing that was read on the host explains it"
+def explained(verdicts: Iterable[Verdict], causes: tuple[SlowCause, ...]) -> tuple[Verdict, ...]:
+    """Add the causes to slow verdicts."""
+    words = f"; why: {in_words(causes)}" if causes else "; nothing that was read on the host explains it"
     return tuple(
         replace(one, reason=f"{one.reason}{words}") if one.grade is Grade.SLOW else one for one in verdicts
     )

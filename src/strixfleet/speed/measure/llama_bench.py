@@ -1,13 +1,15 @@
-"""What llama-bench is asked, what its answer says, and whether the right device computed it."""
+"""The arguments of llama-bench, its results, and whether the right device computed them."""
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
+
+from pydantic import Field
 
 from strixfleet.inventory.schema.parts import SmokeBench
-from strixfleet.on_host.questions import Json
-from strixfleet.printable import printable
+from strixfleet.speed.measure.answer_types import Count, Shown, UnreadableAnswerError, read_as
 
 
 MOST_SAMPLES = 1000
@@ -21,7 +23,7 @@ SOFTWARE_DRIVERS = ("llvmpipe", "lavapipe", "SwiftShader")
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """One test of llama-bench; `gpu` is empty where no GPU was used."""
+    """One test of llama-bench; `gpu` is empty if there is no GPU."""
 
     test: str
     samples_tps: tuple[float, ...]
@@ -35,12 +37,12 @@ class BenchRow:
 
     @property
     def device(self) -> str:
-        """Name what computed."""
+        """Name the device that computed."""
         return self.gpu or self.cpu or "unknown"
 
     @property
     def used_gpu(self) -> bool:
-        """Tell whether a GPU computed: it is named even where `-dev none` left it out."""
+        """Tell whether a GPU computed: llama-bench names it even if `-dev none` left it out."""
         return bool(self.gpu) and self.devices != "none" and self.gpu_layers != 0
 
     @property
@@ -50,7 +52,7 @@ class BenchRow:
 
 
 class BenchUnreadableError(ValueError):
-    """llama-bench's answer is not what it should be."""
+    """The output of llama-bench cannot be read."""
 
 
 def bench_arguments(model_path: str, smoke: SmokeBench, options: Iterable[str]) -> list[str]:
@@ -62,35 +64,49 @@ def bench_arguments(model_path: str, smoke: SmokeBench, options: Iterable[str]) 
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _JsonRow:
+    """One test in llama-bench's own words."""
+
+    samples_ts: Annotated[tuple[float, ...], Field(min_length=1, max_length=MOST_SAMPLES)]
+    n_prompt: Count = 0
+    n_gen: Count = 0
+    n_depth: Count = 0
+    backends: Shown = ""
+    gpu_info: Shown = ""
+    cpu_info: Shown = ""
+    devices: Shown = ""
+    n_gpu_layers: Count = 0
+    n_threads: Count = 0
+    build_commit: Shown = ""
+
+
 def parse_bench(text: str) -> tuple[BenchRow, ...]:
-    """Read llama-bench's JSON; whatever stands there, the answer is rows or BenchUnreadableError."""
+    """Read llama-bench's JSON, which may follow other output; raise BenchUnreadableError if it cannot be."""
     start = text.find("[")
     try:
-        rows: Json = json.loads(text[start:]) if start >= 0 else None
+        rows = json.loads(text[start:]) if start >= 0 else None
     except ValueError as problem:
-        raise BenchUnreadableError(f"llama-bench printed no JSON: {problem}") from None
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise BenchUnreadableError(f"the output of llama-bench is not JSON: {problem}") from None
+    if not isinstance(rows, list) or not rows:
         raise BenchUnreadableError("llama-bench printed no results")
-    return tuple(_row(row) for row in rows if isinstance(row, dict))
+    try:
+        return tuple(_row(read_as(_JsonRow, row)) for row in rows)
+    except UnreadableAnswerError as problem:
+        raise BenchUnreadableError(f"a result of llama-bench cannot be read: {problem}") from None
 
 
-def _row(row: Mapping[str, Json]) -> BenchRow:
-    samples = row.get("samples_ts")
-    speeds = (
-        [float(one) for one in samples if isinstance(one, int | float)] if isinstance(samples, list) else []
-    )
-    if not speeds or len(speeds) > MOST_SAMPLES:
-        raise BenchUnreadableError("llama-bench printed no samples_ts")
+def _row(row: _JsonRow) -> BenchRow:
     return BenchRow(
-        test=test_name(_integer(row, "n_prompt"), _integer(row, "n_gen"), _integer(row, "n_depth")),
-        samples_tps=tuple(speeds),
-        backends=_text(row, "backends"),
-        gpu=_text(row, "gpu_info"),
-        cpu=_text(row, "cpu_info"),
-        devices=_text(row, "devices"),
-        gpu_layers=_integer(row, "n_gpu_layers"),
-        threads=_integer(row, "n_threads"),
-        commit=_text(row, "build_commit"),
+        test=test_name(row.n_prompt, row.n_gen, row.n_depth),
+        samples_tps=row.samples_ts,
+        backends=row.backends,
+        gpu=row.gpu_info,
+        cpu=row.cpu_info,
+        devices=row.devices,
+        gpu_layers=row.n_gpu_layers,
+        threads=row.n_threads,
+        commit=row.build_commit,
     )
 
 
@@ -101,39 +117,29 @@ def test_name(prompt_tokens: int, generate_tokens: int, depth: int) -> str:
     return "+".join(parts) + (f" @ d{depth}" if depth else "")
 
 
-def _integer(row: Mapping[str, Json], key: str) -> int:
-    value = row.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _text(row: Mapping[str, Json], key: str) -> str:
-    value = row.get(key)
-    return printable(value) if isinstance(value, str) else ""
-
-
 def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = False) -> str:
     """
-    Return the evidence that not the wanted device computed; empty where it did.
+    Return the evidence that the wrong device computed; empty if the right one did.
 
     A build for Vulkan that finds no driver runs on the CPU and still reports `backends: Vulkan`, with an
-    empty `gpu_info`. With `amd`, Vulkan must be RADV: its name stands in the device's. With `software`,
-    as on hosts that only simulate a GPU, a software driver is what was wanted.
+    empty `gpu_info`. With `amd`, the Vulkan driver must be RADV, which is part of the device's name. With
+    `software`, for hosts that only simulate a GPU, a software driver is right.
     """
-    seen = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
+    reported = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
     why = ""
     if not any(name.lower() in row.backends.lower() for name in BACKEND_NAMES[backend]):
-        why = f"no {backend} device was found; is its driver there, and was the build made for it?"
+        why = f"no {backend} device was found; check its driver and the backend of the build"
     elif backend == "cpu":
-        why = "the GPU computed, the CPU was wanted" if row.gpu and row.gpu_layers else ""
+        why = "the GPU computed, not the CPU" if row.gpu and row.gpu_layers else ""
     elif not row.gpu or row.devices == "none":
-        why = f"the CPU ({row.cpu}) computed; is the driver there, may the server use /dev/dri?"
+        why = f"the CPU ({row.cpu}) computed; check the GPU driver and the access to /dev/dri"
     elif row.gpu_layers == 0:
-        why = "no layer was given to the GPU (n_gpu_layers 0)"
+        why = "no layer is on the GPU (n_gpu_layers is 0)"
     elif not software and any(name.lower() in row.gpu.lower() for name in SOFTWARE_DRIVERS):
-        why = "a software driver on the CPU, no GPU"
+        why = "a software driver on the CPU computed, not the GPU"
     elif backend == "vulkan" and amd and "RADV" not in row.gpu:
-        why = "the driver is not Mesa's RADV; is AMDVLK left behind in /etc/vulkan/icd.d?"
-    return why and f"{seen}: {why}"
+        why = "the driver is not Mesa's RADV; look for AMDVLK in /etc/vulkan/icd.d"
+    return why and f"{reported}: {why}"
 
 
 def spread(samples: Iterable[float]) -> float:
@@ -143,5 +149,5 @@ def spread(samples: Iterable[float]) -> float:
 
 
 def fits_twice(model_bytes: int, available_bytes: int) -> bool:
-    """Say whether a second copy of a model fits beside the running one; a tenth and 1 GiB stay free."""
+    """Tell whether a second copy of a model fits beside the running one, with a tenth and 1 GiB to spare."""
     return model_bytes + model_bytes // 10 + (1 << 30) <= available_bytes

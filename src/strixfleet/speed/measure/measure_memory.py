@@ -1,11 +1,13 @@
-"""How fast a host reads memory: measured once, kept on the host, best of all tries."""
+"""How fast a host reads memory: measured once and recorded on the host, the best of all tries."""
 
 import json
+from dataclasses import asdict
 
 from strixfleet.inventory.hardware import Profile
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.expect.roofline import Machine
-from strixfleet.speed.measure.host_state import DISTURBED_SHARE, map_at
+from strixfleet.speed.measure.host_answer import Bandwidth, HostAnswer
+from strixfleet.speed.measure.host_conditions import DISTURBED_SHARE
 from strixfleet.speed.measure.remote_bench import Bench
 
 
@@ -13,59 +15,56 @@ TIMEOUT_S = 120
 
 
 class MemorySpeed:
-    """The memory's speed; `raw` is what the host said of itself."""
+    """The memory speed of one host: what is recorded there, and new measurements."""
 
-    def __init__(self, bench: Bench, raw: dict[str, Json]) -> None:
+    def __init__(self, bench: Bench, answer: HostAnswer) -> None:
         self._bench = bench
-        self._raw = raw
+        self._boot_key = answer.boot_key
+        self.recorded = answer.bandwidth
 
     @property
-    def kept_gb_s(self) -> float:
-        """Return what was measured since the host was last booted in another way; 0 where nothing was."""
-        kept = map_at(self._raw, "bandwidth")
-        speed = kept.get("read_gb_s") if kept.get("boot_key") == self._raw.get("boot_key") else None
-        return float(speed) if isinstance(speed, int | float) else 0.0
+    def recorded_gb_s(self) -> float:
+        """Return the recorded speed; 0 if there is none for this processor, memory and kernel line."""
+        if self.recorded.boot_key != self._boot_key:
+            return 0.0
+        return self.recorded.read_gb_s or 0.0
 
     def now_gb_s(self) -> float:
-        """Measure; 0 where the build has no program for it."""
+        """Measure; return 0 if the build has no program for it."""
         return self._measure()[0]
 
     def best_gb_s(self, *, again: bool) -> float:
         """
-        Return what is kept; measure where nothing is, or `again`, or while other work disturbed the last try.
+        Return the recorded speed; measure if there is none, or `again`, or if the last try was disturbed.
 
-        Other work only ever makes it slower, so the best of all tries is kept.
+        Other work can only make memory slower, so the best of all tries is recorded.
         """
-        best, disturbed = self.kept_gb_s, map_at(self._raw, "bandwidth").get("others_share")
-        if best > 0 and not again and not _disturbed(disturbed):
+        best = self.recorded_gb_s
+        if best > 0 and not again and not _disturbed(self.recorded.others_share):
             return best
-        now, others = self._measure()
-        if now > best or (now > 0 and not _disturbed(others)):
+        now, others_share = self._measure()
+        if now > best or (now > 0 and not _disturbed(others_share)):
             best = max(now, best)
-            self._raw["bandwidth"] = {
-                "boot_key": self._raw.get("boot_key"),
-                "read_gb_s": best,
-                "others_share": others,
-            }
-            self._bench.keep("bandwidth.json", self._raw["bandwidth"])
+            self.recorded = Bandwidth(self._boot_key, best, others_share)
+            self._bench.keep("bandwidth.json", asdict(self.recorded))
         return best
 
-    def _measure(self) -> tuple[float, Json]:
+    def _measure(self) -> tuple[float, float | None]:
         request: dict[str, Json] = {"program": "strixfleet-membw", "arguments": [], "users": ["nobody"]}
         done = self._bench.program(request, TIMEOUT_S)
         try:
-            return float(json.loads(str(done["stdout"]))["read_gb_s"]), done.get("others_share")
+            return float(json.loads(done.stdout)["read_gb_s"]), done.others_share
         except (ValueError, KeyError, TypeError):
             return 0.0, None
 
 
 def machine_of(profile: Profile | None, memory: MemorySpeed, *, again: bool) -> Machine | None:
-    """Return what decode speed depends on: the profile's bandwidth, or what was seen of the memory."""
+    """Return the machine as the roofline sees it: with the profile's bandwidth, or with the measured one."""
     if profile is not None and profile.bandwidth_gb_s:
         return Machine(profile.bandwidth_gb_s, measured=False, halo=profile.gfx == "gfx1151")
     speed = memory.best_gb_s(again=again)
     return Machine(speed, measured=True, halo=False) if speed > 0 else None
 
 
-def _disturbed(share: Json) -> bool:
-    return isinstance(share, int | float) and share > DISTURBED_SHARE
+def _disturbed(share: float | None) -> bool:
+    return share is not None and share > DISTURBED_SHARE

@@ -1,19 +1,18 @@
 """Measure one model through its server, and through llama-bench run as the server runs."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from strixfleet.inventory.schema.parts import SmokeBench
 from strixfleet.managed.llama_server.server_unit import KEYS, unit_name
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.judge.measured import Evidence, Target
 from strixfleet.speed.measure.against_cpu import AgainstCpu, against_cpu
-from strixfleet.speed.measure.draft import draft_wish
-from strixfleet.speed.measure.host_state import map_at
+from strixfleet.speed.measure.draft import draft_request
+from strixfleet.speed.measure.evidence import Evidence, Target
+from strixfleet.speed.measure.host_answer import HostAnswer, ServerUnit
 from strixfleet.speed.measure.llama_bench import BenchRow, BenchUnreadableError, bench_arguments, parse_bench
-from strixfleet.speed.measure.recall import planted_wish
+from strixfleet.speed.measure.recall import recall_request
 from strixfleet.speed.measure.remote_bench import Bench
-from strixfleet.speed.measure.served import PROMPTS, Served, served_body, served_from
+from strixfleet.speed.measure.served import PROMPTS, Served, served_body
 from strixfleet.speed.measure.server_flags import ServerFlags
 
 
@@ -22,29 +21,27 @@ REQUEST_TIMEOUT_S = 600
 ALIKE_TOKENS = 8
 SERVED_PROMPT_TOKENS = 64
 DEVICE = "-dev"
-LOAD_MODE = "-lm"  # releases of early 2026 and before do not know it
+LOAD_MODE = "-lm"  # unknown to releases up to early 2026
 Rows = tuple[BenchRow, ...]
 CpuSpeeds = tuple[tuple[AgainstCpu, ...], str]  # and why there are none
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The unit that serves a target as the host shows it, and what it was told; no flags where none does."""
+    """The unit that serves a target, and its options; no flags if no instance serves it."""
 
     target: Target
-    unit: Mapping[str, Json]
+    unit: ServerUnit
     flags: ServerFlags | None
 
     @classmethod
-    def of(cls, target: Target, raw: Mapping[str, Json]) -> "Server":
-        """Find it in what the host said of itself; what does not run is as the inventory says."""
+    def of(cls, target: Target, answer: HostAnswer) -> "Server":
+        """Find the unit in the host's answer; one that does not run has the options of the inventory."""
         if target.instance is None:
-            return cls(target, {}, None)
-        unit = map_at(raw, "instances", target.instance.name)
-        argv, environment = unit.get("argv"), map_at(unit, "environment")
-        if isinstance(argv, list) and argv:
-            named = {name: str(value) for name, value in environment.items()}
-            return cls(target, unit, ServerFlags(tuple(str(word) for word in argv), named))
+            return cls(target, ServerUnit(), None)
+        unit = answer.server(target.instance.name)
+        if unit.argv:
+            return cls(target, unit, ServerFlags(unit.argv, unit.environment))
         return cls(target, unit, ServerFlags.of_instance(target.instance))
 
     @property
@@ -53,29 +50,29 @@ class Server:
         return unit_name(self.target.instance_name) if self.target.instance else "no unit"
 
     def served(self, bench: Bench, smoke: SmokeBench) -> tuple[Served | None, str]:
-        """Send requests to it; say what keeps them from being a measurement of the target."""
+        """Send requests to it; say why they do not measure the target, if so."""
         if self.target.instance is None or self.flags is None:
             return None, ""
-        if self.unit.get("state") != "active":
-            return None, f"{self.name} is {self.unit.get('state')}"
-        served = served_from(bench.served(self._request(self.flags, smoke), REQUEST_TIMEOUT_S))
+        if self.unit.state != "active":
+            return None, f"{self.name} is {self.unit.state}"
+        served = bench.served(self._request(self.flags, smoke), REQUEST_TIMEOUT_S)
         paths = self.target.paths
         if served.model_path and served.model_path not in paths:
-            return served, f"it serves {served.model_path}, not {paths[0]}; a restart is due"
+            return served, f"it serves {served.model_path}, not {paths[0]}; restart it"
         return served, ""
 
     def _request(self, flags: ServerFlags, smoke: SmokeBench) -> dict[str, Json]:
         instance = self.target.instance
         return {
             "url": flags.url,
-            "pid": self.unit.get("pid"),
+            "pid": self.unit.pid,
             "key_file": f"{KEYS}/{instance.name}" if instance and instance.api_key else None,
             "body": served_body(SERVED_PROMPT_TOKENS, smoke.generate_tokens),
             "repetitions": smoke.repetitions,
             "repeat_tokens": ALIKE_TOKENS,
             "prompts": [*PROMPTS],
-            "planted": planted_wish(flags.micro_batch_tokens, flags.slot_tokens),
-            "draft": draft_wish(smoke.generate_tokens) if instance and instance.draft_model else None,
+            "planted": recall_request(flags.micro_batch_tokens, flags.slot_tokens),
+            "draft": draft_request(smoke.generate_tokens) if instance and instance.draft_model else None,
         }
 
 
@@ -83,8 +80,8 @@ def with_llama_bench(evidence: Evidence, server: Server, bench: Bench, smoke: Sm
     """
     Run llama-bench as the server runs.
 
-    A server is told its device by name, and llama-bench ends with an error where that is not there. Left to
-    choose, it shows in its device fields what it computes on instead: that is the evidence then.
+    The options name the server's device, and llama-bench fails if that device does not exist. Without the
+    option it chooses one itself and reports which: that is the evidence of a wrong device.
     """
     options = server.flags.bench_options() if server.flags else []
     path = evidence.target.paths[0]
@@ -107,7 +104,7 @@ def _without(options: list[str], name: str) -> list[str]:
 
 
 def cpu_speeds(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBench) -> CpuSpeeds:
-    """Run llama-bench without the GPU, each test once: it takes long there, and only the ratio counts."""
+    """Run llama-bench without the GPU, each test once, because that is slow and only the ratio counts."""
     flags = server.flags or ServerFlags((), {})
     target, once = evidence.target, smoke.model_copy(update={"repetitions": 1})
     arguments = bench_arguments(target.paths[0], once, flags.bench_options(on_cpu=True))
@@ -116,24 +113,22 @@ def cpu_speeds(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBen
 
 
 def _llama_bench(server: Server, bench: Bench, arguments: list[str]) -> tuple[Rows, str, float]:
-    """Return rows, or why there are none, and what share of the CPU others took."""
+    """Return the results, or why there are none, and the share of the CPU that other work took."""
     unit = server.unit
     request: dict[str, Json] = {
         "program": "llama-bench",
         "arguments": [*arguments],
-        "pid": unit.get("pid"),
-        "cores": unit.get("cores"),
-        "nice": unit.get("nice"),
+        "pid": unit.pid,
+        "cores": [*unit.cores],
+        "nice": unit.nice,
         "environment": {**(server.flags.environment if server.flags else {})},
         "users": ["nobody"],
     }
     done = bench.program(request, BENCH_TIMEOUT_S)
-    if done["exit_code"] != 0:
-        said = (str(done["stderr"]).strip() or "it said nothing").splitlines()[-1]
-        return (), f"llama-bench ended with {done['exit_code']}: {said[:200]}", 0.0
-    others = done.get("others_share")
+    if done.exit_code != 0:
+        said = (done.stderr.strip() or "it printed no error").splitlines()[-1]
+        return (), f"llama-bench ended with {done.exit_code}: {said[:200]}", 0.0
     try:
-        rows = parse_bench(str(done["stdout"]))
+        return parse_bench(done.stdout), "", done.others_share
     except BenchUnreadableError as problem:
         return (), str(problem), 0.0
-    return rows, "", float(others) if isinstance(others, int | float) else 0.0

@@ -1,22 +1,26 @@
 """
-Facts planted in prompts: a build that loses them beyond a micro-batch computes nonsense at full speed.
+Ask a server to recall facts from its prompt: a broken build forgets them beyond one micro-batch.
 
-A HIP build answered garbage, as fast as ever, once a prompt was longer than a micro-batch (field notes). Each
-fact is asked for twice, in text of half a micro-batch and in text of one and a half, planted where the first
-micro-batch reads it. The short form calibrates: a model that cannot recall there proves nothing.
+Some HIP builds answer nonsense at full speed once a prompt is longer than one micro-batch:
+https://github.com/ggml-org/llama.cpp/issues/25992. Each fact is asked for twice: in a text of half a
+micro-batch and in one of one and a half, always near the start, where the first micro-batch reads it. The
+short form calibrates: if a model cannot recall the fact there, the long form proves nothing.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from strixfleet.on_host.questions import Json
-from strixfleet.printable import printable
+from strixfleet.speed.measure.answer_types import Count, Shown
 
 
+SHOWN_LETTERS = 60
 ANSWER_TOKENS = 16  # room for five digits, a token each, and what a model says before them
-LEAST_EXCESS = 1.1  # a prompt that is hardly longer than a micro-batch shows little
-SPARE_TOKENS = 64  # question, planted sentence and answer
-# Name, code and where it stands in the text: in the first micro-batch, short or long. Filler has no digits.
+LEAST_EXCESS = 1.1  # a prompt that is only a little longer than a micro-batch shows nothing
+SPARE_TOKENS = 64  # for the question, the sentence with the fact, and the answer
+# Name, code and relative position: in the first micro-batch of both texts. The filler has no digits.
 _FACTS = (("harbour", "48213", 0.1), ("lighthouse", "70596", 0.3), ("granary", "31874", 0.5))
 _FILLER = (
     "The morning was calm, and the boats left early with the tide.",
@@ -38,8 +42,8 @@ _FILLER = (
 )
 
 
-def planted_wish(micro_batch: int, context_tokens: int) -> dict[str, Json]:
-    """Say what to ask of a server; `context_tokens` counts where the server does not tell a slot's size."""
+def recall_request(micro_batch: int, context_tokens: int) -> dict[str, Json]:
+    """Return the request; `context_tokens` is the size of a slot if the server itself does not tell it."""
     facts: list[Json] = [
         {
             "code": code,
@@ -62,27 +66,27 @@ def planted_wish(micro_batch: int, context_tokens: int) -> dict[str, Json]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What was answered to one question, and how long the prompt was in tokens."""
+class RecallAnswer:
+    """The answer to one question, and the length of its prompt in tokens."""
 
-    content: str
-    recalled: bool
-    tokens: int
+    content: Annotated[Shown, AfterValidator(lambda text: text[:SHOWN_LETTERS])] = ""
+    recalled: bool = False
+    tokens: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
+class Recall:
     """
-    All answers; `skipped` says why there are none to long prompts.
+    The answers to short and to long prompts; `skipped` says why no long prompt was sent.
 
-    Asking ends where the answer is settled: at the first short prompt that is not recalled, at the first long
-    one that is.
+    Asking ends as soon as the result is certain: at the first fact that is not recalled from a short prompt,
+    or the first that is recalled from a long one.
     """
 
-    facts: int = 0
-    short: tuple[Answer, ...] = ()
-    long: tuple[Answer, ...] = ()
-    skipped: str = ""
+    facts: Count = 0
+    short: tuple[RecallAnswer, ...] = ()
+    long: tuple[RecallAnswer, ...] = ()
+    skipped: Shown = ""
 
     @property
     def calibrated(self) -> bool:
@@ -90,7 +94,7 @@ class Planted:
         return 0 < self.facts == sum(one.recalled for one in self.short)
 
     def wrong_output(self) -> str:
-        """Return the evidence that facts are lost beyond a micro-batch; empty where they are not."""
+        """Return the evidence that facts are lost beyond a micro-batch; empty if they are not."""
         asked = len(self.long) == self.facts
         if not self.calibrated or not asked or any(one.recalled for one in self.long):
             return ""
@@ -102,9 +106,9 @@ class Planted:
         )
 
     def note(self, model: str) -> str:
-        """Say why the test proves nothing; empty where it does."""
+        """Say why the test proves nothing; empty if it proves something."""
         if self.skipped:
-            return f"{model}: no long prompt was asked: {self.skipped}"
+            return f"{model}: recall from a long prompt was not tested: {self.skipped}"
         if self.short and not self.calibrated:
             said = self.short[-1].content
             return (
@@ -114,29 +118,5 @@ class Planted:
         return ""
 
 
-def _most(rows: tuple[Answer, ...]) -> int:
+def _most(rows: tuple[RecallAnswer, ...]) -> int:
     return max(row.tokens for row in rows)
-
-
-def planted_from(answer: Json) -> Planted:
-    """Read the script's answer; one that is missing or malformed is as good as none."""
-    if not isinstance(answer, dict):
-        return Planted()
-    facts = answer.get("facts")
-    return Planted(
-        facts if isinstance(facts, int) else 0,
-        _answers(answer.get("short")),
-        _answers(answer.get("long")),
-        printable(str(answer.get("skipped") or "")),
-    )
-
-
-def _answers(rows: Json) -> tuple[Answer, ...]:
-    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    return tuple(_answer(row) for row in found)
-
-
-def _answer(row: Mapping[str, Json]) -> Answer:
-    tokens = row.get("tokens")
-    content = printable(str(row.get("content") or ""))[:60]
-    return Answer(content, row.get("recalled") is True, tokens if isinstance(tokens, int) else 0)

@@ -5,15 +5,19 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from platformdirs import user_cache_path
 
-from strixfleet.errors import GgufError
+from strixfleet.errors import GgufError, ProbeFailed
 from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
+from strixfleet.speed.measure.answer_types import Figure, T, UnreadableAnswerError, read_as
+from strixfleet.speed.measure.host_answer import FileStat, HostAnswer
+from strixfleet.speed.measure.served import Served
 from strixfleet.speed.model.gguf_header import read_header
 from strixfleet.speed.model.model_file import GgufHeader
 
@@ -23,8 +27,18 @@ _HEADER_STEPS_BYTES = tuple(mib << 20 for mib in (4, 16, 64, 256))
 _MARGIN_S = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramRun:
+    """How a program on a host ended, what it printed, and the share of the CPU that other work took."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    others_share: Figure = 0.0
+
+
 class Bench:
-    """Measurements on one host."""
+    """Measurements on one host; every answer is read into a type here."""
 
     def __init__(self, host: Host, remote: Remote) -> None:
         self._host = host
@@ -36,31 +50,42 @@ class Bench:
         done = self._remote.run(argv, timeout_s=timeout_s)
         return read_data(done.stdout, done.stderr, host=self._host.name)
 
-    def look(self, instances: list[str], files: list[str], calm_s: float) -> dict[str, Json]:
-        """Return what is installed, what runs and the host's state; wait up to `calm_s` for a quiet CPU."""
-        request: dict[str, Json] = {"root": self._root, "calm_s": calm_s}
-        wish: dict[str, Json] = {**request, "instances": [*instances], "files": [*files]}
-        return self._ask("describe", wish, LOOK_TIMEOUT_S + calm_s)
+    def _read_as(self, kind: type[T], answer: Mapping[str, Json]) -> T:
+        try:
+            return read_as(kind, answer)
+        except UnreadableAnswerError as problem:
+            raise ProbeFailed(f"could not be measured: unexpected {problem}", where=self._host.name) from None
 
-    def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
-        """Run a program of the current build: `program`, `arguments` and with whose rights."""
-        wish = {"do": "program", "users": [], **request, "timeout_s": timeout_s}
-        return self._ask("run_program", wish, timeout_s + _MARGIN_S)
+    def look(self, instances: list[str], files: list[str], calm_s: float) -> HostAnswer:
+        """Ask what is installed, what runs and how busy the host is; wait up to `calm_s` for a quiet CPU."""
+        request: dict[str, Json] = {
+            "root": self._root,
+            "calm_s": calm_s,
+            "instances": [*instances],
+            "files": [*files],
+        }
+        return self._read_as(HostAnswer, self._ask("describe", request, LOOK_TIMEOUT_S + calm_s))
+
+    def program(self, request: Mapping[str, Json], timeout_s: int) -> ProgramRun:
+        """Run a program of the current build: `program`, its `arguments`, and whose account it uses."""
+        whole = {"do": "program", "users": [], **request, "timeout_s": timeout_s}
+        return self._read_as(ProgramRun, self._ask("run_program", whole, timeout_s + _MARGIN_S))
 
     def keep(self, name: str, data: Json) -> None:
         """Write one of the host's own measurement files."""
         self._ask("run_program", {"do": "keep", "name": name, "data": data}, LOOK_TIMEOUT_S)
 
-    def served(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
-        """Send completions to a running server: `url`, `key_file`, `body`, how often."""
-        wish = {**request, "timeout_s": timeout_s}
+    def served(self, request: Mapping[str, Json], timeout_s: int) -> Served:
+        """Send completions to a running server: `url`, `key_file`, `body`, `repetitions`."""
         repetitions = request.get("repetitions")
         most_s = timeout_s * (2 + (repetitions if isinstance(repetitions, int) else 0))
-        return self._ask("request", wish, most_s + _MARGIN_S)
+        answer = self._ask("request", {**request, "timeout_s": timeout_s}, most_s + _MARGIN_S)
+        return self._read_as(Served, answer)
 
-    def header(self, paths: list[str], files: Mapping[str, Json]) -> GgufHeader:
-        """Read the header of a model on the host; only its first bytes travel, once for each file."""
-        identity = json.dumps([self._host.name, [[path, files.get(path)] for path in paths]], sort_keys=True)
+    def header(self, paths: list[str], files: Mapping[str, FileStat | None]) -> GgufHeader:
+        """Read the header of a model on the host; its first bytes are fetched once and kept in the cache."""
+        stats = [[path, asdict(file) if (file := files.get(path)) else None] for path in paths]
+        identity = json.dumps([self._host.name, stats], sort_keys=True)
         folder = (
             user_cache_path("strixfleet") / "headers" / hashlib.sha256(identity.encode()).hexdigest()[:24]
         )

@@ -1,41 +1,39 @@
 """One timed request to a running server: how fast tokens came, as a caller sees it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from strixfleet.on_host.questions import Json
+from pydantic import AfterValidator
+
+from strixfleet.speed.measure.answer_types import Count, Figure
 
 
 @dataclass(frozen=True, slots=True)
 class ServedRun:
-    """One streamed completion; times since the request was sent."""
+    """One streamed completion; times count from when the request was sent, 0 if no token came."""
 
-    first_token_s: float
-    last_token_s: float
-    tokens: int
-    prompt_tokens: int
-    draft_tokens: int = 0
-    accepted_tokens: int = 0
+    first_token_s: Figure = 0.0
+    last_token_s: Figure = 0.0
+    tokens: Count = 0
+    prompt_tokens: Count = 0
+    draft_tokens: Count = 0
+    accepted_tokens: Count = 0
+
+    @property
+    def has_rate(self) -> bool:
+        """Tell whether the request brought two tokens or more, at different times."""
+        return self.tokens > 1 and self.last_token_s > self.first_token_s
 
     @property
     def decode_tps(self) -> float:
-        """Return the rate after the first token: it is prefill that the first one waits for."""
+        """Return the rate after the first token, because the first one waits for the prefill."""
         span_s = self.last_token_s - self.first_token_s
         return (self.tokens - 1) / span_s if span_s > 0 else 0.0
 
 
-def runs_from(rows: Json) -> tuple[ServedRun, ...]:
-    """Read the script's rows; requests that brought less than two tokens are left out."""
-    found = [_run(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    return tuple(run for run in found if run is not None)
+def _with_rate(runs: tuple[ServedRun, ...]) -> tuple[ServedRun, ...]:
+    return tuple(run for run in runs if run.has_rate)
 
 
-def _run(row: Mapping[str, Json]) -> ServedRun | None:
-    first, last, tokens = row.get("first_token_s"), row.get("last_token_s"), row.get("tokens")
-    if not isinstance(first, int | float) or not isinstance(last, int | float) or not isinstance(tokens, int):
-        return None
-    counts = (row.get(key) for key in ("prompt_tokens", "draft_tokens", "accepted_tokens"))
-    run = ServedRun(
-        float(first), float(last), tokens, *(one if isinstance(one, int) else 0 for one in counts)
-    )
-    return run if tokens > 1 and run.last_token_s > run.first_token_s else None
+# Runs as a host reports them, less those without a rate.
+TimedRuns = Annotated[tuple[ServedRun, ...], AfterValidator(_with_rate)]

@@ -1,4 +1,4 @@
-"""What a running llama-server was told, so that the benchmark runs with the same settings."""
+"""The options of a running llama-server, so that the benchmark runs with the same settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ _SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _DEFAULTS = frozenset({("-ngl", "auto"), ("-fa", "auto"), ("-t", "-1"), ("-lm", "auto")})
 _OF_DEVICES = frozenset({"-dev", "-ngl", "-ncmoe"})
 _ALL_LAYERS = "999"
-_BATCH_TOKENS, _MICRO_BATCH_TOKENS = 2048, 512  # llama-server's own
-_ANY_CONTEXT_TOKENS = 1 << 20  # where nothing tells: a prompt that does not fit is refused
+_BATCH_TOKENS, _MICRO_BATCH_TOKENS = 2048, 512  # llama-server's defaults
+_ANY_CONTEXT_TOKENS = 1 << 20  # if the size is not known; the server refuses prompts that do not fit
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFlags:
-    """Options and variables of one server; options win."""
+    """Options and environment variables of one server; options take precedence."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
 
     @classmethod
     def of_instance(cls, instance: Instance) -> "ServerFlags":
-        """Take what the inventory says, where the server does not run."""
+        """Return the options of the inventory, for a server that does not run."""
         words: list[str] = []
         for name, value in instance.arguments.items():
             words += [f"--{name}"] if value is None else [f"--{name}", value]
@@ -66,7 +66,7 @@ class ServerFlags:
 
     @property
     def key_file(self) -> str | None:
-        """Return the file that holds the keys of callers."""
+        """Return the file with the API keys."""
         return self.value("--api-key-file", "LLAMA_ARG_API_KEY_FILE")
 
     @property
@@ -80,21 +80,21 @@ class ServerFlags:
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Return how many tokens of a prompt are computed at once; never more than a batch."""
+        """Return how many tokens of a prompt are computed at once; at most a batch."""
         micro = self._number(_SHARED["-ub"], _MICRO_BATCH_TOKENS)
         return min(micro, self._number(_SHARED["-b"], _BATCH_TOKENS))
 
     @property
     def slot_tokens(self) -> int:
-        """Return how many tokens one request may hold, as far as options tell."""
+        """Return how many tokens a request may have, as far as the options tell."""
         context = self._number(("--ctx-size", "-c", "LLAMA_ARG_CTX_SIZE"), _ANY_CONTEXT_TOKENS)
         return context // self._number(("--parallel", "-np", "LLAMA_ARG_N_PARALLEL"), 1)
 
     def bench_options(self, *, on_cpu: bool = False) -> list[str]:
         """
-        Return llama-bench what the server was told, in its own words; what is automatic stays so.
+        Return the server's options in the spelling of llama-bench; automatic values are left out.
 
-        With `on_cpu`, no device: llama-bench runs once for each `-dev` that it is given, so there is one.
+        With `on_cpu`, the only `-dev` is none, because llama-bench runs once for each `-dev`.
         """
         words: list[str] = ["-dev", "none"] if on_cpu else []
         for option, names in _SHARED.items():

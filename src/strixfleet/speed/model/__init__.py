@@ -1,1 +1,1 @@
-"""What a GGUF file makes a machine do."""
+"""Read a GGUF header, and work out what the model needs of a machine."""

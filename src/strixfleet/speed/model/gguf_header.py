@@ -1,7 +1,7 @@
 """
-Reads the header of a model: one GGUF file, or all the files of a split one.
+Read the header of a model: one GGUF file, or all files of a split model.
 
-A file that is no whole model still has a header; what is missing of its data is counted, not refused.
+A file with missing data still has a header; the missing bytes are counted.
 """
 
 import re
@@ -44,7 +44,7 @@ def _all_files(path: Path) -> tuple[Path, ...]:
         return (path,)
     count = int(match["count"])
     if not 1 <= count <= _MAX_FILES:
-        raise GgufError(f"its name promises {count} files", where=str(path))
+        raise GgufError(f"{count} files according to its name, which is not a valid number", where=str(path))
     return tuple(path.with_name(f"{match['stem']}-{n:05}-of-{count:05}.gguf") for n in range(1, count + 1))
 
 
@@ -52,12 +52,14 @@ def _check_split(part: GgufHeader, file: Path, number: int, count: int) -> None:
     said = part.metadata.get("split.count", 0)
     if said not in (0, 1, count):
         raise GgufError(
-            f"the header says one of {said} files, the name says one of {count}",
+            f"the header says that the model has {said} files, the file name says {count}",
             where=str(file),
-            hint="keep the names that the files were published under, and keep them together",
+            hint="keep the published file names, with all files in one folder",
         )
     if count > 1 and part.metadata.get("split.no", number) != number:
-        raise GgufError(f"is not file {number + 1} of the split model by its header", where=str(file))
+        raise GgufError(
+            f"is not file {number + 1} of the split model, according to its header", where=str(file)
+        )
 
 
 def _read_file(path: Path) -> GgufHeader:
@@ -69,7 +71,7 @@ def _read_file(path: Path) -> GgufHeader:
             return Walk(path, file, status.st_size).header()
     except FileNotFoundError:
         split = _SPLIT_NAME.match(path.name)
-        hint = "a split model needs all its files in one folder" if split else "check the path"
+        hint = "put all files of the split model into one folder" if split else "check the path"
         raise GgufError("no such file", where=str(path), hint=hint) from None
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)

@@ -1,4 +1,4 @@
-"""The gguf package's type tables, without the rest of it: numpy and the reader take longer than a header."""
+"""Load only the type tables of the gguf package: its reader and numpy take longer to import than a header."""
 
 import sys
 from importlib.machinery import SourceFileLoader
@@ -14,7 +14,7 @@ def type_sizes() -> dict[int, tuple[str, int, int]]:
 
 
 def _constants() -> ModuleType:
-    """Load `gguf/constants.py` by itself; the package as a whole when it is not where it used to be."""
+    """Load `gguf/constants.py` alone; if it is not found, the whole package."""
     if "gguf.constants" in sys.modules:
         return sys.modules["gguf.constants"]
     package = find_spec("gguf")

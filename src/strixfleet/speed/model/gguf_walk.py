@@ -1,8 +1,9 @@
 """
-Walks over one GGUF file's header once: the package's own reader takes seconds on large vocabularies.
+Read the header of one GGUF file in one pass; the gguf package takes seconds for large vocabularies.
 
-Format: ggml/docs/gguf.md. Versions 2 and 3 of either byte order. Whatever the bytes are, the answer is a
-header or a GgufError: counts, lengths and the walk itself are capped, nothing is allocated on a file's word.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, both byte orders. Any
+input gives a header or a GgufError: counts, lengths and the total are limited, so a file cannot make us
+allocate much memory.
 """
 
 import struct
@@ -21,19 +22,19 @@ _MAX_KEY_BYTES = 65_535  # the format's own limit
 _MAX_STRING_BYTES = 64 * 1024 * 1024
 _MAX_KEPT_STRING_BYTES = 4096
 _MAX_KEPT_ARRAY = 2048  # per-layer arrays are kept, vocabularies are not
-_MAX_ARRAY_STRINGS = 4_000_000  # all arrays together; 262,144 tokens and 514,906 merges are the most in use
+_MAX_ARRAY_STRINGS = 4_000_000  # in all arrays; the largest known model has 262,144 tokens and 514,906 merges
 _MAX_HEADER_BYTES = 512 * 1024 * 1024
 _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _MAX_VALUES = 2**63 - 1
 _WINDOW_BYTES = 1024 * 1024
 _STRING, _ARRAY = 8, 9
-_NEWER_TYPES = {42: ("Q2_0", 64, 18)}  # in llama.cpp before it is in the package
+_NEWER_TYPES = {42: ("Q2_0", 64, 18)}  # known to llama.cpp, not yet to the package
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
 @cache
 def _types() -> dict[int, tuple[str, int, int]]:
-    """Take the package's tables: id to name, values per block, bytes per block."""
+    """Return id to name, values per block, bytes per block."""
     from strixfleet.speed.model.gguf_tables import type_sizes
 
     return _NEWER_TYPES | type_sizes()
@@ -65,7 +66,7 @@ class Walk:
             metadata[key] = self._value(self._number("I"))
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 1 <= alignment <= _WINDOW_BYTES:
-            self._fail("general.alignment is not a size")
+            self._fail("general.alignment is not a valid size")
         tensors = tuple(self._tensor(alignment) for _ in range(n_tensors))
         data_start = -(-self._position // alignment) * alignment
         data_bytes = max((tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
@@ -82,21 +83,26 @@ class Walk:
 
     def _preamble(self) -> tuple[int, int]:
         if self._size_bytes < 4 or self._bytes(4) != b"GGUF":  # noqa: PLR2004 - the bytes themselves
-            raise GgufError("is not a GGUF file", where=str(self._path), hint="expected the bytes GGUF first")
+            raise GgufError(
+                "is not a GGUF file", where=str(self._path), hint="a GGUF file starts with the bytes GGUF"
+            )
         version = self._number("I")
         if version & 0xFFFF == 0:  # written on a machine of the other byte order
             self._order = ">"
             self._structs = {code: Struct(">" + code) for code in set(_SCALARS.values())}
             version = int.from_bytes(version.to_bytes(4, "little"), "big")
         if version not in (2, 3):
-            raise GgufError(f"GGUF version {version} is not read; hint: 2 and 3 are", where=str(self._path))
+            raise GgufError(
+                f"GGUF version {version} is not supported; hint: use a file of version 2 or 3",
+                where=str(self._path),
+            )
         n_tensors, n_metadata = self._number("Q"), self._number("Q")
         if n_tensors > _MAX_TENSORS or n_metadata > _MAX_METADATA:
-            self._fail(f"it promises {n_tensors} tensors and {n_metadata} metadata entries")
+            self._fail(f"{n_tensors} tensors and {n_metadata} metadata entries are too many")
         return n_tensors, n_metadata
 
     def _need(self, count: int) -> None:
-        """Have `count` bytes in the window; small counts only."""
+        """Fill the window so that it holds `count` bytes; for small counts only."""
         if len(self._window) - self._at >= count:
             return
         self._start += self._at
@@ -105,7 +111,7 @@ class Walk:
         self._left -= len(more)
         self._window, self._at = rest + more, 0
         if len(self._window) < count:
-            self._fail("the header ends early; the file is cut off or damaged")
+            self._fail("the header is incomplete; the file is truncated or damaged")
 
     def _bytes(self, count: int) -> bytes:
         self._need(count)
@@ -118,7 +124,7 @@ class Walk:
             self._at += count
             return
         if count - inside > self._left:
-            self._fail("the header ends early; the file is cut off or damaged")
+            self._fail("the header is incomplete; the file is truncated or damaged")
         self._file.seek(count - inside, 1)
         self._left -= count - inside
         self._start, self._window, self._at = self._position + count, b"", 0
@@ -134,7 +140,7 @@ class Walk:
     def _key(self) -> str:
         length = self._number("Q")
         if length > _MAX_KEY_BYTES:
-            self._fail(f"a name of {length} bytes")
+            self._fail(f"a name of {length} bytes is too long")
         return self._bytes(length).decode("utf-8", "replace")
 
     def _value(self, kind: int) -> MetadataValue:
@@ -143,13 +149,13 @@ class Walk:
         if kind == _ARRAY:
             return self._array()
         if kind not in _SCALARS:
-            self._fail(f"metadata of unknown type {kind}")
+            self._fail(f"metadata type {kind} is not known")
         return self._scalar(_SCALARS[kind])
 
     def _string(self) -> str:
         length = self._number("Q")
         if length > _MAX_STRING_BYTES:
-            self._fail(f"a text of {length} bytes")
+            self._fail(f"a text of {length} bytes is too long")
         kept = self._bytes(min(length, _MAX_KEPT_STRING_BYTES))
         self._skip(length - len(kept))
         return kept.decode("utf-8", "replace")
@@ -160,7 +166,7 @@ class Walk:
             self._skip_strings(count)
             return ArrayLeftOut(count)
         if kind not in _SCALARS:
-            self._fail(f"an array of unknown type {kind}")
+            self._fail(f"array type {kind} is not known")
         width = self._structs[_SCALARS[kind]].size
         if count > _MAX_KEPT_ARRAY:
             self._skip(count * width)
@@ -168,10 +174,10 @@ class Walk:
         return Struct(f"{self._order}{count}{_SCALARS[kind]}").unpack(self._bytes(count * width))
 
     def _skip_strings(self, count: int) -> None:
-        """Walk over `count` strings: the inner loop of the whole walk, hence its form."""
+        """Skip `count` strings; this is the inner loop of the whole pass, so it is written for speed."""
         self._strings_left -= count
         if self._strings_left < 0:
-            self._fail(f"an array of {count} texts")
+            self._fail(f"an array of {count} texts is too long")
         unpack_length = self._structs["Q"].unpack_from
         done = 0
         while done < count:
@@ -190,7 +196,7 @@ class Walk:
             if done < count:
                 length = self._number("Q")
                 if length > _MAX_STRING_BYTES:
-                    self._fail(f"a text of {length} bytes")
+                    self._fail(f"a text of {length} bytes is too long")
                 self._skip(length)
                 done += 1
 
@@ -210,5 +216,7 @@ class Walk:
         if not 0 < values <= _MAX_VALUES or shape[0] % block_values:
             self._fail(f"tensor {name!r} of shape {shape} cannot be {type_name}")
         if offset % alignment or offset > _MAX_VALUES:
-            self._fail(f"tensor {name!r} starts at {offset}, off the alignment of {alignment}")
+            self._fail(
+                f"tensor {name!r} starts at {offset}, which is not a multiple of the alignment {alignment}"
+            )
         return TensorInfo(name, shape, type_name, values // block_values * block_bytes, offset)

@@ -1,4 +1,4 @@
-"""The numbers of a model's metadata, asked for without trust in their types or ranges."""
+"""Read numbers from a model's metadata, whose types and ranges are not trusted."""
 
 from dataclasses import dataclass
 
@@ -17,37 +17,37 @@ class Hyperparameters:
 
     header: GgufHeader
     architecture: str
-    layers: int  # with those of multi-token prediction, as the file counts
+    layers: int  # with those of multi-token prediction, as in the file
 
     @classmethod
     def of(cls, header: GgufHeader) -> "Hyperparameters":
-        """Find architecture and layer count, without which nothing can be said."""
+        """Find the architecture and the number of layers; raise GgufError if they are missing."""
         architecture = header.metadata.get("general.architecture")
         if not isinstance(architecture, str) or not architecture:
             raise GgufError(
-                "the header names no architecture (general.architecture)",
+                "the header has no architecture (general.architecture)",
                 where=header.files[0],
-                hint="is it a model at all, and its first file?",
+                hint="check that this is the first file of a model",
             )
         kind = header.metadata.get("general.type", "model")
         if kind != "model" or architecture == "clip":
             what = printable(architecture if kind == "model" else str(kind))
             raise GgufError(
-                f"is no language model but a {what} file",
+                f"is not a language model but a {what} file",
                 where=header.files[0],
-                hint="name the language model itself, not its projector or adapter",
+                hint="give the language model, not its projector or adapter",
             )
         layers = cls(header, architecture, 0).number("block_count", 0)
         if not 0 < layers <= _MOST_LAYERS:
             raise GgufError(
-                f"the header gives no sensible layer count ({printable(architecture)}.block_count)",
+                f"the header has no valid number of layers ({printable(architecture)}.block_count)",
                 where=header.files[0],
-                hint="the file is damaged, or of a kind that strixfleet does not know",
+                hint="the file is damaged, or strixfleet does not know this kind of model",
             )
         return cls(header, architecture, layers)
 
     def number(self, key: str, default: int) -> int:
-        """Return one whole number; of a per-layer array its largest."""
+        """Return a whole number; for a per-layer array, the largest."""
         value = self.header.metadata.get(f"{self.architecture}.{key}")
         if isinstance(value, tuple):
             return max((_checked(item, 0) for item in value), default=default)
@@ -62,7 +62,7 @@ class Hyperparameters:
         return (self.number(key, default),) * self.layers
 
     def flags(self, key: str) -> tuple[bool, ...] | None:
-        """Return an array of true and false, when there is one of full length."""
+        """Return an array of true and false; None if there is none for all layers."""
         value = self.header.metadata.get(f"{self.architecture}.{key}")
         if isinstance(value, tuple) and len(value) >= self.layers:
             return tuple(bool(item) for item in value[: self.layers])
@@ -75,7 +75,7 @@ class Hyperparameters:
         return self.number("vocab_size", 0) or found or default
 
     def name(self) -> str:
-        """Name the model, fit to be shown on a terminal."""
+        """Return the model's name, safe to show on a terminal."""
         name = self.header.metadata.get("general.name")
         return printable(name if isinstance(name, str) and name.strip() else self.header.stem)
 

@@ -1,8 +1,8 @@
 """
-What a model keeps per token of context: key-value cache and recurrent state, layer by layer.
+The size of the KV cache and the recurrent state, layer by layer.
 
-Sources: llama.cpp `llama_hparams` and `llama_kv_cache*` (window handling, MLA, recurrent sizes).
-The cache is taken to be f16, llama-server's default.
+Sources: `llama_hparams` and `llama_kv_cache*` in llama.cpp (windows, MLA, recurrent sizes). The cache is
+assumed to be f16, llama-server's default.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from strixfleet.speed.model.hyperparameters import Hyperparameters
 _F16_BYTES, _F32_BYTES = 2, 4
 _MICRO_BATCH = 512  # llama-server's default; windowed layers keep window + micro-batch
 _CACHE_PADDING = 256
-# One layer in so many sees everything, the others a window, where the file does not say it itself
+# One layer in so many has full attention, the others a window; for files that do not say it themselves
 _WINDOW_PERIODS = {
     "afmoe": 4,
     "cohere2": 4,
@@ -42,7 +42,7 @@ _FULL_FIRST = frozenset({"cohere2moe", "laguna", "smallthinker"})
 
 @dataclass(frozen=True, slots=True)
 class KvLayer:
-    """One layer's cache: bytes per token, and how many tokens it looks back on (None: all)."""
+    """The cache of one layer: bytes per token, and the tokens in its window (None: all)."""
 
     bytes_per_token: int
     window: int | None
@@ -54,7 +54,7 @@ class KvLayer:
         return self.bytes_per_token * context
 
     def read_bytes(self, depth: int) -> int:
-        """Return what one token at this depth reads of it."""
+        """Return the bytes that one token reads at this depth."""
         return self.bytes_per_token * (depth if self.window is None else min(depth, self.window))
 
 
@@ -95,7 +95,7 @@ def state_bytes_per_layer(hyper: Hyperparameters) -> int:
 
 
 def _caches(names: AbstractSet[str]) -> bool:
-    """Tell an attention layer: in a delta net's layer `attn_qkv` is the recurrent projection."""
+    """Tell whether a layer has attention; in delta nets, `attn_qkv` is the recurrent projection."""
     if is_recurrent(names):
         return "attn_k.weight" in names
     if any(name.startswith("shortconv.") for name in names):

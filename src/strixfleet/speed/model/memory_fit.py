@@ -1,4 +1,4 @@
-"""Whether a model fits: weights, cache and buffers against what the GPU may address."""
+"""Whether a model fits: weights, cache and buffers, compared with the GPU-addressable memory."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from strixfleet.speed.model.model_shape import ModelShape
 
 GIB = 1024**3
 _MICRO_BATCH = 512
-_FIXED_BYTES = 256 * 1024**2  # command buffers, pinned staging, page tables: seen 150 to 300 MiB
+_FIXED_BYTES = 256 * 1024**2  # command buffers, pinned staging, page tables: 150 to 300 MiB were observed
 _FLOAT_BYTES = 4
 _WIDE_ACTIVATIONS = 16  # live tensors of model width in a graph, feed-forward ones included
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryFit:
-    """The sum, and how many layers the GPU can hold when it is too large."""
+    """The memory that a model needs and the memory that is available."""
 
     weights_bytes: int
     kv_bytes: int
@@ -25,17 +25,17 @@ class MemoryFit:
 
     @property
     def needed_bytes(self) -> int:
-        """Return all that has to be held."""
+        """Return the sum."""
         return self.weights_bytes + self.kv_bytes + self.overhead_bytes
 
     @property
     def fits(self) -> bool:
-        """Tell whether everything fits where the backend allocates."""
+        """Tell whether everything fits in the memory of the backend."""
         return self.needed_bytes <= self.available_bytes
 
     @property
     def fits_in_part(self) -> bool:
-        """Tell whether it fits with the rest of the layers on the CPU."""
+        """Tell whether it fits if some layers run on the CPU."""
         return not self.fits and self.needed_bytes <= self.system_bytes
 
     @property
@@ -47,7 +47,7 @@ class MemoryFit:
         return max(0, int((self.available_bytes - self.overhead_bytes) / per_layer))
 
     def in_words(self) -> str:
-        """Write the sum out."""
+        """Write the calculation out."""
         terms = (
             self.weights_bytes,
             self.kv_bytes,
@@ -60,15 +60,15 @@ class MemoryFit:
         if self.fits:
             return f"{text}: fits"
         if self.fits_in_part:
-            some = f"{self.layers_on_gpu} of {self.layers} layers do, the rest on the CPU"
-            return f"{text}: does not fit; {some if self.layers_on_gpu else 'all layers on the CPU'}"
-        in_all = f"{self.system_bytes / GIB:.1f} GiB in all"
+            some = f"{self.layers_on_gpu} of {self.layers} layers fit, the rest runs on the CPU"
+            return f"{text}: does not fit; {some if self.layers_on_gpu else 'all layers run on the CPU'}"
+        in_all = f"{self.system_bytes / GIB:.1f} GiB in total"
         return f"{text}: does not fit, not even with layers on the CPU ({in_all})"
 
 
 def memory_fit(shape: ModelShape, context: int, available_bytes: int, system_bytes: int) -> MemoryFit:
     """
-    Add up what a server with one slot holds.
+    Add up the memory of a server with one slot.
 
     Buffers are estimated: logits of one micro-batch, a graph's activations of one micro-batch, a fixed part.
     """

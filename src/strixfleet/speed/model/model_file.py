@@ -1,4 +1,4 @@
-"""What the header of a GGUF file says, before anything is made of it."""
+"""The content of a GGUF header."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class ArrayLeftOut:
-    """An array known by its length alone: vocabularies, merges and scores are walked over, not kept."""
+    """The length of an array that was skipped: vocabularies, merges and scores are not kept."""
 
     count: int
 
@@ -19,7 +19,7 @@ MetadataValue = Scalar | tuple[Scalar, ...] | ArrayLeftOut
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor: its shape in GGUF order (fastest dimension first) and where its data lie."""
+    """One tensor: its shape in GGUF order (fastest dimension first) and the offset of its data."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,10 +31,10 @@ class TensorInfo:
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
     """
-    Metadata and tensors of a model, over all files of a split one.
+    Metadata and tensors of a model, from all its files.
 
-    `size_bytes` is what the complete files have by their headers; `missing_bytes` is what the files at hand
-    lack of that: not 0 for an unfinished download or a bare header.
+    `size_bytes` is the size of the complete files according to their headers; `missing_bytes` is what these
+    files lack: not 0 for an incomplete download or a header only.
     """
 
     metadata: Mapping[str, MetadataValue]

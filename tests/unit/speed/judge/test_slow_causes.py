@@ -6,8 +6,9 @@ import pytest
 
 from strixfleet.findings.items import Cost, Cure, Difference, Status
 from strixfleet.findings.verdict import Grade, Verdict
-from strixfleet.speed.judge.slow_causes import SlowRunContext, explained, microseconds, reasons
-from strixfleet.speed.measure.host_state import HostMeasure
+from strixfleet.speed.judge.slow_causes import SlowRunContext, explained, microseconds, slow_causes
+from strixfleet.speed.measure.host_answer import ServerUnit
+from strixfleet.speed.measure.host_conditions import HostConditions
 from strixfleet.speed.measure.server_flags import ServerFlags
 
 
@@ -16,9 +17,9 @@ HEALTHY = SlowRunContext(
     backend="vulkan",
     physical_cores=8,
     unit_name="llama-server@main.service",
-    unit={"cores": list(range(16)), "quota": "infinity", "nice": 0},
+    unit=ServerUnit(cores=tuple(range(16)), quota="infinity"),
     flags=ServerFlags(("llama-server", "--threads", "8"), {}),
-    state=HostMeasure({"cores": 16, "governors": ["performance"], "temperatures_c": {"k10temp": 50.0}}),
+    conditions=HostConditions(cores=16, governors=("performance",), temperatures_c={"k10temp": 50.0}),
     differences=(),
 )
 SLOW = Verdict("main", "m", "vulkan", "GPU", "tg128", 20.0, 50.0, 40.0, 60.0, Grade.SLOW, "20 of 50")
@@ -29,29 +30,29 @@ def drift(item: str, status: Status = Status.DRIFT, cure: Cure = Cure.PROVISION)
 
 
 def test_a_healthy_host_has_none_and_that_is_said() -> None:
-    assert reasons(HEALTHY) == ()
+    assert slow_causes(HEALTHY) == ()
     (verdict,) = explained([SLOW], ())
     assert "nothing that was read on the host explains it" in verdict.reason
 
 
 @pytest.mark.parametrize(
-    ("change", "cause", "evidence"),
+    ("change", "name", "evidence"),
     [
-        ({"unit": {**HEALTHY.unit, "cores": [0, 1, 2, 3]}}, "limited to some cores", "4 of 16"),
-        ({"unit": {**HEALTHY.unit, "quota": "4s"}}, "time is limited", "400% of 16 cores"),
-        ({"unit": {**HEALTHY.unit, "nice": 19}}, "low priority", "nice 19"),
+        ({"unit": replace(HEALTHY.unit, cores=(0, 1, 2, 3))}, "limited to some cores", "4 of 16"),
+        ({"unit": replace(HEALTHY.unit, quota="4s")}, "time is limited", "400% of 16 cores"),
+        ({"unit": replace(HEALTHY.unit, nice=19)}, "low priority", "nice 19"),
         ({"flags": ServerFlags(("--threads", "16"), {})}, "more threads than cores", "16 threads, 8"),
-        ({"state": HostMeasure({"cores": 16, "temperatures_c": {"a": 91.0}})}, "hot", "91 °C"),
-        ({"state": HostMeasure({"cores": 16, "governors": ["powersave"]})}, "saves power", "powersave"),
+        ({"conditions": HostConditions(cores=16, temperatures_c={"a": 91.0})}, "hot", "91 °C"),
+        ({"conditions": HostConditions(cores=16, governors=("powersave",))}, "saves power", "powersave"),
         ({"backend": "rocm"}, "mmap", "default"),
         ({"differences": (drift("kernel:carve_out", cure=Cure.MANUAL),)}, "kernel:carve_out", "too large"),
     ],
 )
-def test_each_cause_has_evidence_and_cure(change: dict[str, object], cause: str, evidence: str) -> None:
-    (reason,) = reasons(replace(HEALTHY, **change))  # type: ignore[arg-type] # the table names the fields
-    assert cause in reason.cause
-    assert evidence in reason.evidence
-    assert reason.cure
+def test_each_cause_has_evidence_and_cure(change: dict[str, object], name: str, evidence: str) -> None:
+    (cause,) = slow_causes(replace(HEALTHY, **change))  # type: ignore[arg-type] # the table names the fields
+    assert name in cause.cause
+    assert evidence in cause.evidence
+    assert cause.cure
 
 
 def test_the_likeliest_stands_first_and_three_are_named() -> None:
@@ -60,8 +61,8 @@ def test_the_likeliest_stands_first_and_three_are_named() -> None:
         drift("gpu_stack:mesa"),
         drift("kernel:gtt_total", Status.PENDING_REBOOT),
     )
-    known = replace(HEALTHY, unit={**HEALTHY.unit, "cores": [0]}, differences=rows)
-    found = reasons(known)
+    known = replace(HEALTHY, unit=replace(HEALTHY.unit, cores=(0,)), differences=rows)
+    found = slow_causes(known)
     assert [reason.cause for reason in found] == [
         "the unit is limited to some cores",
         "gpu_stack:mesa",
@@ -75,7 +76,7 @@ def test_the_likeliest_stands_first_and_three_are_named() -> None:
 
 def test_what_is_fine_or_unread_is_no_reason() -> None:
     rows = tuple(drift("kernel:gtt_total", status) for status in (Status.OK, Status.UNKNOWN, Status.WAIVED))
-    assert reasons(replace(HEALTHY, differences=rows)) == ()
+    assert slow_causes(replace(HEALTHY, differences=rows)) == ()
 
 
 def test_only_slow_verdicts_are_explained() -> None:

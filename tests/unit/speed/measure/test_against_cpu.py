@@ -15,10 +15,13 @@ from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import compile_host
 from strixfleet.managed.facts import ControllerFacts
 from strixfleet.on_host.questions import Json
+from strixfleet.speed.host_bench import HostBench
+from strixfleet.speed.judge.slow_causes import slower_than_cpu
 from strixfleet.speed.measure.against_cpu import AgainstCpu, against_cpu
+from strixfleet.speed.measure.host_answer import FileStat, HostAnswer, ServerUnit
+from strixfleet.speed.measure.host_conditions import HostConditions, MemoryUse
 from strixfleet.speed.measure.llama_bench import BenchRow
-from strixfleet.speed.measure.measure_host import HostBench
-from strixfleet.speed.measure.remote_bench import Bench
+from strixfleet.speed.measure.remote_bench import Bench, ProgramRun
 from strixfleet.speed.measure.server_flags import ServerFlags
 from strixfleet.speed.model.model_file import GgufHeader
 from tests.cases.aspect_cases import ASPECT_CASES, load_case
@@ -33,15 +36,15 @@ def test_both_runs_are_paired_by_test() -> None:
     (one,) = against_cpu("m", [GPU, replace(GPU, test="pp512")], [CPU])
     assert str(one) == "m: decode on the CPU: 20.00 t/s, the GPU is 2.5 times as fast"
     assert one.to_json() == {"model": "m", "test": "tg128", "tps": 20.0, "ratio": 2.5}
-    assert one.reasons("h") == ()
+    assert list(slower_than_cpu(one, "h")) == []
 
 
 def test_a_faster_cpu_is_a_warning_and_the_first_reason() -> None:
     one = AgainstCpu("m", "pp512", 10.0, 20.0)
     assert str(one) == "warning: m: prefill on the CPU: 20.00 t/s, the GPU reaches only 10.00"
-    (reason,) = one.reasons("h")
-    assert reason.evidence == "pp512: 20.00 t/s on the CPU, 10.00 on the GPU"
-    assert "strixfleet audit -l h" in reason.cure
+    (cause,) = slower_than_cpu(one, "h")
+    assert cause.evidence == "pp512: 20.00 t/s on the CPU, 10.00 on the GPU"
+    assert "strixfleet audit -l h" in cause.cure
 
 
 @pytest.mark.parametrize(
@@ -72,19 +75,17 @@ class Fake(Bench):
         self.available_bytes = available_bytes
         self.arguments: list[list[str]] = []
 
-    def look(self, instances: list[str], files: list[str], calm_s: float) -> dict[str, Json]:
+    def look(self, instances: list[str], files: list[str], calm_s: float) -> HostAnswer:
         assert calm_s >= 0
-        argv: Json = ["llama-server", "--device", "Vulkan0"]
-        unit: dict[str, Json] = {"state": "failed", "pid": 7, "argv": argv, "environment": {}}
-        return {
-            "build": "b1",
-            "instances": {name: unit for name in instances},  # noqa: C420 - one each
-            "files": {path: {"size_bytes": 1_000_000_000} for path in files},
-            "state": {"memory": {"available_bytes": self.available_bytes}},
-            "last_good": {},
-        }
+        unit = ServerUnit("failed", 7, ("llama-server", "--device", "Vulkan0"))
+        return HostAnswer(
+            build="b1",
+            instances=dict.fromkeys(instances, unit),
+            files=dict.fromkeys(files, FileStat(1_000_000_000)),
+            conditions=HostConditions(memory=MemoryUse(self.available_bytes)),
+        )
 
-    def program(self, request: Mapping[str, Json], timeout_s: int) -> dict[str, Json]:
+    def program(self, request: Mapping[str, Json], timeout_s: int) -> ProgramRun:
         words = request["arguments"]
         assert isinstance(words, list)
         assert timeout_s > 60
@@ -98,12 +99,12 @@ class Fake(Bench):
             "devices": "none" if without else "Vulkan0",
             "n_gpu_layers": 999,
         }
-        return {"exit_code": 0, "stdout": json.dumps([row]), "stderr": ""}
+        return ProgramRun(0, json.dumps([row]), "")
 
     def keep(self, name: str, data: Json) -> None:
         """Keep nothing."""
 
-    def header(self, paths: list[str], files: Mapping[str, Json]) -> GgufHeader:
+    def header(self, paths: list[str], files: Mapping[str, FileStat | None]) -> GgufHeader:
         raise GgufError("has no header", where=f"{paths[0]} of {len(files)}")
 
 
@@ -148,7 +149,7 @@ def test_a_model_that_does_not_fit_twice_is_left_out() -> None:
     assert (report.extra["cpu"], fake.arguments) == ([], [])
     assert report.extra["notes"] == [
         "m: 1.0 GB do not fit twice; only the running server is measured",
-        "a software driver stands in for the simulated GPU: no speed to expect of it",
+        "software rendering on a simulated GPU: no expected speed",
     ]
 
 

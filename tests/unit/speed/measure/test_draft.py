@@ -19,13 +19,17 @@ from strixfleet.inventory.schema.parts import Instance, SmokeBench
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.judge.bench_rows import rows_of
-from strixfleet.speed.judge.measured import Evidence, Expectations, Target, verdicts_of
-from strixfleet.speed.measure.draft import PROMPT, Draft, DraftGain, draft_from, draft_wish
-from strixfleet.speed.measure.host_state import HostMeasure
+from strixfleet.speed.judge.judge_runs import Expectations, verdicts_of
+from strixfleet.speed.judge.slow_causes import slower_with_draft
+from strixfleet.speed.measure.answer_types import read_as
+from strixfleet.speed.measure.draft import PROMPT, Draft, DraftGain, draft_request
+from strixfleet.speed.measure.evidence import Evidence, Target
+from strixfleet.speed.measure.host_answer import ServerUnit
+from strixfleet.speed.measure.host_conditions import HostConditions
 from strixfleet.speed.measure.llama_bench import BenchRow
 from strixfleet.speed.measure.measure_server import Server
 from strixfleet.speed.measure.remote_bench import Bench
-from strixfleet.speed.measure.served import Served, served_from
+from strixfleet.speed.measure.served import Output, Served
 from strixfleet.speed.measure.served_run import ServedRun
 from strixfleet.speed.measure.server_flags import ServerFlags
 
@@ -54,17 +58,17 @@ def test_where_requests_cannot_do_without_llama_bench_gives_the_other_figure() -
     assert "16.0 without (llama-bench): +25 %" in found.note("m")
     alone = Draft((FAST,), (FAST,)).gain(bench_tps=None)
     assert alone is not None
-    assert (alone.gain, alone.reasons("main")) == (None, ())
-    assert "without it could not be measured" in alone.note("m")
+    assert (alone.gain, list(slower_with_draft(alone, "main"))) == (None, [])
+    assert "the speed without it could not be measured" in alone.note("m")
 
 
 def test_a_draft_model_that_costs_speed_is_to_be_removed() -> None:
     found = replace(GAIN, tps_with=8.0)
     assert found.note("m").endswith("-20 %, 50 % accepted; it slows decoding down: remove `draft_model`")
-    (reason,) = found.reasons("main")
-    assert reason.evidence == "8.00 t/s with it, 10.00 without"
-    assert reason.weight == pytest.approx(0.2)
-    assert GAIN.reasons("main") == ()
+    (cause,) = slower_with_draft(found, "main")
+    assert cause.evidence == "8.00 t/s with it, 10.00 without"
+    assert cause.weight == pytest.approx(0.2)
+    assert list(slower_with_draft(GAIN, "main")) == []
 
 
 def test_a_server_that_shows_no_drafts_is_said_and_not_blamed() -> None:
@@ -73,29 +77,29 @@ def test_a_server_that_shows_no_drafts_is_said_and_not_blamed() -> None:
     assert found.acceptance is None
     assert "acceptance could not be measured" in found.note("m")
     assert "spec-type: draft-simple" in found.note("m")
-    assert replace(found, tps_with=5.0).reasons("main") == ()
+    assert list(slower_with_draft(replace(found, tps_with=5.0), "main")) == []
 
 
-@pytest.mark.parametrize("raw", [None, 3, {}, {"speculating": 1, "plain": [2]}, {"speculating": [{}]}])
-def test_whatever_a_host_says_is_no_gain(raw: Json) -> None:
-    assert draft_from(raw).gain(10.0) is None
+@pytest.mark.parametrize("answer", [None, {}, {"speculating": [{}], "plain": []}])
+def test_without_a_rate_there_is_no_gain(answer: Json) -> None:
+    assert read_as(Served, {"draft": answer}).draft.gain(10.0) is None
 
 
 # How the server is judged
 
 ROW = BenchRow("tg128", (50.0,) * 3, "Vulkan", "Radeon (RADV GFX1151)", "cpu", "auto", -1, 8, "c")
-YARDSTICK = Expectations(Subject("b", "m.gguf", 1), Expectation(52.0, 60.0, Basis.DENSE, "sum"), LastGood())
+EXPECTED = Expectations(Subject("b", "m.gguf", 1), Expectation(52.0, 60.0, Basis.DENSE, "sum"), LastGood())
 
 
 def served_verdict(tps: float, *, draft_model: str | None, drafted: int = 0) -> Verdict:
     instance = Instance(name="main", model="m", port=8080, draft_model=draft_model)
     run = ServedRun(0.0, 127 / tps, 128, 64, drafted, drafted)
-    same: Json = {"tokens": [1]}
+    same = Output((1,))
     served = Served(runs=(run,) * 3, outputs=(same, same), draft=DRAFT)
     evidence = Evidence(
-        Target("m", ("/m.gguf",), instance), "vulkan", True, HostMeasure({}), rows=(ROW,), served=served
+        Target("m", ("/m.gguf",), instance), "vulkan", True, HostConditions(), rows=(ROW,), served=served
     )
-    return next(one for one in verdicts_of(evidence, YARDSTICK, 128) if one.test == "served tg128")
+    return next(one for one in verdicts_of(evidence, EXPECTED, 128) if one.test == "served tg128")
 
 
 def test_speculation_may_exceed_what_one_token_a_read_allows() -> None:
@@ -116,21 +120,21 @@ def test_without_speculation_the_roofline_judges_llama_bench() -> None:
     instance = Instance(name="main", model="m", port=8080, draft_model="d")
     target = Target("m", ("/m.gguf",), instance)
     fast = replace(ROW, samples_tps=(90.0,) * 3)
-    evidence = Evidence(target, "vulkan", True, HostMeasure({}), rows=(fast,))
-    assert verdicts_of(evidence, YARDSTICK, 128)[0].grade is Grade.IMPOSSIBLE
+    evidence = Evidence(target, "vulkan", True, HostConditions(), rows=(fast,))
+    assert verdicts_of(evidence, EXPECTED, 128)[0].grade is Grade.IMPOSSIBLE
 
 
 def test_scripts_get_the_gain_in_the_servers_row() -> None:
     instance = Instance(name="main", model="m", port=8080, draft_model="d")
     target = Target("m", ("/m.gguf",), instance)
     served = Served(draft=replace(DRAFT, plain=(FAST,)))
-    evidence = Evidence(target, "vulkan", True, HostMeasure({}), rows=(ROW,), served=served)
-    (row,) = rows_of(evidence, YARDSTICK, (), 128)["served"]
+    evidence = Evidence(target, "vulkan", True, HostConditions(), rows=(ROW,), served=served)
+    (row,) = rows_of(evidence, EXPECTED, (), 128)["served"]
     assert isinstance(row, dict)
     draft = row["draft"]
     assert isinstance(draft, dict)
     assert (draft["tps_without"], draft["without_by"]) == (50.0, "llama-bench")
-    (alone,) = rows_of(replace(evidence, served=Served()), YARDSTICK, (), 128)["served"]
+    (alone,) = rows_of(replace(evidence, served=Served()), EXPECTED, (), 128)["served"]
     assert alone == {"instance": "main"}
 
 
@@ -193,16 +197,16 @@ def ask(url: str) -> Served:
         "body": body,
         "repetitions": 2,
         "repeat_tokens": 1,
-        "draft": draft_wish(4),
+        "draft": draft_request(4),
     }
-    return served_from(Bench(host, remote_for(host, "")).served(request, 20))
+    return Bench(host, remote_for(host, "")).served(request, 20)
 
 
 def test_a_server_that_heeds_is_measured_both_ways(url: str) -> None:
     served = ask(url)
     assert served.drafted
     assert (len(served.draft.speculating), len(served.draft.plain)) == (2, 2)
-    assert served.draft.heeded
+    assert served.draft.can_be_switched_off
     assert served.draft.acceptance == pytest.approx(0.4)
     prompts = [wish["prompt"] for wish in Drafting.wishes]
     assert prompts.count(PROMPT) == 4
@@ -211,7 +215,7 @@ def test_a_server_that_heeds_is_measured_both_ways(url: str) -> None:
 def test_a_server_that_does_not_heed_is_asked_once(url: str) -> None:
     Drafting.heeds = False
     draft = ask(url).draft
-    assert (len(draft.plain), draft.heeded) == (1, False)
+    assert (len(draft.plain), draft.can_be_switched_off) == (1, False)
 
 
 @pytest.mark.parametrize(("draft_model", "asked"), [("d", True), (None, False)])
@@ -221,16 +225,16 @@ def test_only_instances_with_a_draft_model_are_asked(draft_model: str | None, as
 
         request: dict[str, Json]
 
-        def served(self, request: object, timeout_s: int) -> dict[str, Json]:
+        def served(self, request: object, timeout_s: int) -> Served:
             assert timeout_s > 60
             assert isinstance(request, dict)
             self.request = request
-            return {}
+            return Served()
 
     host = Host("here", Connection("127.0.0.1", local=True), HostSettings())
     bench = Heard(host, remote_for(host, ""))
     instance = Instance(name="main", model="m", port=8080, draft_model=draft_model)
-    server = Server(Target("m", ("/m.gguf",), instance), {"state": "active"}, ServerFlags((), {}))
+    server = Server(Target("m", ("/m.gguf",), instance), ServerUnit("active"), ServerFlags((), {}))
     server.served(bench, SmokeBench())
     assert bool(bench.request["draft"]) is asked
     assert bench.request["planted"]

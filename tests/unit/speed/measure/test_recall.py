@@ -1,18 +1,19 @@
-"""Planted facts: what is asked, and when an answer proves nonsense beyond a micro-batch."""
+"""Recall of facts: what is asked, and when an answer proves nonsense beyond a micro-batch."""
 
 import pytest
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.recall import Planted, planted_from, planted_wish
-from strixfleet.speed.measure.served import served_from
+from strixfleet.speed.measure.answer_types import UnreadableAnswerError, read_as
+from strixfleet.speed.measure.recall import Recall, recall_request
+from strixfleet.speed.measure.served import Served
 
 
 def rows(*recalled: bool, tokens: int = 256) -> list[Json]:
     return [{"content": " 48213", "recalled": one, "tokens": tokens} for one in recalled]
 
 
-def answer(short: list[Json], long: list[Json] | None = None, **more: Json) -> Planted:
-    return planted_from({"facts": 3, "short": short, "long": long, **more})
+def answer(short: list[Json], long: list[Json] | None = None, **more: Json) -> Recall:
+    return read_as(Recall, {"facts": 3, "short": short, "long": long or [], **more})
 
 
 ALL, NONE = rows(True, True, True), rows(False, False, False, tokens=768)
@@ -47,27 +48,35 @@ def test_a_model_that_cannot_recall_is_a_note_and_no_failure() -> None:
 
 
 def test_a_prompt_that_was_left_out_is_a_note() -> None:
-    assert answer([], skipped="a slot holds 512 tokens").note("m").endswith("asked: a slot holds 512 tokens")
+    assert (
+        answer([], skipped="a slot holds 512 tokens")
+        .note("m")
+        .endswith("not tested: a slot holds 512 tokens")
+    )
 
 
-@pytest.mark.parametrize("raw", [None, 7, {}, {"facts": "3", "short": [1], "long": {}}])
-def test_whatever_a_host_says_is_no_evidence(raw: Json) -> None:
-    found = planted_from(raw)
+def test_nothing_asked_is_no_evidence() -> None:
+    found = read_as(Served, {"planted": None}).recall
     assert (found.wrong_output(), found.note("m")) == ("", "")
+
+
+def test_an_answer_of_another_form_names_the_field() -> None:
+    with pytest.raises(UnreadableAnswerError, match=r"planted\.short\.0"):
+        read_as(Served, {"planted": {"facts": 3, "short": [1]}})
 
 
 def test_the_evidence_reaches_the_servers_verdict() -> None:
     same: Json = {"tokens": [1], "content": "a"}
     facts: Json = {"facts": 3, "short": ALL, "long": NONE}
-    served = served_from({"outputs": [same, same], "planted": facts})
+    served = read_as(Served, {"outputs": [same, same], "planted": facts})
     assert "beyond a micro-batch" in served.wrong_output()
 
 
 def test_lengths_follow_the_micro_batch_and_codes_stand_out() -> None:
-    wish = planted_wish(512, 8192)
-    assert (wish["short_tokens"], wish["long_tokens"], wish["least_tokens"]) == (256, 768, 563)
-    assert wish == planted_wish(512, 8192)
-    filler, facts = wish["filler"], wish["facts"]
+    request = recall_request(512, 8192)
+    assert (request["short_tokens"], request["long_tokens"], request["least_tokens"]) == (256, 768, 563)
+    assert request == recall_request(512, 8192)
+    filler, facts = request["filler"], request["facts"]
     assert isinstance(filler, list)
     assert not any(letter.isdigit() for line in filler for letter in str(line))
     assert isinstance(facts, list)

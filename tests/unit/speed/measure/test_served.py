@@ -3,7 +3,8 @@
 import pytest
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.served import served_body, served_from
+from strixfleet.speed.measure.answer_types import UnreadableAnswerError, read_as
+from strixfleet.speed.measure.served import Served, served_body
 from strixfleet.speed.measure.served_run import ServedRun
 
 
@@ -20,23 +21,23 @@ def test_decode_rate_starts_after_the_first_token() -> None:
 
 def test_two_like_answers_are_right() -> None:
     same: Json = {"tokens": [1, 2, 3], "content": "abc"}
-    served = served_from(answer(same, same))
+    served = read_as(Served, answer(same, same))
     assert served.wrong_output() == ""
     assert served.decode_tps == (50.0,)
 
 
 def test_two_different_answers_are_wrong() -> None:
-    served = served_from(answer({"tokens": [1, 2]}, {"tokens": [1, 3]}))
-    assert "two ways" in served.wrong_output()
+    served = read_as(Served, answer({"tokens": [1, 2]}, {"tokens": [1, 3]}))
+    assert "different answers" in served.wrong_output()
 
 
 def test_beginnings_are_first_tokens_or_letters() -> None:
-    served = served_from(answer({"tokens": [7]}, {"tokens": [7, 8]}, {"content": "xy"}, {}))
+    served = read_as(Served, answer({"tokens": [7]}, {"tokens": [7, 8]}, {"content": "xy"}, {}))
     assert served.beginnings == ("7", "x", "")
 
 
 def test_no_tokens_are_wrong_however_fast() -> None:
-    served = served_from(answer({"tokens": [], "content": ""}, {"tokens": [], "content": ""}))
+    served = read_as(Served, answer({"tokens": [], "content": ""}, {"tokens": [], "content": ""}))
     assert "no tokens" in served.wrong_output()
 
 
@@ -45,17 +46,26 @@ def test_no_tokens_are_wrong_however_fast() -> None:
     [
         {},
         {**RUN, "tokens": 1},
-        {**RUN, "first_token_s": None},
+        {**RUN, "first_token_s": None, "last_token_s": None},
         {**RUN, "last_token_s": 0.5},
-        {**RUN, "tokens": "many"},
     ],
 )
 def test_requests_without_a_rate_are_left_out(run: Json) -> None:
-    assert served_from(answer(runs=[run])).decode_tps == ()
+    assert read_as(Served, answer(runs=[run])).decode_tps == ()
+
+
+def test_an_answer_of_another_form_is_an_error_that_names_the_field() -> None:
+    with pytest.raises(UnreadableAnswerError, match=r"^runs\.0\.tokens: Input should be a valid integer"):
+        read_as(Served, answer(runs=[{**RUN, "tokens": "many"}]))
 
 
 def test_an_error_is_kept() -> None:
-    assert served_from({"error": "the server did not answer"}).error == "the server did not answer"
+    assert read_as(Served, {"error": "the server did not answer"}).error == "the server did not answer"
+
+
+def test_a_long_path_of_the_model_is_kept() -> None:
+    path = f"/var/lib/strixfleet/models/{'long-name-' * 12}.gguf"
+    assert read_as(Served, {"model_path": path}).model_path == path
 
 
 def test_length_does_not_depend_on_the_model() -> None:

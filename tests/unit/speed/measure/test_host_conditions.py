@@ -3,7 +3,8 @@
 import pytest
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.host_state import HostMeasure, MemoryNow, busy_remark, wrong_state
+from strixfleet.speed.measure.answer_types import read_as
+from strixfleet.speed.measure.host_conditions import HostConditions, MemoryNow, busy_remark, problems_of
 
 
 GOOD: dict[str, Json] = {
@@ -15,18 +16,20 @@ GOOD: dict[str, Json] = {
     "temperatures_c": {"k10temp temp1": 52.0, "amdgpu temp1": 49.0},
     "on_mains": True,
     "cpu_busy_share": 0.02,
+    "gpu_clocks": ["0: 600Mhz"],
     "gpu_users": [],
-    "memory": {"available_bytes": 1 << 34},
+    "memory": {"available_bytes": 1, "gtt_total": 2, "gtt_used": 3, "vram_total": 4, "vram_used": 5},
+    "cores": 32,
 }
 
 
 def test_a_good_state_is_silent() -> None:
-    assert wrong_state(HostMeasure(GOOD)) == ()
-    assert wrong_state(HostMeasure({})) == ()
+    assert problems_of(read_as(HostConditions, GOOD)) == ()
+    assert problems_of(HostConditions()) == ()
 
 
 def test_powersave_of_amd_pstate_is_no_fault() -> None:
-    assert wrong_state(HostMeasure({**GOOD, "governors": ["powersave"]})) == ()
+    assert problems_of(read_as(HostConditions, {**GOOD, "governors": ["powersave"]})) == ()
 
 
 @pytest.mark.parametrize(
@@ -42,10 +45,16 @@ def test_powersave_of_amd_pstate_is_no_fault() -> None:
     ],
 )
 def test_each_wrong_state_is_named(change: dict[str, Json], word: str) -> None:
-    found = wrong_state(HostMeasure({**GOOD, **change}))
+    found = problems_of(read_as(HostConditions, {**GOOD, **change}))
     assert len(found) == 1
     assert word in found[0]
     assert found[0].isprintable()
+
+
+def test_what_a_host_says_reaches_the_json_of_bench_unchanged() -> None:
+    users: list[Json] = [{"pid": 7, "name": "blender", "share": 0.9}]
+    answer: dict[str, Json] = {**GOOD, "gpu_users": users}
+    assert read_as(HostConditions, answer).to_json() == answer
 
 
 def test_other_work_is_said_by_its_share() -> None:
