@@ -14,11 +14,11 @@ from ansible.plugins.action import ActionBase
 
 from strixfleet.errors import FleetError
 from strixfleet.findings.items import waive
+from strixfleet.fleet.controller_files import controller_facts
 from strixfleet.fleet.handed_state import state_for_roles
 from strixfleet.hosts.probe import probe_argv, read_answers
 from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder, name_mistakes
 from strixfleet.managed.compiled import compile_host, questions_for
-from strixfleet.managed.controller import controller_facts
 from strixfleet.tools.git import revision_of
 
 

@@ -13,6 +13,7 @@ from strixfleet.errors import FleetError
 from strixfleet.findings.items import Difference, waive
 from strixfleet.findings.results import HostReport, Report
 from strixfleet.findings.runs import RECORDED
+from strixfleet.fleet.controller_files import controller_facts
 from strixfleet.fleet.host_status import LAST_GOOD
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say
@@ -20,7 +21,6 @@ from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.reach import ask, remote_for
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
-from strixfleet.managed.controller import controller_facts
 from strixfleet.on_host.questions import Answers, Json
 
 

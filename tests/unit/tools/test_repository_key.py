@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from strixfleet.errors import UsageError
+from strixfleet.fleet.controller_files import controller_facts
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.controller import controller_facts
 from strixfleet.tools.repository_key import repository_key
 from tests.fixtures.repository_key import ARMOURED, FINGERPRINT
 
