@@ -15,9 +15,9 @@ from strixfleet.fleet.options import Options, change_options, fleet_options
 from strixfleet.fleet.play_progress import PlayProgress
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.schema.fleet_model import Fleet
 from strixfleet.report.output import show
-from strixfleet.rollout.planned_builds import current_build
 from strixfleet.rollout.refuse_busy import refuse_busy, statuses
 from strixfleet.speed.smoke import smoke_reports
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
@@ -117,8 +117,9 @@ def run_provision(options: Options, consent: Consent) -> Report:
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
     settled = replace(consent, reboot=reboot)
     chosen = {name: good[name] for name in work}
-    serving = [fleet.host(name) for name, one in chosen.items() if current_build(one) is not None]
-    refuse_busy(statuses(serving, fleet.known_hosts, options.forks))
+    serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
+    with Connections.checked_by(fleet.known_hosts) as connections:
+        refuse_busy(statuses(serving, connections, options.forks))
     outcomes = _play(fleet, chosen, options, settled)
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]

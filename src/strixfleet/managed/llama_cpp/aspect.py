@@ -56,7 +56,8 @@ def _module_names() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.endswith(".py") and name != "strixfleet_host.py"))
 
 
-def _current(answers: Answers) -> str | None:
+def current_build(answers: Answers) -> str | None:
+    """Return the id of the build that is current."""
     target = answers[CURRENT].value
     return target.rsplit("/", 1)[-1] if isinstance(target, str) else None
 
@@ -127,7 +128,7 @@ class LlamaCpp:
             gfx=situation.profile.gfx if situation.profile else None,
             toolchain=f"{facts.os_id} {facts.os_version}",
         )
-        current = _current(answers)
+        current = current_build(answers)
         manifest = parse_manifest(answers.text(*_pair(MANIFEST)))
         read = answers[MANIFEST].error is None and answers[TREE].error is None
         damaged = read and current == build.id and bool(_state(manifest, answers))
@@ -172,7 +173,7 @@ class LlamaCpp:
         if self.build is None:
             yield Observed("llama_cpp:pin", "not set")
             return
-        current = _current(answers)
+        current = current_build(answers)
         yield Observed("llama_cpp:current", current, answers[CURRENT].error, self._why(answers))
         unread = answers[MANIFEST].error or answers[TREE].error
         if current is None:
@@ -194,7 +195,7 @@ class LlamaCpp:
 
     def _why(self, answers: Answers) -> str:
         """Say how the current build differs from the wanted one."""
-        current = _current(answers)
+        current = current_build(answers)
         if self.build is None or current in {None, self.build.id}:
             return "no build is current" if self.build and current is None else ""
         manifest = parse_manifest(answers.text(*_pair(MANIFEST)))
