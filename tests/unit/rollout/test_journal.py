@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.host_notes import HostNotes, RenamedOption
@@ -74,7 +75,7 @@ def test_a_rollout_that_the_previous_version_left_is_resumed(tmp_path: Path) -> 
     """Its journal has other names for the phase and for a confirmed host, and other notes."""
     member = {"name": "a", "standing": "gating", "reason": "", "passed": False, "gates": 1, "done": False}
     upgraded = {**member, "name": "c", "standing": "upgraded", "passed": True, "done": True}
-    written = {
+    written: dict[str, Any] = {
         "schema": "strixfleet/rollout/1",
         **ABOUT,
         "notes": {

@@ -76,8 +76,10 @@ def test_the_report_says_what_to_write_for_renamed_options() -> None:
     upgraded = row(HostProgress("h1", HostPhase.UPGRADED, activated=True), notes)
     assert upgraded.extra["notes"] == [
         f"upgraded: b1 → {upgraded.extra['to']}",
-        "chat: the inventory still says `no-mmap: null`, which keeps working; "
-        "for this build you can write `load-mode: none`",
+        (
+            "chat: the inventory still says `no-mmap: null`, which keeps working; "
+            "for this build you can write `load-mode: none`"
+        ),
     ]
     returned = row(HostProgress("h1", HostPhase.RETURNED, "slow", activated=True), notes)
     assert returned.extra["notes"] == ["returned: runs b1 again"]

@@ -1,7 +1,6 @@
 """Staging: whose options the new build does not understand, who is asked, what each host writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -10,12 +9,11 @@ import pytest
 from strixfleet.errors import ChangeFailed, FleetError, Unreachable
 from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.managed.llama_cpp.build import Manifest
 from strixfleet.rollout import stage
 from strixfleet.rollout.host_notes import RenamedOption
 from strixfleet.rollout.rollout_state import Event, EventKind
 from strixfleet.rollout.stage import Stage, consent
-from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
+from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus
 from tests.conftest import ROOT
 from tests.fixtures.rollout_hosts import surveyed, surveyed_fleet
 
@@ -23,6 +21,7 @@ from tests.fixtures.rollout_hosts import surveyed, surveyed_fleet
 HELP = ROOT / "tests/unit/on_host/switch/help"
 NEW, OLD = (HELP.joinpath(f"{name}.txt").read_text() for name in ("new", "old"))
 NO_MMAP = "STRIXFLEET_OPTION_NO_MMAP"
+WANT = surveyed("any").want.id
 SERVER = ["/bin/llama-server", "--model", "m.gguf", "--port", "8080", "--metrics"]
 
 
@@ -70,11 +69,7 @@ class World:
         self.spelled: list[tuple[str, ...]] = []
         self.refuses: dict[str, FleetError] = {}
         self.notes: dict[str, Any] = {}
-        instance = {"name": "chat", "model": "m", "port": 8080}
-        model = {"name": "m", "url": "https://models.example/m.gguf", "sha256": "a" * 64}
-        given = HostSettings.model_validate({"llama_models": [model], "llama_server_instances": [instance]})
-        hosts = tuple(Host(name, Connection("127.0.0.1"), given) for name in names)
-        self.fleet = Fleet(hosts, ("/i",), "/known")
+        self.survey = surveyed_fleet(*(surveyed(name) for name in names))
         world = self
 
         class Bench:
@@ -89,7 +84,7 @@ class World:
                 self.host = host
 
             def ask(self, _remote: object, what: str, _timeout_s: float, **more: object) -> dict[str, Any]:
-                assert (what, more) == ("options", {"build": "b2"})
+                assert (what, more) == ("options", {"build": WANT})
                 named = {"llama-server@chat.service": world.variables[self.host.name]}
                 return {"help": world.help[self.host.name], "problem": "", "variables": named}
 
@@ -108,12 +103,6 @@ class World:
         monkeypatch.setattr(stage, "Bench", Bench)
         monkeypatch.setattr(stage, "Watch", Watch)
         monkeypatch.setattr(stage, "HostProgram", HostProgram)
-        monkeypatch.setattr(stage, "current_build", lambda _seen: "b1")
-        monkeypatch.setattr(stage, "wanted_build", lambda _seen: SimpleNamespace(id="b2", backend="cpu"))
-        self.runs = "cpu"
-        monkeypatch.setattr(stage, "current_manifest", lambda _seen: SimpleNamespace(backend=self.runs))
-        line = SimpleNamespace(close=lambda: None)
-        monkeypatch.setattr(stage, "remote_for", lambda _host, _known: line)
         monkeypatch.setattr(Stage, "_play", outcomes)
 
     def agree(self, rows: Sequence[str]) -> bool:
@@ -124,10 +113,9 @@ class World:
         self.notes[host] = facts
 
     def stage(self) -> dict[str, Event]:
-        names = [host.name for host in self.fleet.hosts]
-        seen = dict.fromkeys(names, cast("Any", SimpleNamespace()))
-        staging = Stage(self.fleet, seen, Options(), lambda _name: 7, self.agree, self.note)
-        return staging(names)
+        with Connections.checked_by("/known") as connections:
+            staging = Stage(self.survey, connections, lambda _name: 7, self.agree, self.note)
+            return staging(list(self.survey.hosts))
 
 
 @pytest.fixture
@@ -142,8 +130,8 @@ def kinds(events: Mapping[str, Event]) -> dict[str, EventKind]:
 def test_one_question_for_all_and_each_host_writes_for_the_staged_build(world: World) -> None:
     assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
     assert world.asked == [[f"{name}: chat: --no-mmap → --load-mode none" for name in ("h1", "h2")]]
-    assert sorted(world.spelled) == [("h1", "spell", "b2", "7"), ("h2", "spell", "b2", "7")]
-    assert world.notes["h1"] == {"renamed": [["chat", "--no-mmap", "--load-mode none"]]}
+    assert sorted(world.spelled) == [("h1", "spell", WANT, "7"), ("h2", "spell", WANT, "7")]
+    assert world.notes["h1"] == {"renamed": (RenamedOption("chat", "--no-mmap", "--load-mode none"),)}
 
 
 def test_a_no_is_a_failed_stage_with_the_proposal(world: World) -> None:
@@ -167,12 +155,12 @@ def test_nobody_is_asked_on_how_many_addresses_the_staged_build_listens(world: W
     world.help = dict.fromkeys(world.help, OLD)
     world.variables["h2"] = ["STRIXFLEET_OPTION_HOST"]
     assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
-    assert (world.asked, world.spelled, world.notes) == ([], [("h2", "spell", "b2", "7")], {})
+    assert (world.asked, world.spelled, world.notes) == ([], [("h2", "spell", WANT, "7")], {})
 
 
 def test_a_build_for_another_backend_is_no_upgrade(world: World) -> None:
     """Its servers would be started with the device of the old one, and its ref be remembered as bad."""
-    world.runs = "vulkan"
+    world.survey = surveyed_fleet(surveyed("h1", "b1", "vulkan"), surveyed("h2", "b1", "vulkan"))
     events = world.stage()
     assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.STAGE_FAILED}
     assert "is for vulkan, the inventory wants cpu" in events["h1"].reason
@@ -186,10 +174,31 @@ def test_nobody_is_asked_where_the_new_build_understands_all(world: World) -> No
 
 
 def test_a_host_that_cannot_write_is_out(world: World) -> None:
-    world.refuses = {"h1": ChangeFailed("took over", where="h1"), "h2": Unreachable("gone", where="h2")}
+    world.refuses = {
+        "h1": ChangeFailed("the lock is held by ann", where="h1"),
+        "h2": Unreachable("gone", where="h2"),
+    }
     events = world.stage()
     assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.LOST}
-    assert events["h1"].reason == "took over"
+    assert events["h1"].reason == "the lock is held by ann"
     assert world.notes == {}
 
 
+def test_hosts_that_run_the_pin_or_did_not_answer_are_not_staged(world: World) -> None:
+    world.survey = surveyed_fleet(surveyed("h1", "want"), h2=Unreachable("timed out", where="h2"))
+    assert kinds(world.stage()) == {"h1": EventKind.UNCHANGED, "h2": EventKind.LOST}
+
+
+def test_diff_and_extra_variables_are_handed_to_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PlayRequest] = []
+
+    def play(request: PlayRequest, _listen: object) -> dict[str, HostOutcome]:
+        asked.append(request)
+        return {}
+
+    monkeypatch.setattr(stage, "play", play)
+    found = surveyed_fleet(surveyed("h1"))
+    with Connections.checked_by("/known") as connections:
+        events = Stage(found, connections, lambda _name: 7, diff=True)(["h1"])
+    assert [(one.playbook, one.limit, one.diff) for one in asked] == [("stage.yml", "h1", True)]
+    assert events["h1"].reason == "the stage play did not reach this host"

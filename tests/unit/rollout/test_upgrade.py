@@ -1,4 +1,4 @@
-"""An upgrade from beginning to end: how often it connects and loads, whom it waits for, what it leaves alone."""
+"""An upgrade from beginning to end: how often it connects and loads, whom it waits for, what it leaves."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,8 +15,11 @@ from strixfleet.commands.upgrade import upgrade as upgrade_command
 from strixfleet.errors import FleetError, LockHeld, Unreachable, UsageError
 from strixfleet.findings.results import Report
 from strixfleet.fleet.options import Options
+from strixfleet.fleet.session import ProbedHost
 from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.host_program import HostAnswer
+from strixfleet.hosts.openssh_remote import Remote
+from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.pin import KEY
 from strixfleet.rollout import journal, upgrade
 from strixfleet.rollout.journal import Journal
@@ -32,7 +35,7 @@ def outcomes(report: Report) -> dict[str, Any]:
 
 
 def test_an_upgrade_opens_three_connections_to_a_host(counting_site: CountingSite) -> None:
-    """One for all its work, one on which downtime is counted, and a new one that proves it can be logged into."""
+    """One for all its work, one that downtime is counted over, and one that proves that logins work."""
     report = run_upgrade(Options(extra_vars=(f"{KEY}=b2",)), UpgradeRequest(yes=True, soak_s=0))
     assert outcomes(report) == {"h1": "upgraded", "h2": "upgraded"}
     assert {name: sorted(first_words) for name, first_words in counting_site.opened.items()} == {
@@ -72,7 +75,7 @@ def test_a_host_that_is_lost_leaves_the_pin_as_it_is(
 ) -> None:
     usual = counting_site.look
 
-    def look(one: Any, remote: Any) -> Any:
+    def look(one: Host, remote: Remote) -> ProbedHost:
         if one.name == "h2":
             raise Unreachable("timed out", where="h2")
         return usual(one, remote)

@@ -1,18 +1,12 @@
 """Options that releases spell differently: what a help and a unit say, who is asked, what is written."""
 
 import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import click
 import pytest
 
-from strixfleet.errors import ChangeFailed, FleetError, Unreachable
-from strixfleet.fleet.options import Options
-from strixfleet.inventory.schema.fleet_model import Connection, Fleet, Host
-from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.llama_server.server_options import check_options, inventory_line, unit_words
 from strixfleet.managed.llama_server.unit_quoting import Variable
 from strixfleet.on_host.switch.option_aliases import (
@@ -25,11 +19,6 @@ from strixfleet.on_host.switch.option_aliases import (
     takes_several,
     variable,
 )
-from strixfleet.rollout import stage
-from strixfleet.rollout.rollout_report import _spellings
-from strixfleet.rollout.rollout_state import Event, EventKind, HostPhase
-from strixfleet.rollout.stage import Stage, consent
-from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
 
 
 NEW, OLD = (Path(__file__).with_name("help").joinpath(f"{name}.txt").read_text() for name in ("new", "old"))
