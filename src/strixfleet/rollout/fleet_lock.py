@@ -21,6 +21,7 @@ from strixfleet.errors import FleetError, HostError, LockHeld
 from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostProgram
+from strixfleet.hosts.openssh_remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -89,7 +90,7 @@ class FleetLock:
         return unreachable
 
     def _take(self, host: Host) -> int:
-        program = self._program(host)
+        program = HostProgram(host.name, self._line(host))
         words = ("lock", "--owner", owner(), "--ttl", str(LOCK_TTL_S))
         answer = program.call(*words, timeout_s=CALL_TIMEOUT_S)
         holder = str(answer.lock.get("owner", ""))
@@ -102,8 +103,8 @@ class FleetLock:
             )
         return answer.token
 
-    def _program(self, host: Host) -> HostProgram:
-        return HostProgram(host.name, self.connections.to(host), self.tokens.get(host.name))
+    def _line(self, host: Host) -> Remote:
+        return self.connections.to(host)
 
     def start(self) -> None:
         """Begin the heartbeat."""
@@ -126,10 +127,12 @@ class FleetLock:
         return time.monotonic() - self._heard[name] >= HEARTBEAT_S * 0.66
 
     def _renew(self, host: Host) -> None:
-        answer = self._program(host).call("renew", timeout_s=CALL_TIMEOUT_S)
+        answer = HostProgram(host.name, self._line(host), self.tokens[host.name]).call(
+            "renew", timeout_s=CALL_TIMEOUT_S
+        )
         if "took over" in answer.error or "locked by" in answer.error:
             raise LockHeld(answer.error, where=host.name)
-        if answer.error:  # a full disk, say: the lease expires, as on a host that does not answer
+        if answer.error:  # a full disk, say: its lease runs out, as that of a host which does not answer
             raise HostError(answer.error, where=host.name)
 
     def release(self) -> None:
@@ -141,4 +144,5 @@ class FleetLock:
         self._hosts, self.tokens = {}, {}
 
     def _unlock(self, host: Host) -> None:
-        self._program(host).call("unlock", timeout_s=CALL_TIMEOUT_S)
+        token = self.tokens.get(host.name)
+        HostProgram(host.name, self._line(host), token).call("unlock", timeout_s=CALL_TIMEOUT_S)
