@@ -59,7 +59,11 @@ def _settle_reboot(consent: Consent, due: list[str]) -> str:
 
 
 def _play(
-    fleet: Fleet, chosen: dict[str, ProbedHost], options: Options, consent: Consent
+    fleet: Fleet,
+    chosen: dict[str, ProbedHost],
+    options: Options,
+    consent: Consent,
+    connections: Connections,
 ) -> dict[str, HostOutcome]:
     become = next((host.connection.become_password for host in fleet.hosts), None)
     secret = become.reveal() if become is not None and options.ask_become_pass else None
@@ -78,7 +82,7 @@ def _play(
         vault_password_files=options.vault_password_file,
         ask_vault_pass=options.ask_vault_pass,
     )
-    return play(request, BuildWatch(fleet, chosen, PlayProgress(verbose=options.verbose)))
+    return play(request, BuildWatch(fleet, connections, chosen, PlayProgress(verbose=options.verbose)))
 
 
 def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
@@ -120,7 +124,7 @@ def run_provision(options: Options, consent: Consent) -> Report:
     serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
     with Connections.checked_by(fleet.known_hosts) as connections:
         refuse_busy(statuses(serving, connections, options.forks))
-    outcomes = _play(fleet, chosen, options, settled)
+        outcomes = _play(fleet, chosen, options, settled, connections)
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]
     after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}

@@ -93,7 +93,7 @@ class Stage:
             ask_vault_pass=options.ask_vault_pass,
         )
         seen = {name: one.seen for name, one in chosen.items()}
-        return play(request, BuildWatch(fleet, seen, PlayProgress(verbose=options.verbose)))
+        return play(request, BuildWatch(fleet, self.connections, seen, PlayProgress(verbose=options.verbose)))
 
     def _check(self, one: SurveyedHost) -> dict[str, OptionCheck]:
         """Ask the staged build whether it understands the options of the servers that run now."""
