@@ -116,7 +116,7 @@ def test_an_upgrade_to_wrong_tokens_goes_back_and_provision_does_not_bring_it_ag
     running = root(demo.made, demo.host, "readlink /opt/strixfleet/llama.cpp/current")
     refused = strixfleet("upgrade", "-i", demo.inventory, *wrong, "--yes")
     assert refused.returncode == 2
-    assert "was taken back here" in refused.stderr
+    assert "was returned or rolled back on this host" in refused.stderr
     done = strixfleet("upgrade", "-i", demo.inventory, *wrong, "--yes", "--retry", "--soak", "0", "--json")
     assert done.returncode == 4, done.stderr
     row = json.loads(done.stdout)["hosts"][demo.host]

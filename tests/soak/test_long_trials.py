@@ -123,7 +123,7 @@ def test_an_upgrade_takes_hardly_longer_than_the_work_itself(three: Site) -> Non
 PHASES = {
     "staging": ("staging on",),
     "activating": (": activating",),
-    "gating": ("under the gate",),
+    "gating": ("running the gate",),
     "confirming": (": confirming",),
 }
 
@@ -155,7 +155,7 @@ def test_a_link_that_drops_in_any_phase_is_noticed_and_the_host_ends_well(three:
 def test_a_holder_that_slept_through_a_takeover_changes_nothing(three: Site) -> None:
     """SIGSTOP a real controller in its gate, let another one upgrade everything, SIGCONT."""
     first = three.start("upgrade", "--to", "v1.1.1", "--retry", "--yes", "--soak", "600")
-    wait_for(first, "under the gate")
+    wait_for(first, "running the gate")
     first.send_signal(signal.SIGSTOP)
     three.wait_until_no_trial(LEASE_LIMIT_S)
     code, _document, said = three.call("upgrade", "--to", "v1.0.1", "--retry", "--yes", "--soak", "0")

@@ -2,7 +2,6 @@
 
 import click
 
-from strixfleet.commands.bisect import repository_of
 from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.results import HostReport
 from strixfleet.findings.run_store import History, history_path
@@ -12,6 +11,7 @@ from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.advice import Passed, newest_passed
+from strixfleet.rollout.repository import local_repository
 from strixfleet.tools import git
 
 
@@ -20,16 +20,16 @@ MOST_COMMITS = 20
 
 
 def differences(host: Host, ref: str) -> list[Json]:
-    """List the commits between a host's pin and a ref, oldest first; say so where they cannot be told."""
+    """List the commits between a host's pin and a ref, oldest first, or why they are not known."""
     pin = host.settings.llama_cpp_ref
     if pin is None or pin == ref:
         return []
     try:
-        repository = repository_of(host.settings.llama_cpp_repository)
+        repository = local_repository(host.settings.llama_cpp_repository)
         first, last = git.resolve(repository, pin).commit, git.resolve(repository, ref).commit
         commits = git.commits_between(repository, first, last)
     except FleetError as error:
-        return [f"the commits between {pin} and {ref} cannot be told: {error.message}"]
+        return [f"the commits between {pin} and {ref} are not known: {error.message}"]
     rows: list[Json] = [f"{commit[:12]} {subject}" for commit, subject in commits[-MOST_COMMITS:]]
     return [f"{len(commits)} commits between {pin} and {ref}", *rows]
 
@@ -37,7 +37,7 @@ def differences(host: Host, ref: str) -> list[Json]:
 def _row(host: Host, found: Passed | None, changes: list[Json]) -> HostReport:
     pin = host.settings.llama_cpp_ref
     if found is None:
-        text = "nothing passed here yet: `strixfleet upgrade --to REF -l CANARY` tries a ref on one host"
+        text = "no ref has passed here yet: try one on one host with `strixfleet upgrade --to REF -l CANARY`"
     elif pin == found.ref:
         text = f"{pin} is the newest that passed here"
     else:

@@ -16,11 +16,11 @@ from strixfleet.fleet.options import Options, change_options, fleet_options
 from strixfleet.fleet.play_progress import PlayProgress
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.schema.fleet_model import Fleet
 from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
-from strixfleet.rollout.planned_builds import current_build
 from strixfleet.rollout.refuse_busy import refuse_busy, statuses
 from strixfleet.speed.bench_all import smoke_reports
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
@@ -69,7 +69,11 @@ def handed_state(seen: ProbedHost, fleet: Fleet) -> dict[str, Json]:
 
 
 def _play(
-    fleet: Fleet, chosen: dict[str, ProbedHost], options: Options, consent: Consent
+    fleet: Fleet,
+    chosen: dict[str, ProbedHost],
+    options: Options,
+    consent: Consent,
+    connections: Connections,
 ) -> dict[str, HostOutcome]:
     become = next((host.connection.become_password for host in fleet.hosts), None)
     secret = become.get_secret_value() if become is not None and options.ask_become_pass else None
@@ -89,7 +93,7 @@ def _play(
         vault_password_files=options.vault_password_file,
         ask_vault_pass=options.ask_vault_pass,
     )
-    return play(request, BuildWatch(fleet, chosen, PlayProgress(verbose=options.verbose)))
+    return play(request, BuildWatch(fleet, connections, chosen, PlayProgress(verbose=options.verbose)))
 
 
 def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
@@ -128,9 +132,10 @@ def run_provision(options: Options, consent: Consent) -> Report:
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
     settled = replace(consent, reboot=reboot)
     chosen = {name: good[name] for name in work}
-    serving = [fleet.host(name) for name, one in chosen.items() if current_build(one) is not None]
-    refuse_busy(statuses(serving, fleet.known_hosts, options.forks))
-    outcomes = _play(fleet, chosen, options, settled)
+    serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
+    with Connections.checked_by(fleet.known_hosts) as connections:
+        refuse_busy(statuses(serving, connections, options.forks))
+        outcomes = _play(fleet, chosen, options, settled, connections)
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]
     after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}

@@ -1,4 +1,4 @@
-"""`strixfleet unlock`: show who holds the fleet's lock, and remove one that is stale."""
+"""`strixfleet unlock`: show who holds the fleet's lock, and remove a stale one."""
 
 import click
 
@@ -7,37 +7,38 @@ from strixfleet.findings.results import HostReport
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.progress import say
 from strixfleet.fleet.session import finish, load_fleet, now, said_yes
+from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostAnswer, HostProgram
-from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Host
+from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.refuse_busy import statuses
 
 
-def _free(host: Host, known_hosts: str) -> HostAnswer:
-    remote = remote_for(host, known_hosts)
-    try:
-        return HostProgram(host.name, remote).must("unlock", "--force")
-    finally:
-        remote.close()
-
-
 def describe(answer: HostAnswer) -> str:
-    """Say who holds a host's lock, and when it was last heard of."""
+    """Return who holds a host's lock, and how long ago it was renewed."""
     lock = answer.lock
     if not lock:
         return "not locked"
     ago = float(lock["length_s"]) - float(lock["left_s"])
-    return f"locked by {lock['owner']} since {lock['since']}, heard of {ago:.0f} s ago"
+    return f"locked by {lock['owner']} since {lock['since']}, renewed {ago:.0f} s ago"
 
 
-def _row(name: str, found: HostAnswer | FleetError, *, freed: bool) -> HostReport:
-    if isinstance(found, FleetError):
-        return HostReport.of_error(name, found)
-    text = f"freed; it was {describe(found)}" if freed else describe(found)
-    lock = {key: found.lock.get(key) for key in ("owner", "since", "token", "left_s")}
-    return HostReport(name, reachable=True, extra={"lock": lock, "freed": freed, "notes": [text]})
+def _free(host: Host, connections: Connections) -> HostAnswer:
+    return HostProgram(host.name, connections.to(host)).must("unlock", "--force")
+
+
+def _row(name: str, before: HostAnswer | FleetError, freed: HostAnswer | FleetError | None) -> HostReport:
+    """Report who held the lock of a host; `freed` is what came of removing it, None where it was left."""
+    if isinstance(before, FleetError):
+        return HostReport.of_error(name, before)
+    if isinstance(freed, FleetError):
+        return HostReport.of_error(name, freed)
+    text = describe(before) if freed is None else f"lock removed; it was {describe(before)}"
+    lock = {key: before.lock.get(key) for key in ("owner", "since", "token", "left_s")}
+    extra: dict[str, Json] = {"lock": lock, "freed": freed is not None, "notes": [text]}
+    return HostReport(name, reachable=True, extra=extra)
 
 
 @click.command()
@@ -45,25 +46,23 @@ def _row(name: str, found: HostAnswer | FleetError, *, freed: bool) -> HostRepor
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 def unlock(options: Options, *, yes: bool) -> ExitCode:
     """
-    Show who holds the fleet's lock, and remove it on consent.
+    Show who holds the fleet's lock, and remove it if you agree.
 
-    A dead holder's lock frees itself within 45 seconds. A holder that still lives stops its rollout when its
-    lock is taken away, and the hosts on trial go back.
+    The lock of a dead holder expires within 45 seconds. A holder that is still alive stops its rollout when
+    it loses the lock, and returns its hosts that are on trial.
     """
     started = now()
     fleet = load_fleet(options)
-    found = statuses(fleet.hosts, fleet.known_hosts, options.forks)
-    held = {name for name, one in found.items() if isinstance(one, HostAnswer) and one.lock}
-    for name in sorted(held):
-        one = found[name]
-        say(f"{name}: {describe(one) if isinstance(one, HostAnswer) else one}")
-    freed: set[str] = set()
-    if held and (yes or said_yes("Take the lock away?")):
-        hosts = [host for host in fleet.hosts if host.name in held]
-        done = fan_out(hosts, lambda host: _free(host, fleet.known_hosts))
-        freed = {name for name, one in done.items() if isinstance(one, HostAnswer)}
-        found |= {name: one for name, one in done.items() if isinstance(one, FleetError)}
-    rows = (_row(host.name, found[host.name], freed=host.name in freed) for host in fleet.hosts)
+    with Connections.checked_by(fleet.known_hosts) as connections:
+        found = statuses(fleet.hosts, connections, options.forks)
+        held = {name: one for name, one in found.items() if isinstance(one, HostAnswer) and one.lock}
+        for name, one in sorted(held.items()):
+            say(f"{name}: {describe(one)}")
+        freed: dict[str, HostAnswer | FleetError] = {}
+        if held and (yes or said_yes("Remove the lock?")):
+            hosts = [host for host in fleet.hosts if host.name in held]
+            freed = fan_out(hosts, lambda host: _free(host, connections))
+    rows = (_row(host.name, found[host.name], freed.get(host.name)) for host in fleet.hosts)
     report = finish("unlock", started, rows)
     show(report, as_json=options.as_json, output=options.output)
     return report.exit_code

@@ -8,9 +8,8 @@ from strixfleet.errors import FleetError
 from strixfleet.fleet.play_progress import PROGRESS, PlayProgress
 from strixfleet.fleet.progress import step
 from strixfleet.fleet.session import ProbedHost
+from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
-from strixfleet.hosts.reach import remote_for
-from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.managed.llama_cpp.aspect import build_for
 
@@ -28,8 +27,11 @@ def progress_file(seen: ProbedHost) -> str | None:
 class BuildWatch:
     """Listen to a play; while its build task runs, say every few seconds how far each host is."""
 
-    def __init__(self, fleet: Fleet, seen: Mapping[str, ProbedHost], listener: PlayProgress) -> None:
+    def __init__(
+        self, fleet: Fleet, connections: Connections, seen: Mapping[str, ProbedHost], listener: PlayProgress
+    ) -> None:
         self._fleet = fleet
+        self._connections = connections
         self._files = {name: path for name, one in seen.items() if (path := progress_file(one))}
         self._listener = listener
         self._finished = threading.Event()
@@ -54,17 +56,15 @@ class BuildWatch:
 
     def _watch(self, finished: threading.Event) -> None:
         hosts = [host for host in self._fleet.hosts if host.name in self._files]
-        remotes = {host.name: remote_for(host, self._fleet.known_hosts) for host in hosts}
         said: dict[str, str] = {}
         while not finished.wait(INTERVAL_S):
-            for name, line in fan_out(hosts, lambda host: self._last_line(host, remotes[host.name])).items():
+            for name, line in fan_out(hosts, self._last_line).items():
                 if isinstance(line, FleetError) or not line or said.get(name) == line:
                     continue
                 said[name] = line
                 step(f"  {name}: building: {line.removeprefix(PROGRESS)}")
-        for remote in remotes.values():
-            remote.close()
 
-    def _last_line(self, host: Host, remote: Remote) -> str:
-        found = remote.run(["tail", "-n", "1", self._files[host.name]], timeout_s=10)
+    def _last_line(self, host: Host) -> str:
+        argv = ["tail", "-n", "1", self._files[host.name]]
+        found = self._connections.to(host).run(argv, timeout_s=10)
         return found.stdout.strip() if found.exit_code == 0 else ""

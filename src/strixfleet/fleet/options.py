@@ -97,10 +97,13 @@ def fleet_options(command: Decorated) -> Decorated:
     return wrapped  # type: ignore[return-value] # click's decorators lose the signature
 
 
-def change_options(command: Decorated) -> Decorated:
-    """Return a verb that changes hosts its consent flags."""
+def consent_options(command: Decorated) -> Decorated:
+    """Give a verb that changes hosts its flags of consent."""
     decorated = click.option("--yes", is_flag=True, help="Ask nothing.")(command)
-    decorated = click.option("-D", "--diff", is_flag=True, help="Show changes of files.")(decorated)
-    return click.option("-C", "--check", is_flag=True, help="Change nothing, say what would change.")(
-        decorated
-    )
+    check = click.option("-C", "--check", is_flag=True, help="Change nothing, show what would change.")
+    return check(decorated)
+
+
+def change_options(command: Decorated) -> Decorated:
+    """Give a verb that changes files on hosts its flags of consent, and --diff."""
+    return consent_options(click.option("-D", "--diff", is_flag=True, help="Show changes of files.")(command))

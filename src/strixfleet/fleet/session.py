@@ -1,7 +1,8 @@
-"""What verbs do alike: load the fleet, probe it, hold it against its desired state."""
+"""What most verbs do: load the fleet, probe its hosts, compare them with their desired state."""
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,8 +20,11 @@ from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.reach import ask, remote_for
+from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
+from strixfleet.managed.llama_cpp.aspect import manifest_of
+from strixfleet.managed.llama_cpp.build import Manifest, current_build
 from strixfleet.on_host.questions import Answers, Json
 
 
@@ -33,9 +37,19 @@ class ProbedHost:
     differences: tuple[Difference, ...]
     seconds: float
 
+    @property
+    def current_build(self) -> str | None:
+        """Return the id of the build that is current there."""
+        return current_build(self.answers)
+
+    @property
+    def current_manifest(self) -> Manifest | None:
+        """Return the manifest of the current build; None where it cannot be read."""
+        return manifest_of(self.answers) if self.current_build else None
+
 
 def load_fleet(options: Options) -> Fleet:
-    """Load and check the inventory; say its warnings."""
+    """Load and check the inventory; print its warnings."""
     from strixfleet.inventory.load import load
 
     fleet = load(options.request())
@@ -52,12 +66,12 @@ def load_fleet(options: Options) -> Fleet:
 
 @lru_cache(maxsize=1)
 def _become_password() -> SecretStr:
-    """Ask for sudo's password, once a run however often the inventory is loaded."""
+    """Ask for sudo's password, once per run."""
     return SecretStr(click.prompt("BECOME password", hide_input=True, err=True))
 
 
 def said_yes(question: str) -> bool:
-    """Ask; where nobody can answer, that is a no: what was to be shown has been."""
+    """Ask the operator; where nobody can answer, the answer is no."""
     try:
         return click.confirm(question, err=True)
     except click.Abort:
@@ -65,27 +79,28 @@ def said_yes(question: str) -> bool:
         return False
 
 
-def look(host: Host, known_hosts: str) -> ProbedHost:
-    """Probe one host and hold it against its desired state: one connection, one round trip."""
+def look(host: Host, remote: Remote) -> ProbedHost:
+    """Probe one host and compare it with its desired state, in one round trip."""
     started = time.monotonic()
     controller = controller_facts(host.settings)
-    remote = remote_for(host, known_hosts)
-    try:
-        answers = ask(remote, host, questions_for(host) | {LAST_GOOD})
-    finally:
-        remote.close()
+    answers = ask(remote, host, questions_for(host) | {LAST_GOOD})
     state = compile_host(host, answers, controller)
     rows = waive(state.differences(answers), host.settings.audit_waivers, now().date())
     return ProbedHost(state, answers, rows, time.monotonic() - started)
 
 
 def look_at_all(fleet: Fleet, hosts: Iterable[Host], forks: int) -> dict[str, ProbedHost | FleetError]:
-    """Probe many hosts at once; what fails is a value."""
-    return fan_out(hosts, lambda host: look(host, fleet.known_hosts), forks=forks)
+    """Probe many hosts at once, each over a connection of its own; a failure is a value."""
+
+    def look_once(host: Host) -> ProbedHost:
+        with closing(remote_for(host, fleet.known_hosts)) as remote:
+            return look(host, remote)
+
+    return fan_out(hosts, look_once, forks=forks)
 
 
 def host_report(name: str, seen: ProbedHost | FleetError) -> HostReport:
-    """Return the row of one host that every renderer knows."""
+    """Return the report of one host, for every output format."""
     if isinstance(seen, FleetError):
         return HostReport.of_error(name, seen)
     return HostReport(
@@ -99,12 +114,12 @@ def host_report(name: str, seen: ProbedHost | FleetError) -> HostReport:
 
 
 def with_extra(report: HostReport, extra: Mapping[str, Json]) -> HostReport:
-    """Add a verb's own keys to a host's row."""
+    """Add a verb's own keys to a host's report."""
     return replace(report, extra={**report.extra, **extra})
 
 
 def now() -> datetime:
-    """Return the time, with its zone."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
@@ -116,7 +131,7 @@ def finish(verb: str, started: datetime, hosts: Iterable[HostReport]) -> Report:
 
 
 def remember(report: Report) -> None:
-    """Keep a run in the history; one that cannot be written is no reason to fail."""
+    """Record a run in the history; a history that cannot be written does not fail the run."""
     if report.verb not in RECORDED:
         return
     from strixfleet.findings.run_store import History, history_path

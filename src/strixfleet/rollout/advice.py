@@ -1,15 +1,16 @@
-"""Which ref to upgrade to: the newest that passed the gate here and was not taken back since."""
+"""Which ref to upgrade to: the newest one that passed the gate here and was not returned since."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from strixfleet.findings.runs import RunRow
 from strixfleet.on_host.questions import Json
+from strixfleet.rollout.rollout_state import HostPhase
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A ref that passed: where, when, and what its gate said."""
+    """A ref that passed: where, when, and the results of its gate."""
 
     ref: str
     host: str
@@ -18,16 +19,17 @@ class Passed:
 
 
 def newest_passed(runs: Iterable[RunRow], hosts: Iterable[str]) -> Passed | None:
-    """Look through recorded upgrades and rollbacks, newest first."""
+    """Return the newest ref that passed, from recorded upgrades and rollbacks, newest first."""
     known, bad = frozenset(hosts), set[str]()
     for run in runs:
         for name, row in run.hosts.items():
             ref = row.get("ref")
             if name not in known or not isinstance(ref, str):
                 continue
-            if row.get("outcome") in {"returned", "failed"}:
+            outcome = row.get("outcome")
+            if outcome in {HostPhase.RETURNED.value, HostPhase.FAILED.value}:
                 bad.add(ref)
-            elif row.get("outcome") == "upgraded" and ref not in bad:
+            elif outcome == HostPhase.UPGRADED.value and ref not in bad:
                 return Passed(ref, name, run.started_at, _gate(row.get("gate")))
     return None
 

@@ -1,4 +1,4 @@
-"""Finds the first bad commit between a good and a bad one with as few builds as can be."""
+"""Find the first bad commit between a good and a bad one with as few builds as possible."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Found(StrEnum):
-    """What a build of a commit showed; UNKNOWN where it could not be built or judged."""
+    """How a commit was judged; UNKNOWN where it could not be built or judged."""
 
     GOOD = "good"
     BAD = "bad"
@@ -15,14 +15,14 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The commits after the good one, oldest first, the last one known to be bad; what is known by now."""
+    """The commits after the good one, oldest first; the last one is bad. `known` is how some were judged."""
 
     commits: tuple[str, ...]
     known: Mapping[str, Found]
 
     @property
     def _range(self) -> tuple[int, int]:
-        """Return the first index that may be the culprit, and the first that is bad for sure."""
+        """Return the first index that may be the first bad commit, and the first that is known to be bad."""
         low, high = 0, len(self.commits) - 1
         for at, commit in enumerate(self.commits):
             if self.known.get(commit) is Found.GOOD:
@@ -34,12 +34,12 @@ class Search:
 
     @property
     def suspects(self) -> tuple[str, ...]:
-        """Return the commits of which one is the first bad one."""
+        """Return the commits one of which is the first bad one."""
         low, high = self._range
         return self.commits[low : high + 1]
 
     def next(self) -> str | None:
-        """Choose the commit to build: the nearest to the middle that is not known; None at the end."""
+        """Return the commit to try: the unknown one nearest to the middle, None at the end."""
         low, high = self._range
         middle = (low + high - 1) // 2
         open_ = [at for at in range(low, high) if self.commits[at] not in self.known]
@@ -48,5 +48,5 @@ class Search:
 
 
 def builds_at_most(commits: Sequence[str]) -> int:
-    """Return the builds that a search takes when every commit can be judged: log2, rounded up."""
+    """Return how many builds a search takes when every commit can be judged: log2, rounded up."""
     return max(0, (len(commits) - 1).bit_length())

@@ -1,4 +1,4 @@
-"""Drives the state machine: performs its actions in threads, feeds it the events, keeps the journal."""
+"""Drive the state machine: perform its actions in threads, feed it the events, keep the journal."""
 
 import functools
 import queue
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from strixfleet.errors import FleetError
 from strixfleet.fleet.progress import step as say_step
-from strixfleet.rollout.host_work import HostWork
+from strixfleet.rollout.host_work import FAILURE_EVENTS, HostWork
 from strixfleet.rollout.journal import Journal
 from strixfleet.rollout.rollout_state import Action, ActionKind, Event, EventKind, Rollout
 from strixfleet.rollout.step import ReportedBuilds, resume, step
@@ -19,7 +19,7 @@ DISCARD_S = 60.0
 _DOING = {
     ActionKind.STAGE: "staging",
     ActionKind.ACTIVATE: "activating",
-    ActionKind.GATE: "under the gate",
+    ActionKind.GATE: "running the gate",
     ActionKind.CONFIRM: "confirming",
     ActionKind.RETURN: "returning",
     ActionKind.DISCARD: "discarding the staged build",
@@ -32,7 +32,11 @@ def _defect(error: Exception) -> str:
 
 @dataclass(slots=True)
 class Driver:
-    """One rollout under way."""
+    """
+    One rollout under way.
+
+    `events` are fed from outside, too: by the heartbeat. `returning` are the hosts whose return has begun.
+    """
 
     works: Mapping[str, HostWork]
     stage: Stage
@@ -40,14 +44,14 @@ class Driver:
     events: "queue.Queue[Event]" = field(default_factory=queue.Queue)
     stopped: bool = False
     returning: set[str] = field(default_factory=set)
-    last: list[threading.Thread] = field(default_factory=list)
+    discards: list[threading.Thread] = field(default_factory=list)
 
-    def run(self, state: Rollout, sights: Mapping[str, ReportedBuilds | None] | None) -> Rollout:
-        """Go on until all hosts have an end; an interruption is one more event, a second one ends it all."""
-        if sights is None:
+    def run(self, state: Rollout, reported: Mapping[str, ReportedBuilds | None] | None) -> Rollout:
+        """Run until every host has an outcome; the first interruption stops the rollout, a second one us."""
+        if reported is None:
             state, actions = step(state, Event(EventKind.BEGIN))
         else:
-            state, actions = resume(state, sights)
+            state, actions = resume(state, reported)
         self._keep(state)
         self._begin(actions)
         while not state.finished:
@@ -57,7 +61,7 @@ class Driver:
             if state is not before:
                 self._record(event, state)
             self._begin(actions)
-        for thread in self.last:
+        for thread in self.discards:
             thread.join(timeout=DISCARD_S)
         return state
 
@@ -72,7 +76,9 @@ class Driver:
             if self.stopped:
                 raise
             self.stopped = True
-            say_step("stopping: hosts on trial are returned; interrupt again to leave that to themselves")
+            say_step(
+                "stopping: returning the hosts on trial; interrupt again to let them revert by themselves"
+            )
             return Event(EventKind.STOP, reason="stopped by the operator")
 
     def _record(self, event: Event, state: Rollout) -> None:
@@ -86,19 +92,30 @@ class Driver:
         self.journal.keep(state)
 
     def _begin(self, actions: Sequence[Action]) -> None:
-        staging = [action.host for action in actions if action.do is ActionKind.STAGE]
+        staging = [action.host for action in actions if action.kind is ActionKind.STAGE]
         if staging:
             self._spawn(lambda: self._stage(staging))
         for action in actions:
-            if action.do in {ActionKind.HALT, ActionKind.DONE}:
-                self.journal.write(f"halted: {action.reason}" if action.do is ActionKind.HALT else "done")
-            elif action.do is not ActionKind.STAGE:
-                if action.do is not ActionKind.DISCARD:
-                    say_step(f"{action.host}: {_DOING[action.do]}")
-                self.journal.write(f"{action.host}: {_DOING[action.do]}")
-                self.returning |= {action.host} if action.do is ActionKind.RETURN else set()
-                thread = self._spawn(functools.partial(self._do, action))
-                self.last += [thread] if action.do is ActionKind.DISCARD else []
+            match action.kind:
+                case ActionKind.STAGE:
+                    pass
+                case ActionKind.HALT:
+                    self.journal.write(f"halted: {action.reason}")
+                case ActionKind.DONE:
+                    self.journal.write("done")
+                case _:
+                    self._begin_on_host(action)
+
+    def _begin_on_host(self, action: Action) -> None:
+        line = f"{action.host}: {_DOING[action.kind]}"
+        self.journal.write(line)
+        if action.kind is not ActionKind.DISCARD:
+            say_step(line)
+        if action.kind is ActionKind.RETURN:
+            self.returning.add(action.host)
+        thread = self._spawn(functools.partial(self._do, action))
+        if action.kind is ActionKind.DISCARD:
+            self.discards.append(thread)
 
     @staticmethod
     def _spawn(act: Callable[[], None]) -> threading.Thread:
@@ -112,26 +129,25 @@ class Driver:
             events = self.stage(names)
         except FleetError as error:
             events = {name: Event(EventKind.STAGE_FAILED, name, error.message) for name in names}
-        except Exception as error:  # noqa: BLE001 - nothing may keep the rollout from its end
+        except Exception as error:  # noqa: BLE001 - the rollout must reach its end
             events = {name: Event(EventKind.STAGE_FAILED, name, _defect(error)) for name in names}
         for name in names:
-            self.events.put(events.get(name, Event(EventKind.STAGE_FAILED, name, "nothing was heard of it")))
+            self.events.put(
+                events.get(
+                    name, Event(EventKind.STAGE_FAILED, name, "staging reported nothing about this host")
+                )
+            )
 
     def _do(self, action: Action) -> None:
         try:
             event = self.works[action.host].do(action)
-        except Exception as error:  # noqa: BLE001 - a defect must not leave the other hosts behind
-            kinds = {ActionKind.CONFIRM: EventKind.CONFIRM_FAILED, ActionKind.RETURN: EventKind.RETURN_FAILED}
-            kind = kinds.get(
-                action.do,
-                EventKind.GATE_FAILED if action.do is ActionKind.GATE else EventKind.ACTIVATION_FAILED,
-            )
-            event = Event(kind, action.host, _defect(error))
-        # A return closes the line that a gate measures over; what became of the host, the return says.
+        except Exception as error:  # noqa: BLE001 - the other hosts must reach their end
+            event = Event(FAILURE_EVENTS[action.kind], action.host, _defect(error))
+        # A return closes the connection that a gate measures over: the host's outcome is that of the return.
         stale = (
             event.kind is EventKind.LOST
-            and action.do is not ActionKind.RETURN
+            and action.kind is not ActionKind.RETURN
             and action.host in self.returning
         )
-        if action.do is not ActionKind.DISCARD and not stale:
+        if action.kind is not ActionKind.DISCARD and not stale:
             self.events.put(event)

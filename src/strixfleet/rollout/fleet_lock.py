@@ -1,8 +1,8 @@
 """
-The fleet's lock: one operator, known to the hosts themselves, so that it holds for several controllers.
+The lock of a fleet: one operator at a time. The hosts keep it, so that it holds for several controllers.
 
-Taken on all hosts in the order of their names, or on none. A heartbeat keeps it; a host that is not heard of
-for LOST_AFTER_S is reported as lost, a lock that somebody took over ends the work.
+It is taken on all hosts in the order of their names, or on none. A heartbeat keeps it. A host that has not
+answered for LOST_AFTER_S is reported as lost; a lock that another operator took over ends the work.
 """
 
 import getpass
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strixfleet.errors import FleetError, HostError, LockHeld
+from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostProgram
 from strixfleet.hosts.remote import Remote
@@ -28,12 +29,11 @@ HEARTBEAT_S = 15.0
 LOCK_TTL_S = 45.0  # three heartbeats
 LOST_AFTER_S = 30.0
 CALL_TIMEOUT_S = 8.0
-LOCK_HINT = "wait for it, or see `strixfleet unlock`; a dead holder's lock frees itself in 45 s"
-Connect = Callable[[Host], Remote]
+LOCK_HINT = "wait until it is free, or see `strixfleet unlock`; the lock of a dead holder expires after 45 s"
 
 
 def _where() -> str:
-    """Name this machine since it booted, or this container of it: many are called alike."""
+    """Identify this boot of this machine, or this container: host names are not unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         return hashlib.sha256(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
@@ -42,12 +42,12 @@ def _where() -> str:
 
 
 def owner() -> str:
-    """Name this operator: user, machine, process."""
+    """Return who holds a lock of ours: user, machine and process."""
     return f"{getpass.getuser()}@{platform.node()} ({_where()}) pid {os.getpid()}"
 
 
 def is_dead(other: str) -> bool:
-    """Tell whether an owner was a process of this machine that is no more."""
+    """Tell whether an owner was a process of this machine that has ended."""
     found = re.fullmatch(r"\S+@(\S+) \((\w+)\) pid (\d+)", other)
     if not found or (found[1], found[2]) != (platform.node(), _where()):
         return False
@@ -62,20 +62,19 @@ def is_dead(other: str) -> bool:
 
 @dataclass(slots=True)
 class FleetLock:
-    """The lock on some hosts; `on_lost` hears of hosts that went silent, `on_taken` of a lost lock."""
+    """The lock on some hosts; `on_lost` is told of a host without heartbeat, `on_taken` of a lost lock."""
 
-    connect: Connect
+    connections: Connections
     on_lost: Callable[[str], None]
     on_taken: Callable[[str], None]
     tokens: dict[str, int] = field(default_factory=dict)
     _hosts: dict[str, Host] = field(default_factory=dict)
     _heard: dict[str, float] = field(default_factory=dict)
-    _lines: dict[str, Remote] = field(default_factory=dict)
     _end: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def take(self, hosts: Iterable[Host]) -> dict[str, FleetError]:
-        """Take the lock on all hosts that answer; give those that do not. Raise LockHeld and keep none."""
+        """Take the lock on all hosts that answer and return the others; raise LockHeld and keep none."""
         unreachable: dict[str, FleetError] = {}
         for host in sorted(hosts, key=lambda one: one.name):
             try:
@@ -99,13 +98,13 @@ class FleetLock:
             program.call("unlock", "--owner", holder, timeout_s=CALL_TIMEOUT_S)
             answer = program.call(*words, timeout_s=CALL_TIMEOUT_S)
         if answer.error or answer.token is None:
-            raise LockHeld(answer.error or "gave no token", where=host.name, hint=LOCK_HINT)
+            raise LockHeld(
+                answer.error or "the host program returned no token", where=host.name, hint=LOCK_HINT
+            )
         return answer.token
 
     def _line(self, host: Host) -> Remote:
-        if host.name not in self._lines:
-            self._lines[host.name] = self.connect(host)
-        return self._lines[host.name]
+        return self.connections.to(host)
 
     def start(self) -> None:
         """Begin the heartbeat."""
@@ -116,12 +115,10 @@ class FleetLock:
         while not self._end.wait(HEARTBEAT_S / 3):
             due = [one for one in self._hosts.values() if self._is_due(one.name)]
             for name, result in fan_out(due, self._renew).items():
-                if isinstance(result, HostError):
-                    self._drop(name)
-                elif isinstance(result, FleetError):
-                    self.on_taken(f"{name}: {result.message}")
-                else:
+                if not isinstance(result, FleetError):
                     self._heard[name] = time.monotonic()
+                elif not isinstance(result, HostError):
+                    self.on_taken(f"{name}: {result.message}")
             for name, heard in self._heard.items():
                 if time.monotonic() - heard > LOST_AFTER_S:
                     self.on_lost(name)
@@ -138,21 +135,13 @@ class FleetLock:
         if answer.error:  # a full disk, say: its lease runs out, as that of a host which does not answer
             raise HostError(answer.error, where=host.name)
 
-    def _drop(self, name: str) -> None:
-        """Forget a broken connection; the next beat opens another."""
-        line = self._lines.pop(name, None)
-        if line is not None:
-            threading.Thread(target=line.close, daemon=True).start()
-
     def release(self) -> None:
-        """Return the lock back wherever it is still ours."""
+        """Release the lock wherever it is still ours."""
         self._end.set()
         if self._thread is not None:
             self._thread.join(timeout=CALL_TIMEOUT_S * 2)
         fan_out(list(self._hosts.values()), self._unlock)
-        for line in self._lines.values():
-            line.close()
-        self._hosts, self._lines, self.tokens = {}, {}, {}
+        self._hosts, self.tokens = {}, {}
 
     def _unlock(self, host: Host) -> None:
         token = self.tokens.get(host.name)

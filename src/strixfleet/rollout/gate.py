@@ -1,4 +1,4 @@
-"""Runs the gate on one host: units, build, correctness, device, speed against the build before."""
+"""Run the gate on one host: units, build, correctness, device, and speed against the previous build."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +27,6 @@ from strixfleet.rollout.judge_gate import (
     speed_checks,
     speeds_of,
 )
-from strixfleet.rollout.planned_builds import current_build
 from strixfleet.speed.measure.measure_server import ALIKE_TOKENS, SERVED_PROMPT_TOKENS
 from strixfleet.speed.measure.remote_bench import Bench
 from strixfleet.speed.measure.served import served_body
@@ -36,12 +35,12 @@ from strixfleet.speed.measure.served import served_body
 CPU_NOISE = 0.30  # other work moves the speed of a CPU by that much
 ALIVE = ("active", "build", "health")
 FIRST_TOKENS_S = 90  # 64 tokens in, 16 out: a server that needs longer does not serve
-STANDING = ("llama_cpp:current", "llama_cpp:files", "llama_server:")
+BUILD_AND_SERVERS = ("llama_cpp:current", "llama_cpp:files", "llama_server:")
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the build before said and reached; empty on a host without one."""
+    """What the previous build answered and how fast it was; empty on a host without one."""
 
     build: str | None = None
     speeds: dict[str, float] = field(default_factory=dict)
@@ -50,7 +49,7 @@ class Before:
 
 
 def first_tokens(host: Host, bench: Bench) -> dict[str, list[Json]]:
-    """Ask each server for the same greedy answer; one that does not generate is left out."""
+    """Return the first tokens of each server for one greedy prompt; leave out a server without any."""
     found: dict[str, list[Json]] = {}
     for one in host.settings.llama_server_instances:
         request: dict[str, Json] = {
@@ -68,8 +67,8 @@ def first_tokens(host: Host, bench: Bench) -> dict[str, list[Json]]:
 
 
 def measure_before(host: Host, seen: ProbedHost, bench: Bench, *, fresh: bool) -> Before:
-    """Measure the current build; where `fresh` is not asked for, its last good run on this host will do."""
-    build = current_build(seen)
+    """Measure the current build; unless `fresh`, its last good run on this host is enough."""
+    build = seen.current_build
     if build is None:
         return Before(drift=drift_before(seen))
     outputs = first_tokens(host, bench)
@@ -82,9 +81,10 @@ def measure_before(host: Host, seen: ProbedHost, bench: Bench, *, fresh: bool) -
 
 def wrong_by_now(row: Difference, before: frozenset[str]) -> str:
     """
-    Say how an item is not as desired; empty where it is, or where it was not so before, either.
+    Return how an item differs from what is desired; empty where it does not, or already did before.
 
-    A server that differed before, say in an option that waits for `provision`, has still to run the build.
+    A server that differed before, for example in an option that waits for `provision`, still has to run the
+    new build.
     """
     if row.status not in {Status.DRIFT, Status.UNKNOWN}:
         return ""
@@ -98,24 +98,23 @@ def wrong_by_now(row: Difference, before: frozenset[str]) -> str:
 
 
 def drift_before(seen: ProbedHost) -> frozenset[str]:
-    """Name the items that were not as desired before the upgrade; the build is what the upgrade changes."""
+    """Return the items that differed before the upgrade, except for the build, which the upgrade changes."""
     rows = (row.id for row in seen.differences if row.status in {Status.DRIFT, Status.UNKNOWN})
     return frozenset(rows) - {"llama_cpp:current", "llama_cpp:files"}
 
 
 def recall_before(host: Host, seen: ProbedHost, remote: Remote, build: str) -> Before:
-    """Return what can still be known of the build before, once another one is on trial."""
+    """Return what can still be known of the previous build while another one is on trial."""
     measured = GateBench(host, seen, Bench(host, remote))
     speeds = measured.remembered(build)
     if not speeds:
-        other = OtherBuild(host, remote)
-        other.build = build
+        other = OtherBuild(host, remote, build)
         speeds = measured.bench_of(other)
     return Before(build, speeds, {}, drift_before(seen))
 
 
 class Gate:
-    """The gate of one host."""
+    """The gate of one host; its checks run from cheap to expensive."""
 
     def __init__(self, host: Host, known_hosts: str, remote: Remote, before: Before, soak_s: float) -> None:
         self.host = host
@@ -128,17 +127,17 @@ class Gate:
 
     @property
     def tolerance(self) -> float:
-        """Return the share of speed that a new build may lose."""
+        """Return the share of speed that a new build may lose as noise."""
         noise = CPU_NOISE if self.host.settings.llama_cpp_backend == "cpu" else NOISE
         return self.host.settings.smoke_bench.tolerance or noise
 
     def run(self) -> tuple[Result, str, tuple[Check, ...]]:
-        """Look at one thing after the other, the cheap ones first; stop where a failure is certain."""
+        """Run the checks in order, up to the first that fails; return the result, why, and all checks."""
         checks: list[Check] = []
         rows = self.watch.settle(self.remote)
         steps: tuple[Callable[[], list[Check]], ...] = (
             lambda: self._up("up", rows),
-            self._standing,
+            self._as_pinned,
             self._outputs,
             self._speed,
             lambda: self._stays(rows),
@@ -154,13 +153,13 @@ class Gate:
         problem = problems(rows)
         return [Check(name, Result.FAILED if problem else Result.PASSED, problem or f"{len(rows)} healthy")]
 
-    def _standing(self) -> list[Check]:
-        """Hold units, build and /props against the desired state."""
-        seen = look(self.host, self.known_hosts)
+    def _as_pinned(self) -> list[Check]:
+        """Compare units, build and /props with the desired state."""
+        seen = look(self.host, self.remote)
         wrong = [
             text
             for row in seen.differences
-            if row.id.startswith(STANDING) and (text := wrong_by_now(row, self.before.drift))
+            if row.id.startswith(BUILD_AND_SERVERS) and (text := wrong_by_now(row, self.before.drift))
         ]
         self._seen = seen
         return [Check("build", Result.FAILED if wrong else Result.PASSED, "; ".join(wrong) or "as pinned")]
@@ -170,25 +169,23 @@ class Gate:
         return [output_check(name, old, new.get(name, [])) for name, old in self.before.outputs.items()]
 
     def _speed(self) -> list[Check]:
-        """Measure the new build; where it looks slow, the old one once more."""
+        """Measure the new build; where it looks slow, measure the previous one again."""
         measured = GateBench(self.host, self._seen, self.bench)
         report = measured.measure(everything=False)
         old, new = self.before.speeds, speeds_of(report.verdicts)
         again = None
-        if slower(old, new, self.tolerance) and self.before.build:
-            again = self._again(measured)
+        if self.before.build and slower(old, new, self.tolerance):
+            again = self._again(measured, self.before.build)
         speeds = Measured(old, new, again, doubtful(report.verdicts))
         return [*checks_of(report.verdicts, old), *speed_checks(speeds, self.tolerance)]
 
-    def _again(self, measured: GateBench) -> dict[str, float] | None:
-        """Measure the old build beside the new one; its benchmark needs no switch."""
+    def _again(self, measured: GateBench, build: str) -> dict[str, float] | None:
+        """Measure the previous build again, without a switch: its llama-bench runs beside the new server."""
         try:
-            other = OtherBuild(self.host, self.remote)
-            other.build = str(self.before.build)
-            return measured.bench_of(other)
+            return measured.bench_of(OtherBuild(self.host, self.remote, build))
         except FleetError:
             return None
 
     def _stays(self, rows: dict[str, Any]) -> list[Check]:
-        """Let the servers run for a while: some builds die after a minute."""
+        """Check that the servers stay up for a while: some builds crash after a minute."""
         return self._up("stays up", self.watch.stay(self.remote, rows, self.soak_s))

@@ -1,8 +1,10 @@
-"""Measurements that only a gate needs: the old build beside the new one, and what is remembered of it."""
+"""Measurements that only a gate needs: the previous build beside the new one, and its last good speeds."""
 
 from collections.abc import Mapping
 
 from strixfleet.findings.last_good import Subject
+from strixfleet.hosts.remote import Remote
+from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.host_bench import HostBench
 from strixfleet.speed.measure.evidence import SERVED, Evidence, Target, targets_of
@@ -13,10 +15,12 @@ from strixfleet.speed.measure.remote_bench import Bench, ProgramRun
 class OtherBuild(Bench):
     """Measurements with the programs of a build that is not the current one."""
 
-    build = ""
+    def __init__(self, host: Host, remote: Remote, build: str) -> None:
+        super().__init__(host, remote)
+        self.build = build
 
     def program(self, request: Mapping[str, Json], timeout_s: int) -> ProgramRun:
-        """Run a program of that build; the path starts in the current build's bin folder."""
+        """Run a program of that build; the path is relative to the bin folder of the current build."""
         other = f"../../{self.build}/bin/{request['program']}"
         return super().program({**request, "program": other}, timeout_s)
 
@@ -30,7 +34,7 @@ class GateBench(HostBench):
         return targets
 
     def remembered(self, build: str) -> dict[str, float]:
-        """Return the last good speeds of a build here, by instance and test; none unless all are kept."""
+        """Return a build's last good speeds on this host, by instance and test; empty unless complete."""
         found = self._kept(build)
         names = [f"pp{self.smoke.prompt_tokens}", f"tg{self.smoke.generate_tokens}"]
         names.append(f"{SERVED}tg{self.smoke.generate_tokens}")
@@ -52,7 +56,7 @@ class GateBench(HostBench):
         return found
 
     def bench_of(self, other: OtherBuild) -> dict[str, float]:
-        """Run another build's llama-bench beside the running server, by instance and test."""
+        """Run another build's llama-bench beside the running server; speeds by instance and test."""
         targets = self._targets()
         self.bench = other
         found: dict[str, float] = {}

@@ -1,15 +1,16 @@
 """
-The gate of an upgrade says whether a build may stay on a host.
+Judge whether a new build may stay on a host.
 
-Three answers: it passed, it failed, or it could not be judged. Speed is held against the build before,
-measured minutes earlier on the same host; where the new one looks slow, the old one is measured once more,
-and if that is slow by now, too, heat or a neighbour is to blame and nothing is proved.
+The result is passed, failed, or invalid, which means that it could not be judged. Speed is compared with the
+previous build, measured minutes earlier on the same host. Where the new build looks slow, the previous one is
+measured once more: if it is slow now, too, the host is hot or busy, and nothing is proved.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
+from typing import Self
 
 from strixfleet.findings.verdict import Grade, Verdict
 from strixfleet.on_host.questions import Json
@@ -22,7 +23,7 @@ Speeds = Mapping[str, float]  # tokens per second by "instance test"
 
 
 class Result(StrEnum):
-    """What one check, or the gate, says."""
+    """The result of a check, or of the whole gate."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -31,7 +32,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check, and why."""
 
     name: str
     result: Result
@@ -41,9 +42,14 @@ class Check:
         """Return an entry of `gate[]` in the JSON of `upgrade`."""
         return {"check": self.name, "result": self.result.value, "reason": self.reason}
 
+    @classmethod
+    def from_json(cls, row: Mapping[str, str]) -> Self:
+        """Read an entry back; raise ValueError, KeyError or TypeError when it is damaged."""
+        return cls(row["check"], Result(row["result"]), row["reason"])
+
 
 def overall(checks: Iterable[Check]) -> tuple[Result, str]:
-    """Return the gate's answer and the reasons: one failure fails it, else one doubt leaves it undecided."""
+    """Return the gate's answer and why: one failure fails it, else one invalid check makes it invalid."""
     rows = list(checks)
     for result in (Result.FAILED, Result.INVALID):
         reasons = [f"{row.name}: {row.reason}" for row in rows if row.result is result]
@@ -53,16 +59,16 @@ def overall(checks: Iterable[Check]) -> tuple[Result, str]:
 
 
 def speeds_of(verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """Return what was measured, by instance and test."""
+    """Return the measured speeds, by instance and test."""
     return {f"{row.instance} {row.test}".strip(): row.measured_tps for row in verdicts if row.measured_tps}
 
 
 def checks_of(verdicts: Iterable[Verdict], before: Speeds) -> tuple[Check, ...]:
     """
-    Turn the judge's verdicts into checks.
+    Turn the verdicts of the benchmark into checks.
 
-    The judge's opinion on speed counts only where there is nothing to compare with: the old build is the
-    better yardstick, and an expectation that even the old build missed condemns nobody.
+    Its verdict on speed counts only where there is nothing to compare with. The previous build is the better
+    yardstick: a new build does not fail an expectation that the previous one missed, too.
     """
     rows = []
     for row in verdicts:
@@ -78,25 +84,25 @@ def checks_of(verdicts: Iterable[Verdict], before: Speeds) -> tuple[Check, ...]:
 
 
 def doubtful(verdicts: Iterable[Verdict]) -> frozenset[str]:
-    """Name the tests that ran while the host was in no state to be measured."""
+    """Return the tests that ran while the host was not in a state to be measured."""
     rows = (row for row in verdicts if row.grade in UNDECIDED)
     return frozenset(f"{row.instance} {row.test}".strip() for row in rows)
 
 
 def slower(before: Speeds, after: Speeds, tolerance: float = NOISE) -> dict[str, str]:
-    """Name the tests that lost more speed than noise explains, each with its figures."""
+    """Return the tests that lost more speed than noise explains, each with its figures."""
     found = {}
     for name, old in before.items():
         new = after.get(name)
         if new is None or new >= old * (1 - tolerance):
             continue
-        found[name] = f"{new:.2f} t/s, the build before reached {old:.2f}: {new / old - 1:+.0%}"
+        found[name] = f"{new:.2f} t/s, the previous build reached {old:.2f}: {new / old - 1:+.0%}"
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Old, new and old again; `again` is None where the new build was not slower, `doubts` name bad runs."""
+    """Speeds of the previous build, the new one, the previous one again; `doubts` name disturbed tests."""
 
     before: Speeds
     after: Speeds
@@ -105,7 +111,7 @@ class Measured:
 
 
 def speed_checks(measured: Measured, tolerance: float = NOISE) -> tuple[Check, ...]:
-    """Judge speed; what was measured of the old build and not of the new one is a doubt, not a pass."""
+    """Judge speed; a test that only the previous build ran is invalid, not passed."""
     before, after = measured.before, measured.after
     lost = slower(before, after, tolerance)
     drift = _drift(before, measured.again) if measured.again else 1.0
@@ -119,7 +125,7 @@ def speed_checks(measured: Measured, tolerance: float = NOISE) -> tuple[Check, .
         elif name in measured.doubts:
             rows.append(Check(check, Result.INVALID, f"{lost[name]}, but the host was busy"))
         elif after[name] >= old * drift * (1 - tolerance):
-            why = f"{lost[name]}, but by now the build before reaches {drift:.0%} of that, too"
+            why = f"{lost[name]}, but the previous build reaches only {drift:.0%} of that now"
             rows.append(Check(check, Result.INVALID, why))
         else:
             rows.append(Check(check, Result.FAILED, lost[name]))
@@ -127,17 +133,17 @@ def speed_checks(measured: Measured, tolerance: float = NOISE) -> tuple[Check, .
 
 
 def _drift(before: Speeds, again: Speeds) -> float:
-    """Return the share of its speed that the old build still reaches; the host never counts as faster."""
+    """Return the share of its speed that the previous build still reaches, 1 at most."""
     shares = [again[name] / before[name] for name in before if name in again]
     return min(1.0, median(shares)) if shares else 1.0
 
 
 def output_check(name: str, old: Sequence[Json], new: Sequence[Json]) -> Check:
     """
-    Hold the first tokens of a greedy answer against the old build's.
+    Compare the first tokens of a greedy answer with those of the previous build.
 
-    Another build may round differently and so take another turn after some tokens; it does not begin with
-    another token, nor repeat one token where the old build did not.
+    Another build may round differently, so its answer may differ after some tokens. It must not begin with
+    another token, nor repeat one token where the previous build did not.
     """
     check = f"{name} output"
     if not old:
@@ -146,7 +152,7 @@ def output_check(name: str, old: Sequence[Json], new: Sequence[Json]) -> Check:
         return Check(check, Result.FAILED, "no tokens")
     alike = next((at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), len(old))
     if alike == 0:
-        return Check(check, Result.FAILED, f"begins with token {new[0]}, the build before with {old[0]}")
+        return Check(check, Result.FAILED, f"begins with token {new[0]}, the previous build with {old[0]}")
     if len(set(map(str, new))) == 1 and len(set(map(str, old))) > 1:
-        return Check(check, Result.FAILED, f"repeats token {new[0]}, the build before did not")
-    return Check(check, Result.PASSED, f"{alike} of {len(old)} tokens as the build before")
+        return Check(check, Result.FAILED, f"repeats token {new[0]}, the previous build did not")
+    return Check(check, Result.PASSED, f"{alike} of {len(old)} tokens as with the previous build")

@@ -1,7 +1,7 @@
 """
-The words of a rolling upgrade: where a host stands, what may happen, what is to be done, and the whole state.
+The vocabulary of a rolling upgrade: how far each host is, what may happen, what to do next, the whole state.
 
-The state goes to JSON and back, so that a journal can be taken up again.
+The state goes to JSON and back, so that an interrupted rollout can be resumed from its journal.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from strixfleet.on_host.questions import Json
 
 
 class HostPhase(StrEnum):
-    """How far a host is; the second half are ends, and their names are the contract's outcomes."""
+    """How far a host is; from UPGRADED on, it is the outcome that `upgrade --json` reports."""
 
     WAITING = "waiting"
     STAGING = "staging"
@@ -31,7 +31,7 @@ class HostPhase(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What may happen; LOST ends an action without an answer, SILENT comes from the heartbeat meanwhile."""
+    """What may happen: LOST is an action that got no answer, SILENT a host that missed its heartbeats."""
 
     BEGIN = "begin"
     STAGED = "staged"
@@ -52,7 +52,7 @@ class EventKind(StrEnum):
 
 
 class ActionKind(StrEnum):
-    """What to do; RETURN is harmless where nothing is pending, DISCARD removes a staged build."""
+    """What to do next: RETURN goes back to the previous build, DISCARD removes a staged one."""
 
     STAGE = "stage"
     ACTIVATE = "activate"
@@ -66,7 +66,7 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened, on a host but for BEGIN and STOP."""
+    """Something that happened; BEGIN and STOP concern no single host."""
 
     kind: EventKind
     host: str = ""
@@ -75,11 +75,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something is to be done, on a host but for HALT and DONE."""
+    """
+    Something to do; HALT and DONE concern no single host.
 
-    do: ActionKind
+    RETURN ends a trial. With `even_confirmed` it also rolls back a build that this rollout has confirmed.
+    """
+
+    kind: ActionKind
     host: str = ""
     reason: str = ""
+    even_confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +92,22 @@ class HostProgress:
     """
     One host of the rollout.
 
-    `passed` once its gate has; `reason` of its failure; `gates` begun so far; `done` if it ever was upgraded.
+    `reason` says why it failed, `gates` how often its gate was started. `activated`, `passed` and `confirmed`
+    tell how far it ever came: they stay true while the host is returned.
     """
 
     name: str
-    standing: HostPhase = HostPhase.WAITING
+    phase: HostPhase = HostPhase.WAITING
     reason: str = ""
-    passed: bool = False
     gates: int = 0
-    done: bool = False
+    activated: bool = False
+    passed: bool = False
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the operator allows; `return_upgraded` takes confirmed hosts back, too, after a halt."""
+    """What the operator allows; with `return_upgraded` a halt rolls back confirmed hosts, too."""
 
     max_failures: int = 0
     max_gates: int = 3
@@ -109,7 +116,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """The state; the first wave is the canary's. `halted` says why, `finished` that nothing is left to do."""
+    """The whole state: the first wave is the canary, and `halted` says why no other host is touched."""
 
     waves: tuple[tuple[str, ...], ...]
     members: Mapping[str, HostProgress]
@@ -118,14 +125,15 @@ class Rollout:
     halted: str = ""
     finished: bool = False
 
-    def in_phase(self, *standings: HostPhase) -> tuple[HostProgress, ...]:
-        """Return the hosts that stand so, in order of waves."""
-        return tuple(member for member in self.members.values() if member.standing in standings)
+    def in_phase(self, *phases: HostPhase) -> tuple[HostProgress, ...]:
+        """Return the hosts in one of these phases, in order of waves."""
+        return tuple(member for member in self.members.values() if member.phase in phases)
 
 
 ENDS = frozenset(list(HostPhase)[list(HostPhase).index(HostPhase.UPGRADED) :])
 FAILURES = frozenset({HostPhase.RETURNED, HostPhase.FAILED, HostPhase.UNREACHABLE})
 UNCONFIRMED = frozenset({HostPhase.ACTIVATING, HostPhase.GATING, HostPhase.CONFIRMING, HostPhase.RETURNING})
+_OLD_NAMES = {"standing": "phase", "done": "confirmed"}
 
 
 def new_rollout(waves: Iterable[Iterable[str]], rules: Rules | None = None) -> Rollout:
@@ -149,12 +157,20 @@ def to_json(state: Rollout) -> dict[str, Json]:
 
 def from_json(data: Mapping[str, Any]) -> Rollout:
     """Read the state back; raise ValueError, KeyError or TypeError when it is damaged."""
-    rows = [HostProgress(**{**row, "standing": HostPhase(row["standing"])}) for row in data["members"]]
+    members = [_member(row) for row in data["members"]]
     return Rollout(
         waves=tuple(tuple(wave) for wave in data["waves"]),
-        members={row.name: row for row in rows},
+        members={member.name: member for member in members},
         rules=Rules(**data["rules"]),
         wave=data["wave"],
         halted=data["halted"],
         finished=data["finished"],
     )
+
+
+def _member(row: Mapping[str, Any]) -> HostProgress:
+    """Read one host; older journals use other names and do not say `activated`."""
+    named = {_OLD_NAMES.get(key, key): value for key, value in row.items()}
+    phase = HostPhase(named["phase"])
+    touched = phase in UNCONFIRMED or named["gates"] > 0 or named["confirmed"]
+    return HostProgress(**{"activated": touched, **named, "phase": phase})

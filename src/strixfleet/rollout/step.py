@@ -1,16 +1,17 @@
 """
-The state machine of a rolling upgrade: `step(state, event)` gives the next state and what to do.
+The state machine of a rolling upgrade: `step(state, event)` returns the next state and what to do.
 
-No clock, no SSH: whoever drives it performs the actions and reports what came of them as events. All hosts
-are staged while the old build serves; then the canary alone, then batches: activate, gate, confirm or return.
+It has no clock and no SSH: the driver performs the actions and reports what came of them as events. All
+hosts are staged while the current build serves. Then the canary is upgraded alone, then batch after batch:
+activate, gate, confirm or return.
 
-The rules, held by properties in tests/rollout: an unreachable host counts as failed; the canary's failure, or
-more failures than allowed, halts; a halt returns every host that is activated and not confirmed, and discards
-what was staged for hosts that were never touched; a host whose gate failed is never confirmed; only one wave
-is unconfirmed at a time; every sequence ends.
+The rules, which tests check as properties: an unreachable host counts as failed. The canary's failure, or
+more failures than allowed, halts the rollout. A halt returns every host that is activated and not confirmed,
+and discards what was staged elsewhere. A host whose gate failed is never confirmed. Only one wave is
+unconfirmed at a time. Every sequence of events ends.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -59,17 +60,17 @@ _MOVES: Mapping[tuple[HostPhase, EventKind], tuple[HostPhase, ActionKind | None]
 
 
 def step(state: Rollout, event: Event) -> Step:
-    """Return the state after an event and what is to be done; what does not fit the state is ignored."""
+    """Return the state after an event and what to do; an event that does not fit the state is ignored."""
     if state.finished:
         return state, ()
     if event.kind is EventKind.STOP:
         return _go_on(replace(state, halted=state.halted or event.reason or "stopped by the operator"), [])
     if event.kind is EventKind.BEGIN and not state.halted:
         waiting = state.in_phase(HostPhase.WAITING)
-        begun = _with(state, *(replace(member, standing=HostPhase.STAGING) for member in waiting))
+        begun = _with(state, *(replace(member, phase=HostPhase.STAGING) for member in waiting))
         return _go_on(begun, [Action(ActionKind.STAGE, member.name) for member in waiting])
     member = state.members.get(event.host)
-    move = _MOVES.get((member.standing, event.kind)) if member else None
+    move = _MOVES.get((member.phase, event.kind)) if member else None
     if member is None or move is None:
         return state, ()
     moved, action = _move(member, event, move, state)
@@ -83,42 +84,42 @@ def _with(state: Rollout, *members: HostProgress) -> Rollout:
 def _move(
     member: HostProgress, event: Event, move: tuple[HostPhase, ActionKind | None], state: Rollout
 ) -> tuple[HostProgress, Action | None]:
-    """Move one host: a halt, too many undecided gates and a late confirmation have their own ways."""
-    standing, do = move
+    """Move one host; a halt, too many undecided gates and a late confirmation change the usual move."""
+    phase, kind = move
     exhausted = event.kind is EventKind.GATE_INVALID and member.gates >= state.rules.max_gates
-    if do is ActionKind.GATE and (state.halted or exhausted):
-        standing, do = _BACK
-    if member.standing is HostPhase.RETURNING and event.kind is EventKind.CONFIRMED and not member.passed:
-        standing, event = HostPhase.FAILED, replace(event, reason="somebody else has confirmed it")
+    if kind is ActionKind.GATE and (state.halted or exhausted):
+        phase, kind = _BACK
+    if member.phase is HostPhase.RETURNING and event.kind is EventKind.CONFIRMED and not member.passed:
+        phase, event = HostPhase.FAILED, replace(event, reason="another operator has confirmed this build")
     moved = replace(
         member,
-        standing=standing,
-        reason=_reason(member, standing, event.reason),
-        passed=member.passed or standing is HostPhase.CONFIRMING,
-        gates=member.gates + (do is ActionKind.GATE),
-        done=member.done or standing is HostPhase.UPGRADED,
+        phase=phase,
+        reason=_reason(member, phase, event.reason),
+        gates=member.gates + (kind is ActionKind.GATE),
+        passed=member.passed or phase is HostPhase.CONFIRMING,
+        confirmed=member.confirmed or phase is HostPhase.UPGRADED,
     )
-    return moved, Action(do, member.name, moved.reason) if do else None
+    return moved, Action(kind, member.name, moved.reason) if kind else None
 
 
-def _reason(member: HostProgress, standing: HostPhase, said: str) -> str:
-    """Keep why a host is returned; add why even that did not go well."""
-    if standing not in FAILURES | {HostPhase.RETURNING}:
+def _reason(member: HostProgress, phase: HostPhase, said: str) -> str:
+    """Keep why a host is returned, and add why the return failed."""
+    if phase not in FAILURES | {HostPhase.RETURNING}:
         return ""
-    if member.standing is not HostPhase.RETURNING:
+    if member.phase is not HostPhase.RETURNING:
         return said
-    parts = [member.reason] if standing is HostPhase.RETURNED else [member.reason, said]
+    parts = [member.reason] if phase is HostPhase.RETURNED else [member.reason, said]
     return "; ".join(dict.fromkeys(part for part in parts if part)) or said
 
 
 def _failed(state: Rollout) -> tuple[HostProgress, ...]:
-    """Return the hosts that count as failed; one taken back after it was upgraded is not one of them."""
+    """Return the hosts that count as failed; a host that had been confirmed does not."""
     bad = FAILURES | {HostPhase.RETURNING}
-    return tuple(one for one in state.members.values() if one.standing in bad and not one.done)
+    return tuple(one for one in state.members.values() if one.phase in bad and not one.confirmed)
 
 
 def _verdict(state: Rollout) -> str:
-    """Say why to halt, or nothing."""
+    """Return why to halt; empty to go on."""
     failed = _failed(state)
     canary = state.waves[0] if state.waves else ()
     for member in failed:
@@ -140,72 +141,70 @@ def _go_on(state: Rollout, actions: list[Action]) -> Step:
         return state, tuple(actions)
     for number in range(state.wave + 1, len(state.waves)):
         ready = [state.members[name] for name in state.waves[number]]
-        chosen = [member for member in ready if member.standing is HostPhase.STAGED]
+        chosen = [member for member in ready if member.phase is HostPhase.STAGED]
         if chosen:
-            opened = _with(state, *(replace(member, standing=HostPhase.ACTIVATING) for member in chosen))
+            begun = (replace(member, phase=HostPhase.ACTIVATING, activated=True) for member in chosen)
+            opened = _with(state, *begun)
             actions += [Action(ActionKind.ACTIVATE, member.name) for member in chosen]
             return replace(opened, wave=number), tuple(actions)
     return replace(state, finished=True), (*actions, Action(ActionKind.DONE))
 
 
 def _wind_down(state: Rollout, actions: list[Action]) -> Step:
-    """Touch nobody else, take back what is not confirmed, and end when all have an end."""
-    ways: list[tuple[Callable[[HostProgress], bool], HostPhase, ActionKind | None]] = [
-        (lambda one: one.standing is HostPhase.WAITING, HostPhase.SKIPPED, None),
-        (lambda one: one.standing is HostPhase.STAGED, HostPhase.SKIPPED, ActionKind.DISCARD),
-        (lambda one: one.standing is HostPhase.GATING, HostPhase.RETURNING, ActionKind.RETURN),
-    ]
-    if state.rules.return_upgraded:
-        ways.append((lambda one: one.standing is HostPhase.UPGRADED, HostPhase.RETURNING, ActionKind.RETURN))
-    for fits, standing, do in ways:
-        chosen = [member for member in state.members.values() if fits(member)]
-        why = f"halted: {state.halted}"
-        state = _with(state, *(replace(one, standing=standing, reason=why) for one in chosen))
-        actions += [Action(do, member.name, why) for member in chosen if do]
-    if all(member.standing in ENDS for member in state.members.values()):
+    """Touch no other host, return what is not confirmed, and end when every host has an outcome."""
+    why = f"halted: {state.halted}"
+    returned = [HostPhase.GATING, *([HostPhase.UPGRADED] if state.rules.return_upgraded else [])]
+    skipped = state.in_phase(HostPhase.WAITING, HostPhase.STAGED)
+    returning = [replace(one, phase=HostPhase.RETURNING, reason=why) for one in state.in_phase(*returned)]
+    actions += [Action(ActionKind.DISCARD, one.name, why) for one in skipped if one.phase is HostPhase.STAGED]
+    actions += [_return(one) for one in returning]
+    state = _with(state, *(replace(one, phase=HostPhase.SKIPPED, reason=why) for one in skipped), *returning)
+    if all(member.phase in ENDS for member in state.members.values()):
         return replace(state, finished=True), (*actions, Action(ActionKind.HALT, reason=state.halted))
     return state, tuple(actions)
 
 
+def _return(member: HostProgress) -> Action:
+    """Return a host; a build that this rollout has confirmed is rolled back."""
+    return Action(ActionKind.RETURN, member.name, member.reason, even_confirmed=member.confirmed)
+
+
 @dataclass(frozen=True, slots=True)
 class ReportedBuilds:
-    """What a host says of itself when a rollout is taken up again: builds by id, None where there is none."""
+    """The builds of a host when a rollout is resumed, by id: `pending` is on trial there."""
 
     current: str | None
     pending: str | None
-    want: str | None
+    want: str
 
 
-def resume(state: Rollout, seen: Mapping[str, ReportedBuilds | None]) -> Step:
+def resume(state: Rollout, reported: Mapping[str, ReportedBuilds | None]) -> Step:
     """
-    Take up a rollout whose controller died: the host's word counts, the journal's where it cannot be heard.
+    Resume a rollout whose controller died; what a host reports counts more than the journal.
 
-    Who is done or has failed stays so. Who went back because nobody renewed the lease starts over: that says
-    nothing of the build. Who is still on trial goes through the gate again.
+    Hosts that are upgraded or have failed stay so. A host that reverted because nobody renewed its lease
+    starts over: that proves nothing about the build. A host that is still on trial is gated again.
     """
-    moved = [_resumed(member, seen.get(member.name)) for member in state.members.values()]
+    moved = [_resumed(member, reported.get(member.name)) for member in state.members.values()]
     again = replace(_with(state, *moved), wave=-1)
-    back = [
-        Action(ActionKind.RETURN, one.name, one.reason)
-        for one in moved
-        if one.standing is HostPhase.RETURNING
-    ]
+    returns = [_return(one) for one in moved if one.phase is HostPhase.RETURNING]
     after, more = step(again, Event(EventKind.BEGIN)) if not again.halted else _go_on(again, [])
-    trial = [Action(ActionKind.GATE, one.name) for one in after.in_phase(HostPhase.GATING)]
-    return after, (*back, *trial, *more)
+    gates = [Action(ActionKind.GATE, one.name) for one in after.in_phase(HostPhase.GATING)]
+    return after, (*returns, *gates, *more)
 
 
-def _resumed(member: HostProgress, sight: ReportedBuilds | None) -> HostProgress:
+def _resumed(member: HostProgress, builds: ReportedBuilds | None) -> HostProgress:
     fresh = HostProgress(member.name)
-    if member.standing in {HostPhase.UPGRADED, HostPhase.UNCHANGED}:
-        moved = sight is not None and sight.current != sight.want
-        return fresh if moved else member
-    if member.standing in FAILURES | {HostPhase.RETURNING}:
+    runs_want = builds is not None and builds.current == builds.want
+    if member.phase in {HostPhase.UPGRADED, HostPhase.UNCHANGED}:
+        return member if builds is None or runs_want else fresh
+    if member.phase in FAILURES | {HostPhase.RETURNING}:
         return member
-    if member.standing not in UNCONFIRMED:
+    if builds is None and member.phase in UNCONFIRMED:
+        reason = "no answer since the rollout was interrupted"
+        return replace(member, phase=HostPhase.RETURNING, reason=reason)
+    if builds is None or not runs_want or member.phase not in UNCONFIRMED:
         return fresh
-    if sight is None:
-        return replace(member, standing=HostPhase.RETURNING, reason="not heard of since the rollout was cut")
-    if sight.current is None or sight.current != sight.want:
-        return fresh
-    return replace(member, standing=HostPhase.GATING if sight.pending else HostPhase.UPGRADED, passed=False)
+    if builds.pending:
+        return replace(member, phase=HostPhase.GATING, passed=False)
+    return replace(member, phase=HostPhase.UPGRADED, passed=False, confirmed=True)

@@ -1,4 +1,4 @@
-"""Who goes when: the canary alone, then batches."""
+"""Which hosts go when: the canary alone, then batches."""
 
 import re
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ _PERCENT = "%"
 
 
 def batch_size(batch: int | str, hosts: int) -> int:
-    """Return the hosts of a batch; a share is taken of all hosts, rounded down, and is one at least."""
+    """Return the number of hosts in a batch; a share of all hosts is rounded down, to one at least."""
     number = str(batch).removesuffix(_PERCENT)
     if not re.fullmatch(r"[1-9][0-9]{0,3}", number):
-        hint = 'a number of hosts such as 2, or a share such as "25%"'
-        raise UsageError(f"{str(batch)[:20]!r} is no batch", where="--batch", hint=hint)
+        hint = 'give a number of hosts such as 2, or a share such as "25%"'
+        raise UsageError(f"{str(batch)[:20]!r} is not a valid batch size", where="--batch", hint=hint)
     if str(batch).endswith(_PERCENT):
         return max(1, hosts * min(100, int(number)) // 100)
     return int(number)
 
 
 def plan_waves(hosts: Sequence[str], canary: str | None, batch: int | str) -> tuple[tuple[str, ...], ...]:
-    """Return the waves in order; without a canary named, the first host is it."""
+    """Return the waves in order; the canary is the first host unless another one is named."""
     if not hosts:
         return ()
     first = canary or hosts[0]

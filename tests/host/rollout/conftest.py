@@ -49,7 +49,7 @@ CRASH_AFTER_S = 12
 SOAK = str(CRASH_AFTER_S + 4)
 BUILDS = "/opt/strixfleet/llama.cpp"
 REASONS = {
-    "slow": r"speed: .*the build before reached",
+    "slow": r"speed: .*the previous build reached",
     "wrong_output": "begins with token 64|repeats token 64",
     "crash_on_start": "does not stay up.*cannot start",
     "crash_later": "stays up: .*started anew|stays up: .*does not|answered|did not answer",

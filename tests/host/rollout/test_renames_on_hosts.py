@@ -55,7 +55,7 @@ def test_a_no_leaves_all_as_it_is(site: Site) -> None:
         check=False,
     )
     assert done.returncode == 4, done.stderr
-    assert done.stderr.count("Spell them so for the new build?") == 1
+    assert done.stderr.count("Use the renamed options for the new build?") == 1
     for name in site.names:
         assert f"{name}: chat: --no-mmap → --load-mode none" in done.stderr
         assert "--no-mmap" in told(site, name)

@@ -22,7 +22,7 @@ def test_a_bad_build_goes_back_and_nobody_else_is_touched(site: Site, behaviour:
 def test_a_ref_that_went_back_is_refused_without_retry(site: Site) -> None:
     code, _document, said = site.call("upgrade", "--to", tag_of("slow"), "--yes")
     assert code == 2
-    assert "was taken back here" in said
+    assert "was returned or rolled back on this host" in said
     assert "--retry" in said
 
 
@@ -30,7 +30,7 @@ def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_w
     canary = site.names[0]
     process = site.start("upgrade", "--to", "v1.0.1", "--yes", "--soak", "300")
     try:
-        wait_for(process, "under the gate")
+        wait_for(process, "running the gate")
     finally:
         process.kill()
         process.communicate()
@@ -38,7 +38,7 @@ def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_w
     assert site.current(canary).startswith("v1.0.0-")
     code, document, said = site.call("upgrade", "--to", "v1.0.1", "--yes", "--soak", SOAK)
     assert code == 0, said
-    assert "going on with the rollout" in said
+    assert "resuming the interrupted rollout" in said
     rows = document["hosts"]
     assert {row["outcome"] for row in rows.values()} == {"upgraded"}
     assert "llama_cpp_ref: v1.0.1" in site.pin_file.read_text()
@@ -54,10 +54,10 @@ def test_a_dropped_link_is_noticed_and_the_host_goes_back(site: Site) -> None:
     canary = site.made.hosts[0]
     running = site.current(canary.name)
     process = site.start("upgrade", "--to", "v1.0.9", "--yes", "--soak", "300")
-    wait_for(process, "under the gate")
+    wait_for(process, "running the gate")
     started = time.monotonic()
     with no_link(canary.address):
-        wait_for(process, "silent: not heard of")
+        wait_for(process, "silent: no heartbeat")
         assert time.monotonic() - started <= 45
     _out, said = process.communicate(timeout=300)
     assert process.returncode == 4, said

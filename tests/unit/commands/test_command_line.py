@@ -62,7 +62,7 @@ def test_a_fleet_that_nobody_answers_for_is_never_as_desired(run: Run) -> None:
 @pytest.mark.parametrize("batch", ["abc", "0", "-1", "2.5", "%"])
 def test_a_wrong_batch_is_wrong_usage(run: Run, batch: str) -> None:
     done = run("upgrade", "--check", "--batch", batch)
-    assert (done.returncode, "is no batch" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "is not a valid batch size" in done.stderr) == (2, True), done.stderr
 
 
 def test_a_question_that_nobody_answers_changes_nothing(run: Run) -> None:

@@ -45,7 +45,7 @@ class Work:
         self.asked: list[ActionKind] = []
 
     def do(self, action: Action) -> Event:
-        self.asked.append(action.do)
+        self.asked.append(action.kind)
         return Event(self.answer(action), self.name, "why")
 
 
@@ -69,7 +69,7 @@ class Fleet:
 
 
 def good(action: Action) -> EventKind:
-    return GOOD.get(action.do, EventKind.STAGED)
+    return GOOD.get(action.kind, EventKind.STAGED)
 
 
 @pytest.mark.parametrize(
@@ -85,33 +85,33 @@ def test_each_of_twenty_hosts_fails_once(tmp_path: Path, phase: tuple[ActionKind
         victim = f"h{position:02}"
 
         def answer(action: Action, victim: str = victim) -> EventKind:
-            return phase[1] if (action.do, action.host) == (phase[0], victim) else good(action)
+            return phase[1] if (action.kind, action.host) == (phase[0], victim) else good(action)
 
         fleet = Fleet(tmp_path / victim, 20, answer)
         waves = plan_waves(fleet.names, None, "25%")
         ended = fleet.run("25%")
         assert ended.finished
-        assert ended.members[victim].standing is HostPhase.RETURNED
+        assert ended.members[victim].phase is HostPhase.RETURNED
         wave = next(number for number, names in enumerate(waves) if victim in names)
         later = [name for names in waves[wave + 1 :] for name in names]
         assert all(ActionKind.ACTIVATE not in fleet.works[name].asked for name in later)
         assert all(fleet.works[name].asked == [ActionKind.DISCARD] for name in later)
         assert all(
-            ended.members[name].standing is HostPhase.UPGRADED for names in waves[:wave] for name in names
+            ended.members[name].phase is HostPhase.UPGRADED for names in waves[:wave] for name in names
         )
         assert "halted: " in fleet.journal.path.with_suffix(".log").read_text()
 
 
 def test_a_defect_in_one_hosts_work_returns_that_host(tmp_path: Path) -> None:
     def answer(action: Action) -> EventKind:
-        if (action.do, action.host) == (ActionKind.GATE, "h01"):
+        if (action.kind, action.host) == (ActionKind.GATE, "h01"):
             raise RuntimeError("no such thing")
         return good(action)
 
     ended = Fleet(tmp_path, 3, answer).run(1)
-    assert ended.members["h01"].standing is HostPhase.RETURNED
+    assert ended.members["h01"].phase is HostPhase.RETURNED
     assert "a defect in strixfleet: RuntimeError: no such thing" in ended.members["h01"].reason
-    assert ended.members["h02"].standing is HostPhase.SKIPPED
+    assert ended.members["h02"].phase is HostPhase.SKIPPED
 
 
 def test_a_cut_rollout_is_taken_up_from_its_journal(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_cut_rollout_is_taken_up_from_its_journal(tmp_path: Path) -> None:
     for work in fleet.works.values():
         work.asked.clear()
     ended = Driver(works, fleet.stage, found).run(found.state, sights)
-    assert {member.standing for member in ended.members.values()} == {HostPhase.UPGRADED}
+    assert {member.phase for member in ended.members.values()} == {HostPhase.UPGRADED}
     assert fleet.works["h00"].asked == []
     assert fleet.works["h01"].asked == [ActionKind.GATE, ActionKind.CONFIRM]
 
@@ -148,7 +148,7 @@ def test_an_interruption_returns_and_a_second_one_ends(tmp_path: Path) -> None:
     driver: list[Any] = []
 
     def answer(action: Action) -> EventKind:
-        if (action.do, action.host) == (ActionKind.GATE, "h01"):
+        if (action.kind, action.host) == (ActionKind.GATE, "h01"):
             driver[0].events.put(Event(EventKind.STOP, reason="stopped by the operator"))
         return good(action)
 
@@ -156,20 +156,20 @@ def test_an_interruption_returns_and_a_second_one_ends(tmp_path: Path) -> None:
     driver.append(fleet.driver())
     ended = driver[0].run(new_rollout(plan_waves(fleet.names, None, 1)), None)
     assert ended.halted == "stopped by the operator"
-    assert ended.members["h00"].standing is HostPhase.UPGRADED
-    assert ended.members["h01"].standing in {HostPhase.RETURNED, HostPhase.UPGRADED}
-    assert ended.members["h02"].standing is HostPhase.SKIPPED
+    assert ended.members["h00"].phase is HostPhase.UPGRADED
+    assert ended.members["h01"].phase in {HostPhase.RETURNED, HostPhase.UPGRADED}
+    assert ended.members["h02"].phase is HostPhase.SKIPPED
 
 
 def test_a_defect_while_staging_ends_the_rollout(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path, 3, lambda action: GOOD.get(action.do, EventKind.STAGED))
+    fleet = Fleet(tmp_path, 3, lambda action: GOOD.get(action.kind, EventKind.STAGED))
 
     def stage(_names: Sequence[str]) -> Mapping[str, Event]:
         raise RuntimeError("input(): lost sys.stdin")
 
     driver = Driver(cast("dict[str, HostWork]", fleet.works), stage, fleet.journal)
     ended = driver.run(new_rollout(plan_waves(fleet.names, None, 1), Rules(0)), None)
-    assert {member.standing for member in ended.members.values()} == {HostPhase.FAILED}
+    assert {member.phase for member in ended.members.values()} == {HostPhase.FAILED}
     assert "lost sys.stdin" in ended.members["h00"].reason
 
 
@@ -180,10 +180,10 @@ def test_a_build_that_somebody_else_confirmed_is_no_success_and_no_hang(tmp_path
         ActionKind.ACTIVATE: EventKind.ACTIVATED,
         ActionKind.GATE: EventKind.GATE_FAILED,
     }
-    fleet = Fleet(tmp_path, 1, lambda action: kinds.get(action.do, EventKind.CONFIRMED))
+    fleet = Fleet(tmp_path, 1, lambda action: kinds.get(action.kind, EventKind.CONFIRMED))
     ended = fleet.run(1)
-    assert ended.members["h00"].standing is HostPhase.FAILED
-    assert "somebody else has confirmed it" in ended.members["h00"].reason
+    assert ended.members["h00"].phase is HostPhase.FAILED
+    assert "another operator has confirmed" in ended.members["h00"].reason
 
 
 def test_a_gate_that_a_return_cut_off_does_not_speak_for_the_host(tmp_path: Path) -> None:
@@ -191,17 +191,17 @@ def test_a_gate_that_a_return_cut_off_does_not_speak_for_the_host(tmp_path: Path
     returning, said = threading.Event(), threading.Event()
 
     def answer(action: Action) -> EventKind:
-        if action.do is ActionKind.GATE:
-            driver.events.put(Event(EventKind.SILENT, action.host, "not heard of"))
+        if action.kind is ActionKind.GATE:
+            driver.events.put(Event(EventKind.SILENT, action.host, "no heartbeat for 30 s"))
             assert returning.wait(10)
             threading.Timer(0.3, said.set).start()
             return EventKind.LOST
-        if action.do is ActionKind.RETURN:
+        if action.kind is ActionKind.RETURN:
             returning.set()
             assert said.wait(10)
-        return GOOD.get(action.do, EventKind.STAGED)
+        return GOOD.get(action.kind, EventKind.STAGED)
 
     fleet = Fleet(tmp_path, 1, answer)
     driver = fleet.driver()
     ended = driver.run(new_rollout(plan_waves(fleet.names, None, 1), Rules(0)), None)
-    assert ended.members["h00"].standing is HostPhase.RETURNED
+    assert ended.members["h00"].phase is HostPhase.RETURNED

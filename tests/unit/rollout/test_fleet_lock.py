@@ -14,6 +14,7 @@ import pytest
 
 import strixfleet.on_host.switch
 from strixfleet.errors import LockHeld, Unreachable
+from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.host_program import PROGRAM, HostProgram
 from strixfleet.hosts.remote import CommandResult
 from strixfleet.inventory.schema.fleet_model import Connection, Host
@@ -40,7 +41,7 @@ def host(name: str) -> Host:
 
 
 class Folder:
-    """A host that is a folder; `deaf` ones do not answer."""
+    """A host that is a folder; an unreachable one does not answer."""
 
     def __init__(self, root: Path, *, unreachable: bool = False) -> None:
         self.root = root
@@ -70,11 +71,10 @@ class Operator:
         self.heard_taken = threading.Event()
         self.heard_lost = threading.Event()
         self.unreachable = {unreachable}
-        self.lock = FleetLock(
-            lambda one: Folder(place / one.name, unreachable=one.name in self.unreachable),
-            self.on_lost,
-            self.on_taken,
+        self.connections = Connections(
+            lambda one: Folder(place / one.name, unreachable=one.name in self.unreachable)
         )
+        self.lock = FleetLock(self.connections, self.on_lost, self.on_taken)
 
     def on_lost(self, name: str) -> None:
         self.lost.append(name)
@@ -167,7 +167,7 @@ def test_the_heartbeat_renews_and_says_who_went_silent_or_took_over(
     before = json.loads((tmp_path / "a/var/lib/strixfleet/lock.json").read_text())["deadline_s"]
     operator.lock.start()
     operator.unreachable = {"b"}
-    operator.lock._lines.clear()
+    operator.connections.close()
     assert operator.heard_lost.wait(30)
     assert set(operator.lost) == {"b"}
     assert json.loads((tmp_path / "a/var/lib/strixfleet/lock.json").read_text())["deadline_s"] > before

@@ -42,7 +42,7 @@ def test_noise_passes_and_a_loss_beyond_it_fails() -> None:
     again = {"chat tg128": 50.5, "chat pp512": 399.0}
     result, reason = overall(speed_checks(Measured(OLD, beyond, again)))
     assert result is Result.FAILED
-    assert "44.00 t/s, the build before reached 50.00: -12%" in reason
+    assert "44.00 t/s, the previous build reached 50.00: -12%" in reason
 
 
 def test_heat_condemns_nobody() -> None:

@@ -53,23 +53,23 @@ class World:
 
     def take(self, actions: tuple[Action, ...]) -> None:
         for action in actions:
-            if action.do in {ActionKind.HALT, ActionKind.DONE}:
-                self.ends.append(action.do)
-            elif action.do is ActionKind.DISCARD:
+            if action.kind in {ActionKind.HALT, ActionKind.DONE}:
+                self.ends.append(action.kind)
+            elif action.kind is ActionKind.DISCARD:
                 assert action.host not in self.activated
                 self.discarded.add(action.host)
             else:
                 self.due.append(action)
-            if action.do is ActionKind.ACTIVATE:
+            if action.kind is ActionKind.ACTIVATE:
                 assert not self.state.halted
                 self.activated.add(action.host)
-            if action.do is ActionKind.CONFIRM:
+            if action.kind is ActionKind.CONFIRM:
                 assert action.host not in self.gate_failed
         open_waves = {
             number
             for number, wave in enumerate(self.state.waves)
             if any(
-                self.state.members[name].standing in UNCONFIRMED and not self.state.members[name].done
+                self.state.members[name].phase in UNCONFIRMED and not self.state.members[name].confirmed
                 for name in wave
             )
         }
@@ -79,7 +79,7 @@ class World:
         action = self.due.pop(position)
         kind = self.choose(action)
         if (
-            action.do is ActionKind.GATE
+            action.kind is ActionKind.GATE
             and kind is not EventKind.GATE_PASSED
             and kind is not EventKind.GATE_INVALID
         ):
@@ -102,22 +102,22 @@ class World:
 
 
 def good(action: Action) -> EventKind:
-    return ANSWERS[action.do][0]
+    return ANSWERS[action.kind][0]
 
 
 def check_end(world: World) -> None:
     state = world.state
     assert state.finished
     assert len(world.ends) == 1
-    assert all(member.standing in ENDS for member in state.members.values())
+    assert all(member.phase in ENDS for member in state.members.values())
     assert world.most_waves_open <= 1
     for member in state.members.values():
-        if member.standing is HostPhase.UPGRADED:
+        if member.phase is HostPhase.UPGRADED:
             assert member.name in world.confirmed
-        if member.standing is HostPhase.SKIPPED:
+        if member.phase is HostPhase.SKIPPED:
             assert member.name not in world.activated
     canary = state.members[state.waves[0][0]]
-    if canary.standing in FAILURES and not canary.done:
+    if canary.phase in FAILURES and not canary.confirmed:
         assert world.activated <= {canary.name}
 
 
@@ -135,12 +135,12 @@ def fleets(draw: st.DrawFn) -> Rollout:
 @settings(max_examples=150, deadline=None)
 def test_every_course_of_events_ends_and_keeps_the_rules(rollout: Rollout, data: st.DataObject) -> None:
     def choose(action: Action) -> EventKind:
-        kinds = ANSWERS[action.do]
+        kinds = ANSWERS[action.kind]
         return kinds[0] if data.draw(st.integers(0, 3)) else data.draw(st.sampled_from(kinds))
 
     world = World(rollout, choose).run(lambda count: data.draw(st.integers(0, count - 1)))
     check_end(world)
-    failed = [one for one in world.state.members.values() if one.standing in FAILURES and not one.done]
+    failed = [one for one in world.state.members.values() if one.phase in FAILURES and not one.confirmed]
     if len(failed) > rollout.rules.max_failures:
         assert world.ends == [ActionKind.HALT]
     if not failed:
@@ -162,13 +162,13 @@ def test_stray_repeated_and_late_events_break_no_rule(rollout: Rollout, data: st
                 world.gate_failed |= (
                     {stray.host}
                     if world.state.members.get(stray.host)
-                    and world.state.members[stray.host].standing is HostPhase.GATING
+                    and world.state.members[stray.host].phase is HostPhase.GATING
                     else set()
                 )
             if (
                 stray.kind is EventKind.CONFIRMED
                 and stray.host in world.state.members
-                and world.state.members[stray.host].standing in {HostPhase.CONFIRMING, HostPhase.RETURNING}
+                and world.state.members[stray.host].phase in {HostPhase.CONFIRMING, HostPhase.RETURNING}
             ):
                 world.confirmed.add(stray.host)
             world.happen(stray)
@@ -192,7 +192,7 @@ def test_a_cut_rollout_goes_on_and_redoes_nobody_who_is_done(rollout: Rollout, d
     for name, member in world.state.members.items():
         if name in world.confirmed:
             seen[name] = ReportedBuilds("new", None, "new")
-        elif member.standing in UNCONFIRMED:
+        elif member.phase in UNCONFIRMED:
             trial, home, unreachable = (
                 ReportedBuilds("new", "new", "new"),
                 ReportedBuilds("old", None, "new"),
@@ -240,7 +240,7 @@ def test_failure_of_each_host_of_twenty_in_each_phase(
     for position, victim in enumerate(hosts):
 
         def choose(action: Action, victim: str = victim) -> EventKind:
-            return phase[1] if (action.do, action.host) == (phase[0], victim) else good(action)
+            return phase[1] if (action.kind, action.host) == (phase[0], victim) else good(action)
 
         world = World(new_rollout(waves, Rules(allowed)), choose).run()
         check_end(world)
@@ -260,12 +260,12 @@ def test_failure_of_each_host_of_twenty_in_each_phase(
         assert earlier <= upgraded
         assert not later & world.activated
         assert later == world.discarded - {victim}
-        assert world.state.members[victim].standing is HostPhase.RETURNED
+        assert world.state.members[victim].phase is HostPhase.RETURNED
 
 
 def test_what_does_not_stage_leaves_nothing_behind() -> None:
-    world = World(new_rollout([["a"]], Rules()), lambda action: ANSWERS[action.do][2]).run()
-    assert world.state.members["a"].standing is HostPhase.FAILED
+    world = World(new_rollout([["a"]], Rules()), lambda action: ANSWERS[action.kind][2]).run()
+    assert world.state.members["a"].phase is HostPhase.FAILED
     assert world.discarded == {"a"}
 
 
@@ -274,7 +274,9 @@ def test_one_failure_more_than_allowed_halts() -> None:
     bad = {"h2", "h4", "h6"}
 
     def choose(action: Action) -> EventKind:
-        return EventKind.GATE_FAILED if action.do is ActionKind.GATE and action.host in bad else good(action)
+        return (
+            EventKind.GATE_FAILED if action.kind is ActionKind.GATE and action.host in bad else good(action)
+        )
 
     world = World(new_rollout(waves, Rules(2)), choose).run()
     assert world.ends == [ActionKind.HALT]
@@ -287,15 +289,15 @@ def test_an_undecided_gate_is_repeated_and_then_returned() -> None:
     gates: list[str] = []
 
     def choose(action: Action) -> EventKind:
-        if action.do is ActionKind.GATE:
+        if action.kind is ActionKind.GATE:
             gates.append(action.host)
             return EventKind.GATE_INVALID
         return good(action)
 
     world = World(new_rollout([["a"], ["b"]], Rules()), choose).run()
     assert gates == ["a", "a", "a"]
-    assert world.state.members["a"].standing is HostPhase.RETURNED
-    assert world.state.members["b"].standing is HostPhase.SKIPPED
+    assert world.state.members["a"].phase is HostPhase.RETURNED
+    assert world.state.members["b"].phase is HostPhase.SKIPPED
 
 
 def test_the_reason_is_that_of_the_failure_and_of_a_return_that_failed() -> None:
@@ -317,13 +319,13 @@ def test_stop_returns_what_is_on_trial_and_upgraded_hosts_go_back_by_choice() ->
     for choice, end in ((False, HostPhase.UPGRADED), (True, HostPhase.RETURNED)):
         world = World(new_rollout([["a"], ["b"], ["c"]], Rules(return_upgraded=choice)), good)
         world.happen(Event(EventKind.BEGIN))
-        while not (world.due and (world.due[0].do, world.due[0].host) == (ActionKind.GATE, "b")):
+        while not (world.due and (world.due[0].kind, world.due[0].host) == (ActionKind.GATE, "b")):
             world.answer(0)
         world.happen(Event(EventKind.STOP))
         while world.due:
             world.answer(0)
         check_end(world)
-        assert [world.state.members[name].standing for name in "abc"] == [
+        assert [world.state.members[name].phase for name in "abc"] == [
             end,
             HostPhase.RETURNED,
             HostPhase.SKIPPED,

@@ -1,17 +1,12 @@
 """Options that releases spell differently: what a help and a unit say, who is asked, what is written."""
 
-from collections.abc import Mapping, Sequence
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import click
 import pytest
 
-from strixfleet.errors import ChangeFailed, FleetError, Unreachable
-from strixfleet.fleet.options import Options
-from strixfleet.inventory.schema.fleet_model import Connection, Fleet, Host
-from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.llama_server.server_options import check_options, inventory_line, unit_words
 from strixfleet.managed.llama_server.unit_quoting import Variable
 from strixfleet.on_host.switch.option_aliases import (
@@ -24,12 +19,6 @@ from strixfleet.on_host.switch.option_aliases import (
     takes_several,
     variable,
 )
-from strixfleet.rollout import stage
-from strixfleet.rollout.rollout_report import _spellings
-from strixfleet.rollout.rollout_state import Event, EventKind, HostPhase
-from strixfleet.rollout.stage import Stage, consent
-from strixfleet.speed.measure.host_answer import HostAnswer, ServerUnit
-from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
 
 
 NEW, OLD = (Path(__file__).with_name("help").joinpath(f"{name}.txt").read_text() for name in ("new", "old"))
@@ -186,185 +175,10 @@ def test_a_spelling_as_the_inventory_has_it(spelling: str, line: str) -> None:
     assert inventory_line(spelling) == line
 
 
-def test_the_report_says_what_to_write() -> None:
-    notes: dict[str, Any] = {"renamed": [["chat", "--no-mmap", "--load-mode none"]]}
-    (row,) = _spellings(HostPhase.UPGRADED, notes)
-    assert str(row).startswith("chat: the inventory still says `no-mmap: null`")
-    assert str(row).endswith("write `load-mode: none`")
-    assert _spellings(HostPhase.RETURNED, notes) == []
-    assert _spellings(HostPhase.UPGRADED, {}) == []
-
-
-@pytest.mark.parametrize(
-    ("yes", "said", "expected"), [(True, None, True), (False, True, True), (False, False, False)]
-)
-def test_consent(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    yes: bool,
-    said: bool | None,
-    expected: bool,
-) -> None:
-    asked: list[str] = []
-
-    def confirm(text: str, **_more: object) -> bool:
-        asked.append(text)
-        return bool(said)
-
-    monkeypatch.setattr(click, "confirm", confirm)
-    assert consent(yes=yes)(["h1: chat: --no-mmap → --load-mode none"]) is expected
-    assert len(asked) == (not yes)
-    shown = capsys.readouterr()
-    assert "  h1: chat: --no-mmap → --load-mode none" in shown.err
-    assert shown.out == ""
-
-
-def test_without_a_terminal_the_answer_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    def confirm(*_given: object, **_more: object) -> bool:
-        raise click.Abort
-
-    monkeypatch.setattr(click, "confirm", confirm)
-    assert consent(yes=False)([]) is False
-
-
-class World:
-    """Hosts behind the stage: how their servers run, what their units name, what the staged build says."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, names: Sequence[str]) -> None:
-        self.argv = {name: [*SERVER, "--no-mmap"] for name in names}
-        self.variables = {name: [NO_MMAP] for name in names}
-        self.help = dict.fromkeys(names, NEW)
-        self.asked: list[list[str]] = []
-        self.answer = True
-        self.spelled: list[tuple[str, ...]] = []
-        self.refuses: dict[str, FleetError] = {}
-        self.notes: dict[str, Any] = {}
-        instance = {"name": "chat", "model": "m", "port": 8080}
-        model = {"name": "m", "url": "https://models.example/m.gguf", "sha256": "a" * 64}
-        given = HostSettings.model_validate({"llama_models": [model], "llama_server_instances": [instance]})
-        hosts = tuple(Host(name, Connection("127.0.0.1"), given) for name in names)
-        self.fleet = Fleet(hosts, ("/i",), "/known")
-        world = self
-
-        class Bench:
-            def __init__(self, host: Host, _remote: object) -> None:
-                self.host = host
-
-            def look(self, *_given: object) -> HostAnswer:
-                return HostAnswer(instances={"chat": ServerUnit(argv=tuple(world.argv[self.host.name]))})
-
-        class Watch:
-            def __init__(self, host: Host, _known: str) -> None:
-                self.host = host
-
-            def ask(self, _remote: object, what: str, _timeout_s: float, **more: object) -> dict[str, Any]:
-                assert (what, more) == ("options", {"build": "b2"})
-                named = {"llama-server@chat.service": world.variables[self.host.name]}
-                return {"help": world.help[self.host.name], "problem": "", "variables": named}
-
-        class HostProgram:
-            def __init__(self, host: str, _remote: object, token: int | None) -> None:
-                self.host, self.token = host, token
-
-            def must(self, *words: str, **_more: object) -> None:
-                if self.host in world.refuses:
-                    raise world.refuses[self.host]
-                world.spelled.append((self.host, *words, str(self.token)))
-
-        def outcomes(_stage: Stage, chosen: Mapping[str, object]) -> dict[str, HostOutcome]:
-            return {name: HostOutcome(PlayStatus.OK) for name in chosen}
-
-        monkeypatch.setattr(stage, "Bench", Bench)
-        monkeypatch.setattr(stage, "Watch", Watch)
-        monkeypatch.setattr(stage, "HostProgram", HostProgram)
-        monkeypatch.setattr(stage, "current_build", lambda _seen: "b1")
-        monkeypatch.setattr(stage, "wanted_build", lambda _seen: SimpleNamespace(id="b2", backend="cpu"))
-        self.runs = "cpu"
-        monkeypatch.setattr(stage, "current_manifest", lambda _seen: SimpleNamespace(backend=self.runs))
-        line = SimpleNamespace(close=lambda: None)
-        monkeypatch.setattr(stage, "remote_for", lambda _host, _known: line)
-        monkeypatch.setattr(Stage, "_play", outcomes)
-
-    def agree(self, rows: Sequence[str]) -> bool:
-        self.asked.append([*rows])
-        return self.answer
-
-    def note(self, host: str, **facts: object) -> None:
-        self.notes[host] = facts
-
-    def stage(self) -> dict[str, Event]:
-        names = [host.name for host in self.fleet.hosts]
-        seen = dict.fromkeys(names, cast("Any", SimpleNamespace()))
-        staging = Stage(self.fleet, seen, Options(), lambda _name: 7, self.agree, self.note)
-        return staging(names)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(monkeypatch, ["h1", "h2"])
-
-
-def kinds(events: Mapping[str, Event]) -> dict[str, EventKind]:
-    return {name: event.kind for name, event in events.items()}
-
-
-def test_one_question_for_all_and_each_host_writes_for_the_staged_build(world: World) -> None:
-    assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
-    assert world.asked == [[f"{name}: chat: --no-mmap → --load-mode none" for name in ("h1", "h2")]]
-    assert sorted(world.spelled) == [("h1", "spell", "b2", "7"), ("h2", "spell", "b2", "7")]
-    assert world.notes["h1"] == {"renamed": [["chat", "--no-mmap", "--load-mode none"]]}
-
-
-def test_a_no_is_a_failed_stage_with_the_proposal(world: World) -> None:
-    world.answer = False
-    events = world.stage()
-    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.STAGE_FAILED}
-    assert "does not understand chat: --no-mmap, which is now `--load-mode none`" in events["h1"].reason
-    assert (world.spelled, world.notes) == ([], {})
-
-
-def test_nobody_is_asked_for_a_host_that_nothing_helps(world: World) -> None:
-    world.argv["h1"].append("--gone")
-    events = world.stage()
-    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.STAGED}
-    assert events["h1"].reason.endswith("`--load-mode none`; chat: --gone")
-    assert world.asked == [["h2: chat: --no-mmap → --load-mode none"]]
-    assert [row[0] for row in world.spelled] == ["h2"]
-
-
-def test_nobody_is_asked_on_how_many_addresses_the_staged_build_listens(world: World) -> None:
-    world.help = dict.fromkeys(world.help, OLD)
-    world.variables["h2"] = ["STRIXFLEET_OPTION_HOST"]
-    assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
-    assert (world.asked, world.spelled, world.notes) == ([], [("h2", "spell", "b2", "7")], {})
-
-
-def test_a_build_for_another_backend_is_no_upgrade(world: World) -> None:
-    """Its servers would be started with the device of the old one, and its ref be remembered as bad."""
-    world.runs = "vulkan"
-    events = world.stage()
-    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.STAGE_FAILED}
-    assert "is for vulkan, the inventory wants cpu" in events["h1"].reason
-    assert "then `strixfleet provision`" in events["h1"].reason
-
-
-def test_nobody_is_asked_where_the_new_build_understands_all(world: World) -> None:
-    world.help = dict.fromkeys(world.help, OLD)
-    assert kinds(world.stage()) == {"h1": EventKind.STAGED, "h2": EventKind.STAGED}
-    assert (world.asked, world.spelled) == ([], [])
-
-
-def test_a_host_that_cannot_write_is_out(world: World) -> None:
-    world.refuses = {"h1": ChangeFailed("took over", where="h1"), "h2": Unreachable("gone", where="h2")}
-    events = world.stage()
-    assert kinds(events) == {"h1": EventKind.STAGE_FAILED, "h2": EventKind.LOST}
-    assert events["h1"].reason == "took over"
-    assert world.notes == {}
-
-
 def test_what_systemd_shows_of_a_unit_gives_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    from strixfleet.on_host import command, watch
+    from strixfleet.on_host import watch
 
-    shown = f'Environment=HOME=/x "{NO_MMAP}=--no-mmap" STRIXFLEET_CONFIG=0 {DRAFT_MAX}=--draft-max\n'
-    monkeypatch.setattr(command, "run", lambda *_given, **_more: command.Finished(0, shown, ""))
-    assert watch.variables("llama-server@chat.service") == [NO_MMAP, DRAFT_MAX]
+    shown = f'HOME=/x "{NO_MMAP}=--no-mmap" STRIXFLEET_CONFIG=0 {DRAFT_MAX}=--draft-max\n'.encode()
+    done = SimpleNamespace(stdout=shown)
+    monkeypatch.setattr(subprocess, "run", lambda *_given, **_more: done)
+    assert cast("Any", watch).variables("llama-server@chat.service") == [NO_MMAP, DRAFT_MAX]
