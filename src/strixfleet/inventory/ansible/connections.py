@@ -15,6 +15,11 @@ from strixfleet.inventory.schema.problems import Problem, from_validation
 NOTHING = (None, "")
 
 
+def interpreter(named: object) -> str | None:
+    """Return the Python that an inventory names; None where it leaves the choice to Ansible."""
+    return None if not named or str(named).startswith("auto") else str(named)
+
+
 def connection(
     name: str, values: Mapping[str, object], defaults: Mapping[str, object]
 ) -> tuple[Connection, tuple[Problem, ...]]:
@@ -47,7 +52,7 @@ def connection(
         become_user=wish.become_user,
         become_password=wish.become_password,
         password=wish.password,
-        python=None if (wish.python or "auto").startswith("auto") else wish.python,
+        python=interpreter(wish.python),
         local=local,
         timeout_s=wish.timeout_s,
     )
