@@ -33,7 +33,6 @@ class ActionModule(ActionBase):
         name = str(variables["inventory_hostname"])
         try:
             host = host_from_vars(name, variables, self._loader)
-            warnings = [str(mistake) for mistake in name_mistakes(name, variables)]
             root = host.settings.sandbox_hardware_root
             argv = probe_argv(questions_for(host), root=root)
             done = self._low_level_execute_command(shlex.join(argv))
@@ -48,7 +47,7 @@ class ActionModule(ActionBase):
         return {
             **result,
             "changed": False,
-            "warnings": warnings,
+            "warnings": [str(mistake) for mistake in name_mistakes(name, variables)],
             "role_vars": state.role_vars(),
             "digest": state.digest,
             "revision": revision_of(str(inventory_folder(variables))),
