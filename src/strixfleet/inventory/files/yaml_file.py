@@ -160,7 +160,8 @@ class _Walk:
         elif isinstance(node, yaml.MappingNode):
             self._check_keys(node, keys)
             for key, value in node.value:
-                size += self.size(key, keys) + self.size(value, (*keys, str(key.value)))
+                name = key.value if isinstance(key, yaml.ScalarNode) else ""
+                size += self.size(key, keys) + self.size(value, (*keys, name))
         if size > NODES_MAX:
             raise _Refused(TOO_MANY, line_of(node), "split it, and write no alias of aliases")
         self.sizes[node] = size
