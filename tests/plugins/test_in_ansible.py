@@ -1,6 +1,9 @@
 """What only Ansible itself shows: that it packs our library with a module, and which Python a task runs."""
 
+import grp
+import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 
 
+ME = {"owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name}
 ANSIBLE = str(Path(sys.executable).with_name("ansible"))
 
 
@@ -32,17 +36,19 @@ def ansible(folder: Path, interpreter: Path, *words: str, collections: Path = RO
     return done.stdout
 
 
+def folders(path: Path) -> str:
+    return json.dumps({"folders": [{"path": str(path), **ME}]})
+
+
 def test_a_module_travels_with_the_library_that_it_imports(tmp_path: Path, interpreter: Path) -> None:
-    answer = ansible(
-        tmp_path, interpreter, "-m", "strixfleet.fleet.managed_files", "-a", f"folders={tmp_path}/a/b"
-    )
+    answer = ansible(tmp_path, interpreter, "-m", "strixfleet.fleet.paths", "-a", folders(tmp_path / "a/b"))
     assert '"changed": true' in answer
     assert (tmp_path / "a/b").is_dir()
 
 
 def test_a_play_probes_with_the_interpreter_of_the_inventory(tmp_path: Path, interpreter: Path) -> None:
     answer = ansible(tmp_path, interpreter, "-m", "strixfleet.fleet.compile")
-    assert '"role_vars"' in answer
+    assert '"deeds"' in answer
     assert (tmp_path / "started").read_text() == "-I\n"
 
 
@@ -55,5 +61,5 @@ def test_a_collection_that_was_built_and_installed_has_the_library(tmp_path: Pat
     ):
         parcel = [str(path) for path in tmp_path.glob("*.tar.gz")]
         subprocess.run([*galaxy, *words, *parcel], env=environment, cwd=tmp_path, check=True)
-    words = ["-m", "strixfleet.fleet.managed_files", "-a", f"folders={tmp_path}/c"]
+    words = ["-m", "strixfleet.fleet.paths", "-a", folders(tmp_path / "c")]
     assert '"changed": true' in ansible(tmp_path, interpreter, *words, collections=tmp_path / "installed")

@@ -94,7 +94,7 @@ def test_two_operators_cannot_work_at_once(site: Site) -> None:
 def test_a_pin_that_reaches_beyond_the_limit_is_not_rewritten(site: Site) -> None:
     code, _document, said = site.call("upgrade", "--to", "v1.0.4", "--yes", "-l", site.names[-1])
     assert code == 2
-    assert re.search(rf"strix.yml:\d+: this line pins {site.names[0]}, too", said)
+    assert re.search(rf"strix.yml:\d+: this line also pins {site.names[0]}", said)
 
 
 def test_a_first_deployment_goes_back_to_not_serving(site: Site) -> None:

@@ -114,8 +114,8 @@ def test_the_pins_line_is_found_once() -> None:
 @pytest.mark.parametrize(
     ("selected", "everyone", "message"),
     [
-        ([pinned("a", "b1", Origin("f", 3, templated=True))], [], "f:3: llama_cpp_ref is templated"),
-        ([pinned("a", "b1", LINE)], [pinned("b", "b1", LINE)], r"all.yml:2: this line pins b, too"),
+        ([pinned("a", "b1", Origin("f", 3, templated=True))], [], "f:3: llama_cpp_ref is a template"),
+        ([pinned("a", "b1", LINE)], [pinned("b", "b1", LINE)], r"all.yml:2: this line also pins b"),
         ([pinned("a", "b1", None)], [], "a: the line that sets llama_cpp_ref is not known"),
         ([pinned("a", None, None)], [], "is not known"),
     ],
@@ -141,7 +141,7 @@ def test_only_the_pin_changes(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["llama_cpp_ref: b10", "llama_cpp_ref: !vault |", "other: b1", ""])
 def test_a_line_that_reads_otherwise_is_left(line: str) -> None:
-    with pytest.raises(UsageError, match="f:1: does not read"):
+    with pytest.raises(UsageError, match="f:1: the line is not"):
         rewrite(line, [PinEdit("f", 1, "b1", "b2")])
 
 

@@ -19,6 +19,7 @@ from strixfleet.inventory.schema.rules import check
 from strixfleet.inventory.schema.settings import FIELDS
 
 
+PYTHON = "ansible_python_interpreter"
 OF_A_ROLE = re.compile(r"/roles/[^/]+/(defaults|vars)/")  # a role's own variables share its prefix
 
 
@@ -34,27 +35,21 @@ def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host
     values: dict[str, Value] = {}
     places = Places(values, [Layer((name,), variables)], None)
     mistakes = [one for one in name_mistakes(name, variables) if not one.warning]
-    for field in FIELDS:
+    for field in (*FIELDS, PYTHON):
         try:
             if field in resolver:
                 values[field] = resolver.resolve(field)
         except TemplateFailed as error:
             problem = Problem((field,), error.message, error.hint)
             mistakes.append(problem.at(places.defined(field, error.place), name))
+    python = values.pop(PYTHON, Value(None)).data
     plain = {field: value.data for field, value in values.items() if value.data is not None}
     settings, problems = check(anchored(plain, inventory_folder(variables)), datetime.now(UTC).date())
     mistakes += [one.at(places.find(one.path), name) for one in problems if not one.warning]
     if mistakes or settings is None:
         raise InventoryError(tuple(without_echoes(mistakes)))
-    return Host(name, Connection(address=name, python=_python(resolver, variables)), settings)
-
-
-def _python(resolver: HostVariables, variables: Mapping[str, Any]) -> str | None:
-    """Return the interpreter that the inventory names, or else the one that Ansible has found on the host."""
-    named = "ansible_python_interpreter"
-    facts = variables.get("ansible_facts") or {}
-    chosen = interpreter(resolver.resolve(named).data if named in resolver else None)
-    return chosen or facts.get("discovered_interpreter_python")
+    found = (variables.get("ansible_facts") or {}).get("discovered_interpreter_python")
+    return Host(name, Connection(address=name, python=interpreter(python) or found), settings)
 
 
 def name_mistakes(host: str, variables: Mapping[str, Any]) -> Iterator[Mistake]:

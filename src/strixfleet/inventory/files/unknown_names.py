@@ -58,7 +58,7 @@ def _judge_connection_name(name: str) -> Problem | None:
 
 def without_echoes(mistakes: Collection[Mistake]) -> Iterator[Mistake]:
     """Leave out that a variable is missing when it is there under a misspelt name."""
-    meant = {one.hint.removeprefix("write ") for one in mistakes if one.code is MistakeCode.UNKNOWN_NAME}
+    meant = {nearest(one.field, FIELDS) for one in mistakes if one.code is MistakeCode.UNKNOWN_NAME}
     return (one for one in mistakes if not (one.code is MistakeCode.MISSING and one.field in meant))
 
 

@@ -6,6 +6,7 @@ Ansible only warns about a key that is set twice and hangs on an alias bomb, and
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,8 @@ SYNTAX_HINTS = {
     "another document": "keep one document per file",
     "undefined alias": "write the value out",
 }
+BARE_TEMPLATE = re.compile(r"[:-]\s+\{\{")
+TEMPLATE_HINT = 'write NAME: "{{ … }}"'
 OTHER_SYNTAX_HINT = "check the indentation and the colons of this line and the one before"
 
 
@@ -69,6 +72,7 @@ def scan_yaml(file: str, data: bytes) -> Scanned:
     if data.startswith(VAULT_HEADER):
         return Scanned(encrypted=True)
     found = Scanned()
+    text = ""
     try:
         text = _text(data)
         _check_size(text)
@@ -83,7 +87,7 @@ def scan_yaml(file: str, data: bytes) -> Scanned:
         )
     except yaml.YAMLError as error:
         found.syntax_error = True
-        found.mistakes.append(_syntax_mistake(file, error))
+        found.mistakes.append(_syntax_mistake(file, text, error))
     return found
 
 
@@ -156,7 +160,8 @@ class _Walk:
         elif isinstance(node, yaml.MappingNode):
             self._check_keys(node, keys)
             for key, value in node.value:
-                size += self.size(key, keys) + self.size(value, (*keys, str(key.value)))
+                name = key.value if isinstance(key, yaml.ScalarNode) else ""
+                size += self.size(key, keys) + self.size(value, (*keys, name))
         if size > NODES_MAX:
             raise _Refused(TOO_MANY, line_of(node), "split it, and write no alias of aliases")
         self.sizes[node] = size
@@ -182,7 +187,7 @@ class _Walk:
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.MappingNode):  # {{ name }}
-                self._note(key, "has a template without quotes", 'write NAME: "{{ … }}"')
+                self._note(key, "has a template without quotes", TEMPLATE_HINT)
             elif isinstance(key, yaml.SequenceNode):
                 self._note(key, "has a key that is not a plain word", "write `name: value`")
             elif _is_name(key) and key.value not in lines:
@@ -192,7 +197,7 @@ class _Walk:
                 self.mistakes.append(set_twice(self.file, line_of(key), lines[key.value], key.value, host))
 
 
-def _syntax_mistake(file: str, error: yaml.YAMLError) -> Mistake:
+def _syntax_mistake(file: str, text: str, error: yaml.YAMLError) -> Mistake:
     """Return the parser's problem with the line and the cure of the usual slips."""
     mark = getattr(error, "problem_mark", None)
     if "quoted scalar" in str(getattr(error, "context", "")):
@@ -200,4 +205,6 @@ def _syntax_mistake(file: str, error: yaml.YAMLError) -> Mistake:
     problem = str(getattr(error, "problem", None) or "cannot be parsed").removeprefix("but ")
     hint = next((hint for part, hint in SYNTAX_HINTS.items() if part in problem), OTHER_SYNTAX_HINT)
     line = mark.line + 1 if mark else 0
+    if any(BARE_TEMPLATE.search(near) for near in text.splitlines()[max(line - 2, 0) : line]):
+        hint = TEMPLATE_HINT
     return Mistake(f"is not valid YAML: {problem}", file, line, hint=hint, code=MistakeCode.UNREADABLE)

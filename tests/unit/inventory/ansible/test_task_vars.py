@@ -48,6 +48,23 @@ def test_foreign_names_are_warnings() -> None:
     assert found == [("tailscale_authkey", True), ("kernel_cmdline", True)]
 
 
+@pytest.mark.parametrize(
+    ("variables", "python"),
+    [
+        ({}, None),
+        ({"ansible_python_interpreter": "/opt/python3"}, "/opt/python3"),
+        ({"ansible_python_interpreter": "auto_silent"}, None),
+        ({"ansible_facts": {"discovered_interpreter_python": "/usr/bin/python3.13"}}, "/usr/bin/python3.13"),
+    ],
+)
+def test_the_interpreter_is_the_named_one_or_the_one_that_ansible_found(
+    variables: dict[str, Any], python: str | None
+) -> None:
+    from ansible.parsing.dataloader import DataLoader
+
+    assert host_from_vars("h1", {**PIN, **variables}, DataLoader()).connection.python == python
+
+
 def test_variables_of_roles_are_not_judged() -> None:
     from ansible._internal._datatag._tags import Origin
 

@@ -19,6 +19,7 @@ BOMBS = {
     "aliases": (LAUGHS, "nodes, aliases expanded"),
     "long_text_aliased": (b"a: &a " + b"x" * 2_000_000 + b"\nb: [" + b"*a," * 60_000 + b"]\n", "nodes"),
     "merge_keys": (b"a: &a {b: c}\n" + b"".join(b"m%d:\n  <<: *a\n" % n for n in range(60_000)), "nodes"),
+    "alias_keys": (b"a: &a [" + b"x," * 50_000 + b"]\n" + b"? *a\n: 1\n" * 20_000, "nodes"),
     "million_keys": (b"".join(b"k%d: 1\n" % number for number in range(350_000)), "nodes"),
     "deep_lists": (b"[" * 3_000_000, "nested more than"),
     "deep_maps": (b"{a: " * 900_000, "nested more than"),

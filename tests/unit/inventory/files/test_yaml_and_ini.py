@@ -73,3 +73,9 @@ all:
     two: {hosts: {h1: *own}, vars: *pin}
 """
     assert mistakes_of(tmp_path / "hosts.yml", text) == set()
+
+
+def test_a_bare_template_that_breaks_the_syntax_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("all:\n  vars:\n    llama_cpp_ref: {{ pin }}-x\n    a: 1\n")
+    (mistake,) = examine(InventoryRequest((str(tmp_path),))).mistakes
+    assert (mistake.line, mistake.hint) == (3, 'write NAME: "{{ … }}"')

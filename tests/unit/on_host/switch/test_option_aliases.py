@@ -1,9 +1,6 @@
 """Options that releases spell differently: what a help and a unit say, who is asked, what is written."""
 
-import subprocess
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
@@ -176,9 +173,8 @@ def test_a_spelling_as_the_inventory_has_it(spelling: str, line: str) -> None:
 
 
 def test_what_systemd_shows_of_a_unit_gives_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    from strixfleet.on_host import watch
+    from strixfleet.on_host import command, watch
 
-    shown = f'HOME=/x "{NO_MMAP}=--no-mmap" STRIXFLEET_CONFIG=0 {DRAFT_MAX}=--draft-max\n'.encode()
-    done = SimpleNamespace(stdout=shown)
-    monkeypatch.setattr(subprocess, "run", lambda *_given, **_more: done)
-    assert cast("Any", watch).variables("llama-server@chat.service") == [NO_MMAP, DRAFT_MAX]
+    shown = f'Environment=HOME=/x "{NO_MMAP}=--no-mmap" STRIXFLEET_CONFIG=0 {DRAFT_MAX}=--draft-max\n'
+    monkeypatch.setattr(command, "run", lambda *_given, **_more: command.Finished(0, shown, ""))
+    assert watch.variables("llama-server@chat.service") == [NO_MMAP, DRAFT_MAX]
