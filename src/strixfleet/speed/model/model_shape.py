@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
-from math import prod
+from math import ceil, prod
 from types import MappingProxyType
 
 from strixfleet.errors import GgufError
@@ -207,7 +207,7 @@ def _reads(work: Iterable[tuple[TensorInfo, Fraction]]) -> tuple[Read, ...]:
     for tensor, share in work:
         routed = is_routed(tensor.name) and not tensor.name.endswith(".bias")
         totals[tensor.type_name, routed] += share * tensor.size_bytes
-    return tuple(Read(*key, round(size)) for key, size in sorted(totals.items()) if size)
+    return tuple(Read(*key, ceil(size)) for key, size in sorted(totals.items()) if size)
 
 
 def _head_rows(tensors: Iterable[TensorInfo]) -> int:
