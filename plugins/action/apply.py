@@ -118,8 +118,8 @@ class ActionModule(ActionBase):
             if answer.get("failed") or answer.get("unreachable"):
                 return answer
             if answer.get("changed"):
-                paths = answer.get("changed_paths")
-                self._changed += paths or [str(arguments.get("name") or name.rpartition(".")[2])]
+                names = answer.get("changed_paths") or answer.get("changed_names")
+                self._changed += names or [str(arguments.get("name") or name.rpartition(".")[2])]
                 diff = answer.get("diff") or []
                 self._diff += diff if isinstance(diff, list) else [diff]
         return {}

@@ -42,7 +42,8 @@ class CallbackModule(CallbackBase):
         self._say("task", name=task.get_name().strip())
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        self._result("ok", result, changed=bool(result._result.get("changed")))
+        names = [] if result._result.get("censored") else result._result.get("changed_names") or []
+        self._result("ok", result, changed=bool(result._result.get("changed")), names=names)
         if self._display.verbosity and "diff" in result._result:
             self._say("diff", text=self._get_diff(result._result["diff"]))
 

@@ -70,6 +70,11 @@ installed:
   description: The installed version of each package, after the run.
   type: dict
   returned: success
+changed_names:
+  description: Packages whose version changed, or in check mode would.
+  type: list
+  elements: str
+  returned: success
 """
 
 ENVIRONMENT = {
@@ -189,14 +194,25 @@ def main() -> None:
         module.exit_json(changed=False, installed=before)
     if module.check_mode:
         expected = {**before, **{wish["name"]: "(newest)" for wish in due}}
-        module.exit_json(changed=True, installed=before, diff=diff(before, expected))
+        module.exit_json(
+            changed=True,
+            installed=before,
+            changed_names=differing(before, expected),
+            diff=diff(before, expected),
+        )
     install(module, due)
     after = versions(module, names)
     for wish in wishes:
         if reason := fault(module, wish, after.get(wish["name"])):
             source = f" from {wish['release']}" if wish["release"] else ""
             module.fail_json(msg=f"{wish['name']}{source} {reason}, and apt offers no better version")
-    module.exit_json(changed=before != after, installed=after, diff=diff(before, after))
+    names = differing(before, after)
+    module.exit_json(changed=bool(names), installed=after, changed_names=names, diff=diff(before, after))
+
+
+def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Name the packages whose version is another one."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
 def diff(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:

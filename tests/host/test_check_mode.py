@@ -17,8 +17,8 @@ pytestmark = pytest.mark.host
 EXPECTED = (
     "kernel : Write the kernel arguments",
     "kernel : Regenerate the boot configuration",
-    "gpu_stack : Make the service account",
-    "tuning : Install tuned",
+    "gpu_stack : Bring about account, apt sources, packages and holds",
+    "tuning : Run tuned, and no rival daemon",
     "llama_cpp : Install what compiling takes",
     "llama_cpp : Build llama.cpp",
     "llama_models : Store the models",

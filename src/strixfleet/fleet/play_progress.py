@@ -6,6 +6,7 @@ from strixfleet.fleet.progress import say, step
 
 
 PROGRESS = "strixfleet-progress: "
+NAMES_SHOWN = 4
 
 
 class PlayProgress:
@@ -32,7 +33,7 @@ class PlayProgress:
     def on_ok(self, event: dict[str, Any]) -> None:
         """Name what changed."""
         if event["changed"]:
-            step(f"  {event['host']}: {event['task']}")
+            step(f"  {event['host']}: {event['task']}{_named(event.get('names', []))}")
 
     def on_failed(self, event: dict[str, Any]) -> None:
         """Say what failed, with what it printed."""
@@ -55,3 +56,9 @@ class PlayProgress:
             step(f"  {text.removeprefix(PROGRESS)}")
         elif self.verbose or "ERROR" in text:
             say(text)
+
+
+def _named(names: list[str]) -> str:
+    """Name what a task changed, the first few."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f": {', '.join(names[:NAMES_SHOWN])}{more}" if names else ""
