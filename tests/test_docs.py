@@ -1,11 +1,18 @@
 """The pages name what exists, and the worked example of CONTRIBUTING works."""
 
+import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from strixfleet.findings.items import Status
+from strixfleet.on_host.questions import Answer, Answers
 from tests.conftest import ROOT
 from tests.fixtures.example_checkout import PATCH, example_checkout
 
@@ -58,3 +65,34 @@ def test_the_example_applies_and_its_case_holds(tmp_path: Path) -> None:
     assert docs.returncode == 0, docs.stdout
     assert "`tuning_swappiness`" in (tmp_path / "docs/inventory.md").read_text()
     assert "tuning_swappiness:" in (tmp_path / "roles/tuning/meta/argument_specs.yml").read_text()
+
+
+def blocks_of(page: str, word: str) -> dict[str, Any]:
+    """Run the Python of a page that has a word in it; return the names that it defines."""
+    found = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "example"}
+    for block in found:
+        if word in block:
+            exec(block, names)  # noqa: S102 - our own page
+    return names
+
+
+def test_the_kind_of_thing_in_contributing_reads_and_does() -> None:
+    names = blocks_of("CONTRIBUTING.md", "ostname")
+    thing = names["Hostname"](id="names:hostname", name="halo-1")
+    answers = Answers({question: Answer("halo-2\n") for question in thing.asks()})
+    deeds = {deed.kind: [deed.arguments] for deed in thing.deeds(answers)}
+
+    row = thing.compare(answers)
+    assert (row.status, row.want, row.have) == (Status.DRIFT, "halo-1", "halo-2")
+    assert [*names["hostname_calls"](deeds)] == [("ansible.builtin.hostname", {"name": "halo-1"})]
+
+
+def test_the_verb_in_contributing_runs(tmp_path: Path) -> None:
+    verb = blocks_of("CONTRIBUTING.md", "kernels")["kernels"]
+    inventory = tmp_path / "hosts.yml"
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory.write_text(json.dumps({"all": {"hosts": {"here": variables}}}))
+    done = CliRunner().invoke(verb, ["-i", str(inventory), "--json"])
+
+    assert json.loads(done.stdout)["hosts"]["here"]["kernel"] == os.uname().release, done.output

@@ -1,4 +1,4 @@
-"""The example of CONTRIBUTING on a real host: a new setting is applied, audited and healed by its few lines."""
+"""The example of CONTRIBUTING on a real host: its few lines apply, audit and heal a new setting."""
 
 import json
 from collections.abc import Iterator
