@@ -16,6 +16,7 @@ NEEDS = {
     "strixfleet.inventory.host_entries": "ansible",
     "strixfleet.cli": "ansible",
     "tests.plugins": "ansible",
+    "strixfleet.fleet.controller_files": "programs",
     "strixfleet.hosts.fabric_remote": "programs",
     "strixfleet.hosts.host_program": "programs",
     "strixfleet.hosts.local_remote": "programs",
