@@ -112,8 +112,8 @@ def llama_server(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     instances = settings.llama_server_instances
     servers = tuple(server_of(settings, machine, instance) for instance in instances)
     yield _left_over(servers)
+    yield Folder(id=f"llama_server:{ETC}", path=ETC)
     if servers:
-        yield Folder(id=f"llama_server:{ETC}", path=ETC)
         yield template_file(serving_backend(settings, machine), simulated=machine.simulated is not None)
     if any(server.key for server in servers):
         yield Folder(id=f"llama_server:{KEYS}", path=KEYS, mode="0700")
