@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,14 @@ def test_unit_tests_mirror_the_source() -> None:
     rooms = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
 
     assert {room for room in rooms if not (ROOT / "src/strixfleet" / room).is_dir()} == set()
+
+
+def test_pytest_passes_over_no_folder_of_tests(pytestconfig: pytest.Config) -> None:
+    """A folder named `build` or `dist` is left out without a word."""
+    patterns = pytestconfig.getini("norecursedirs")
+    folders = {part for path in (ROOT / "tests").rglob("test_*.py") for part in path.relative_to(ROOT).parts}
+
+    assert {name for name in folders for one in patterns if fnmatch(name, one)} == set()
 
 
 def test_no_module_is_about_everything() -> None:
