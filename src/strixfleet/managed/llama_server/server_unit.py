@@ -87,7 +87,6 @@ class Server(Thing):
 
     @property
     def want(self) -> Json:
-        """What must be true of the running server."""
         return {
             "enabled": "enabled",
             "active": "active",
@@ -108,13 +107,11 @@ class Server(Thing):
         return http_questions(self.instance, self.url, has_key=self.key is not None)
 
     def asks(self) -> Iterator[Question]:
-        """Ask for the unit, its answers on the port, listeners, and which build is current."""
         yield self.unit_question
         yield from self.http_questions
         yield from (LISTENERS, Question(Ask.LINK, CURRENT), Question(Ask.READ, MANIFEST))
 
     def read(self, answers: Answers) -> Have:
-        """Return what systemd, the server itself and the list of listeners say."""
         answer = answers[self.unit_question]
         health, props = (answers[question] for question in self.http_questions)
         error = answer.error or health.error or props.error or answers[LISTENERS].error
@@ -133,8 +130,6 @@ class Server(Thing):
         return Have(have, message="the host has no tailnet address yet" if self.waits_for_tailnet else "")
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Bring it up."""
-        del answers
         yield Deed(
             "server",
             {

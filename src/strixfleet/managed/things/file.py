@@ -45,20 +45,15 @@ class File(Thing):
 
     @property
     def want(self) -> Json:
-        """Digest, mode and owner."""
         return {"sha256": self.sha256, "mode": self.mode, "owner": self.owner, "group": self.group}
 
     def asks(self) -> Iterator[Question]:
-        """Ask for digest and ownership."""
         yield Question(Ask.DIGEST, self.path)
 
     def read(self, answers: Answers) -> Have:
-        """Take the host's word."""
         return Have.of(answers[Question(Ask.DIGEST, self.path)])
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Write it."""
-        del answers
         yield Deed("file", self._arguments())
 
     def _arguments(self) -> dict[str, Json]:
@@ -79,7 +74,6 @@ class SecretFile(File):
 
     @property
     def want(self) -> Json:
-        """Whether the content is the wanted one, mode and owner."""
         return {
             "content": "as in the inventory",
             "mode": self.mode,
@@ -97,8 +91,6 @@ class SecretFile(File):
         return Have({"content": "as in the inventory" if same else "different", **rest})
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Write it, and show nothing of it."""
-        del answers
         yield Deed("secret_file", self._arguments())
 
 
@@ -113,7 +105,6 @@ class Folder(Thing):
 
     @property
     def want(self) -> Json:
-        """That it is a folder, its mode and owner."""
         return {"is": "directory", "mode": self.mode, "owner": self.owner, "group": self.group}
 
     def asks(self) -> Iterator[Question]:
@@ -130,8 +121,6 @@ class Folder(Thing):
         return Have({"is": found, **{key: answer.value.get(key) for key in ("mode", "owner", "group")}})
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Make it."""
-        del answers
         row = {"path": self.path, "mode": self.mode, "owner": self.owner, "group": self.group}
         yield Deed("folder", row)
 
@@ -145,20 +134,15 @@ class Link(Thing):
 
     @property
     def want(self) -> Json:
-        """Where it points."""
         return self.target
 
     def asks(self) -> Iterator[Question]:
-        """Ask where it points."""
         yield Question(Ask.LINK, self.path)
 
     def read(self, answers: Answers) -> Have:
-        """Take the host's word."""
         return Have.of(answers[Question(Ask.LINK, self.path)])
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Point it there."""
-        del answers
         yield Deed("link", {"path": self.path, "target": self.target})
 
 
@@ -170,18 +154,13 @@ class Absent(Thing):
 
     @property
     def want(self) -> Json:
-        """Nothing."""
         return None
 
     def asks(self) -> Iterator[Question]:
-        """Ask what is there."""
         yield Question(Ask.DIGEST, self.path)
 
     def read(self, answers: Answers) -> Have:
-        """Take the host's word."""
         return Have.of(answers[Question(Ask.DIGEST, self.path)])
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Take it away."""
-        del answers
         yield Deed("absent", {"path": self.path})
