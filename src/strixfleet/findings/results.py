@@ -36,16 +36,6 @@ def verdict_json(verdict: Verdict) -> dict[str, Json]:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to be said of one host, outside the rows: `grade` is `ok`, `warning` or `failure`."""
-
-    host: str
-    grade: str
-    message: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class HostReport:
     """
     What a verb found on one host.

@@ -92,10 +92,6 @@ def _host(name: str, rows: Sequence[Mapping[str, Json]], charts: Sequence[Chart]
     )
 
 
-def _key(row: Mapping[str, Json]) -> str:
-    return f"{row.get('instance')}/{row.get('test')}"
-
-
 def _first(rows: Sequence[Mapping[str, Json]], key: str) -> list[dict[str, Json]]:
     """Return a list from the newest run that has one."""
     for row in rows:

@@ -22,6 +22,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 TAG = re.compile(r"(b[0-9]{1,7}|v[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4})\Z")
 FETCH_TIMEOUT_S = 3600
 PIN_REF = "refs/strixfleet/pin"
+REACHING = ("refs/heads", "refs/tags", "refs/remotes")
 _SSH = {"protocol.ssh.allow": "always"}  # the controller has the user's keys; hosts have none
 _ENVIRONMENT = {**git_safety.ENVIRONMENT, "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", "LC_ALL": "C"}
 _INHERITED = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "https_proxy", "http_proxy")
@@ -117,7 +118,7 @@ def _resolve_commit(folder: Path, ref: str) -> Resolved:
         raise UsageError(
             f"has no commit {ref}", where=str(folder), hint="check the pin, or update the repository"
         )
-    if not is_reachable(folder, ref):
+    if not _try(folder, "for-each-ref", "--count=1", f"--contains={ref}", *REACHING):
         raise UsageError(
             f"no branch or tag reaches {ref}: it may come from a fork",
             where=str(folder),
@@ -129,19 +130,6 @@ def _resolve_commit(folder: Path, ref: str) -> Resolved:
 def _tree(folder: Path, commit: str) -> str:
     text = run(("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}"), repository=folder)
     return text.decode().strip()
-
-
-def is_reachable(repository: Path, commit: str) -> bool:
-    """Tell whether a branch or tag reaches a commit."""
-    pattern = ("refs/heads", "refs/tags", "refs/remotes")
-    return bool(_try(git_dir(repository), "for-each-ref", "--count=1", f"--contains={commit}", *pattern))
-
-
-def is_ancestor(repository: Path, older: str, newer: str) -> bool:
-    """Tell whether one commit is contained in another."""
-    return (
-        _try(git_dir(repository), "merge-base", "--is-ancestor", "--end-of-options", older, newer) is not None
-    )
 
 
 def commits_between(repository: Path, older: str, newer: str) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from strixfleet.findings.items import Cost, Cure, Rule
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.gpu_stack.apt_suites import second_tailscale_source, suites_file
-from strixfleet.managed.gpu_stack.kernel_floor import BOOT, KernelRelease, kernel_release
+from strixfleet.managed.gpu_stack.kernel_floor import KernelRelease, kernel_release
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import (
     SOURCES,
@@ -206,6 +206,3 @@ def gpu_stack(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
         yield _holds(packages, kernel, held=settings.gpu_stack_hold_packages)
     if chosen.graphics:
         yield from (_amdvlk(), _foreign_packages(), _mes_firmware())
-
-
-__all__ = ["BOOT", "gpu_stack", "wanted_suites"]
