@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.strixfleet.fleet.plugins.module_utils.model_store import digest_of
+from strixfleet.on_host import files
 
 
 MODULE = "strixfleet.fleet.model_file"
@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
             size = source.stat().st_size
             if size > spare:
                 return f"{source}: has {size} bytes, the host can spare {spare}; hint: free some space"
-            found = digest_of(str(source))
+            found = files.sha256(str(source))
         except OSError as error:
             return f"{source}: {error.strerror}; hint: a model's path names a file on the controller"
         if found != sha256:

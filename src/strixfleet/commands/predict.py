@@ -52,7 +52,7 @@ class _Answer:
 @click.option(
     "--backend",
     required=True,
-    type=click.Choice(["vulkan", "rocm", "cpu", "vulkan_radv", "vulkan_amdvlk"]),
+    type=click.Choice(["vulkan", "rocm", "cpu"]),
     help="vulkan is Mesa's RADV driver.",
 )
 @click.option(
