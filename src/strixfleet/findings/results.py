@@ -55,6 +55,11 @@ class HostReport:
     code: ExitCode = ExitCode.OK
 
     @classmethod
+    def of(cls, name: str, found: "HostReport | FleetError") -> "HostReport":
+        """Return the row of a host of which a row came, or an error in its place."""
+        return cls.of_error(name, found) if isinstance(found, FleetError) else found
+
+    @classmethod
     def of_error(cls, name: str, error: FleetError, **more: Any) -> Self:  # noqa: ANN401 - other fields
         """Return the row of a host of which nothing but an error came; one that answered was reached."""
         reachable = not isinstance(error, Unreachable | HostKeyError)

@@ -5,6 +5,7 @@ A pin is a tag or a full commit. A commit is accepted only if a branch or tag re
 sites serve the commits of every fork at the address of the original ("imposter commits").
 """
 
+import hashlib
 import os
 import re
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from strixfleet.errors import ChangeFailed, FleetError, UsageError
 from strixfleet.on_host import git_safety
@@ -151,6 +154,21 @@ def update_mirror(url: str, mirror: Path) -> None:
         repository=mirror,
         timeout_s=FETCH_TIMEOUT_S,
     )
+
+
+def cache_folder() -> Path:
+    """Return the folder of mirrors and bundles."""
+    return user_cache_path("strixfleet") / "llama.cpp"
+
+
+def local_repository(address: str) -> Path:
+    """Return a repository on this machine: a path as it is, for a URL a mirror that is brought up to date."""
+    path = address.removeprefix("file://")
+    if path.startswith(("/", "./", "../", "~")):
+        return Path(path).expanduser().resolve()
+    mirror = cache_folder() / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
+    update_mirror(address, mirror)
+    return mirror
 
 
 def bundle(repository: Path, ref: str, target: Path) -> Resolved:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from strixfleet.findings.items import Cost
+from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
 from strixfleet.managed.things.file import File, SecretFile
 from strixfleet.managed.things.thing import Deed, Have, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -17,9 +17,7 @@ from strixfleet.on_host.switch.option_aliases import OPTIONS
 
 UNITS = "/etc/systemd/system"
 KEYS = "/etc/strixfleet/keys"
-CURRENT = "/opt/strixfleet/llama.cpp/current"
-MANIFEST = f"{CURRENT}/manifest.json"
-OPTIONS_FILE = f"{CURRENT}/{OPTIONS}"
+OPTIONS_FILE = f"{BUILDS}/current/{OPTIONS}"
 LISTENERS = Question(Ask.RUN, "listeners")
 DROP_IN = "10-strixfleet.conf"
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - what the unit does not see
@@ -109,7 +107,7 @@ class Server(Thing):
     def asks(self) -> Iterator[Question]:
         yield self.unit_question
         yield from self.http_questions
-        yield from (LISTENERS, Question(Ask.LINK, CURRENT), Question(Ask.READ, MANIFEST))
+        yield from (LISTENERS, CURRENT, MANIFEST)
 
     def read(self, answers: Answers) -> Have:
         answer = answers[self.unit_question]
@@ -147,11 +145,10 @@ class Server(Thing):
 def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
     """Return `current` when the process runs the current build and says so itself, else what it runs."""
     exe = str(unit.get("exe") or "nothing")
-    target = answers[Question(Ask.LINK, CURRENT)].value
-    if not isinstance(target, str):
+    current = current_build(answers)
+    if current is None:
         return f"{exe}, and there is no current build"
-    current = posixpath.normpath(posixpath.join(posixpath.dirname(CURRENT), target))
-    if exe != f"{current}/bin/llama-server":
+    if exe != f"{BUILDS}/{current}/bin/llama-server":
         return exe
     body = props.get("body") if isinstance(props, dict) else None
     said = body.get("build_info") if isinstance(body, dict) else None
@@ -162,13 +159,9 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
 
 def _same_commit(build_info: str, answers: Answers) -> bool:
     """Hold `b<number>-<short commit>` against the build's manifest; without one there is nothing to hold."""
-    try:
-        manifest = json.loads(answers.text(Ask.READ, MANIFEST) or "")
-    except ValueError:
-        return True
-    commit = manifest.get("commit") if isinstance(manifest, dict) else None
+    manifest = parse_manifest(answers.text(MANIFEST.verb, MANIFEST.subject))
     short = build_info.rpartition("-")[2]
-    return not isinstance(commit, str) or not short or commit.startswith(short)
+    return manifest is None or manifest.commit.startswith(short)
 
 
 def listeners(text: str) -> dict[str, str]:
