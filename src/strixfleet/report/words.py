@@ -11,7 +11,6 @@ _MOST_CHARS = 300
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGEST_CHARS = 12
 _DECIMALS = ((100.0, 0), (10.0, 1))
-GIB = 1 << 30
 
 
 def inert(text: str) -> str:
