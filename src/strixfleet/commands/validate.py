@@ -7,7 +7,7 @@ import click
 
 from strixfleet.errors import ExitCode, Mistake
 from strixfleet.fleet.options import Options, fleet_options
-from strixfleet.report.output import write
+from strixfleet.report.output import emit, medium
 from strixfleet.report.words import counted
 
 
@@ -27,14 +27,11 @@ def validate(options: Options) -> ExitCode:
     loaded = examine(options.request())
     wrong = any(not mistake.warning for mistake in loaded.mistakes)
     code = ExitCode.USAGE if wrong else ExitCode.OK
-    if options.as_json or (options.output and options.output.suffix == ".json"):
+    if medium(options.output, as_json=options.as_json) == "json":
         text = _document(loaded.host_names, loaded.mistakes, code)
     else:
         text = _lines(loaded.host_names, loaded.mistakes)
-    if options.output:
-        write(options.output, f"{text}\n")
-    else:
-        click.echo(text)
+    emit(f"{text}\n", options.output)
     return code
 
 
