@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path
 from typing import Any
 
-import platformdirs
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -42,15 +38,12 @@ class ActionModule(ActionBase):
 
     def _add_bundle(self, wanted: dict[str, Any]) -> None:
         address, ref = str(wanted["repository"]), str(wanted["ref"])
-        cache = platformdirs.user_cache_path("strixfleet") / "llama.cpp"
-        local = self._local_path(address)
-        if local is None:
-            local = cache / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
-            git.update_mirror(address, local)
+        local = git.local_repository(address)
         found = git.resolve(local, ref)
         wanted["commit"] = found.commit
         if self._task.check_mode:
             return
+        cache = git.cache_folder()
         bundle = cache / f"{found.commit}.bundle"
         if not bundle.is_file():
             git.bundle(local, ref, bundle)
@@ -63,10 +56,3 @@ class ActionModule(ActionBase):
         self._transfer_file(str(bundle), remote)
         self._fixup_perms2((shell.tmpdir, remote))
         wanted["bundle"] = remote
-
-    def _local_path(self, address: str) -> Path | None:
-        if address.startswith("file://"):
-            return Path(address.removeprefix("file://"))
-        if address.startswith(("/", "./", "../", "~")):
-            return Path(os.path.expanduser(address)).resolve()
-        return None

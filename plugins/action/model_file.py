@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.strixfleet.fleet.plugins.module_utils.model_store import digest_of
+from strixfleet.on_host import files
 
 
 MODULE = "strixfleet.fleet.model_file"
@@ -30,7 +30,6 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module's result."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)
@@ -59,7 +58,7 @@ class ActionModule(ActionBase):
             size = source.stat().st_size
             if size > spare:
                 return f"{source}: has {size} bytes, the host can spare {spare}; hint: free some space"
-            found = digest_of(str(source))
+            found = files.sha256(str(source))
         except OSError as error:
             return f"{source}: {error.strerror}; hint: a model's path names a file on the controller"
         if found != sha256:

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.model_store import (
     StoreError,
-    digest_of,
     remove,
     spare_bytes,
 )
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
 
 
 TRIES_WITHOUT_PROGRESS = 5
@@ -176,11 +176,11 @@ def download(wanted: dict[str, Any], part: str, lock: int) -> None:
     """
     last = complete(wanted, part, lock)
     in_pieces = last.received_bytes < size_of(part)
-    found = digest_of(part)
+    found = files.sha256(part)
     if found != wanted["sha256"] and in_pieces:
         remove(part)
         last = complete(wanted, part, lock)
-        found = digest_of(part)
+        found = files.sha256(part)
     if found != wanted["sha256"]:
         remove(part)
         page = ", but a web page" if "html" in last.content_type else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -14,9 +13,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
+
 
 RESERVE_MAX_BYTES = 1 << 30
-BLOCK_BYTES = 1 << 20
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 
@@ -87,15 +87,6 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
-def digest_of(path: str) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(BLOCK_BYTES), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def identity(status: os.stat_result) -> dict[str, int]:
     """Return what tells a file from a changed or replaced one."""
     return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
@@ -116,32 +107,19 @@ def is_stamped(status: os.stat_result, wanted: dict[str, Any]) -> bool:
 def write_stamp(wanted: dict[str, Any], status: os.stat_result) -> None:
     """Note which file has the wanted digest: the old stamp or the new one, also after a power cut."""
     stamp = {"path": wanted["path"], "sha256": wanted["sha256"], **identity(status)}
-    temporary = f"{wanted['stamp']}.tmp"
-    remove(temporary)
-    with open(temporary, "x", encoding="utf-8") as file:
-        file.write(json.dumps(stamp, sort_keys=True) + "\n")
-    publish(temporary, wanted["stamp"])
+    files.write(wanted["stamp"], (json.dumps(stamp, sort_keys=True) + "\n").encode(), mode=FILE_MODE)
 
 
 def publish(part: str, path: str) -> None:
     """Give a complete file its name, lastingly."""
     own(part, FILE_MODE)
-    _sync(part)
-    os.rename(part, path)
-    _sync(os.path.dirname(path))
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(part)
+    files.rename(part, path)
 
 
 def adopt(wanted: dict[str, Any]) -> bool:
     """Keep a file that is right but not stamped, as after a run that was killed in between."""
-    if plain_status(wanted["path"]) is None or digest_of(wanted["path"]) != wanted["sha256"]:
+    if plain_status(wanted["path"]) is None or files.sha256(wanted["path"]) != wanted["sha256"]:
         return False
     own(wanted["path"], FILE_MODE)
     write_stamp(wanted, os.lstat(wanted["path"]))
@@ -154,7 +132,7 @@ def take_in(wanted: dict[str, Any], part: str) -> None:
         raise StoreError(f"{wanted['incoming']}: is not a plain file; hint: run again")
     try:
         shutil.move(wanted["incoming"], part)
-        arrived = digest_of(part) == wanted["sha256"]
+        arrived = files.sha256(part) == wanted["sha256"]
     except OSError:
         remove(part)
         raise
@@ -165,7 +143,7 @@ def take_in(wanted: dict[str, Any], part: str) -> None:
 
 def vouch(wanted: dict[str, Any]) -> None:
     """Stamp a file that is used where it is, without changing it."""
-    before, found, after = os.stat(wanted["path"]), digest_of(wanted["path"]), os.stat(wanted["path"])
+    before, found, after = os.stat(wanted["path"]), files.sha256(wanted["path"]), os.stat(wanted["path"])
     if found != wanted["sha256"]:
         raise StoreError(f"{wanted['path']}: has sha256 {found}, the inventory says {wanted['sha256']}")
     if identity(before) != identity(after):

@@ -47,7 +47,6 @@ def held_now(module: AnsibleModule) -> set[str]:
 
 
 def main() -> None:
-    """Run the module."""
     names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(argument_spec={"held": names, "released": names}, supports_check_mode=True)
     before = held_now(module)

@@ -169,7 +169,6 @@ def install(module: AnsibleModule, wishes: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Run the module."""
     suboptions = {
         "name": {"type": "str", "required": True},
         "floor": {"type": "str"},
@@ -216,7 +215,6 @@ def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def diff(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
-    """Show versions by package."""
     show = ["".join(f"{name} {rows[name]}\n" for name in sorted(rows)) for rows in (before, after)]
     return {"before": show[0], "after": show[1]}
 

@@ -49,7 +49,6 @@ def command_line(text: str) -> str:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     before = read()
     if module.check_mode:

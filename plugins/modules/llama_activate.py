@@ -50,7 +50,6 @@ CURRENT = "/opt/strixfleet/llama.cpp/current"
 
 
 def main() -> None:
-    """Run the module."""
     spec = {"id": {"type": "str", "required": True}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     wanted = module.params["id"]

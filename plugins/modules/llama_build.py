@@ -207,7 +207,6 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     wanted = module.params
     final = os.path.join(build_source.BUILDS, wanted["id"])

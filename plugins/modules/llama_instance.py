@@ -145,7 +145,6 @@ class Instance:
         self.since = int(time.time())
 
     def systemctl(self, *words: str) -> None:
-        """Run systemctl."""
         done = command.run(["systemctl", *words], timeout_s=None)
         if done.code != 0:
             problem = done.err.strip() or done.out.strip()
@@ -157,11 +156,9 @@ class Instance:
         return f"\nlast lines of {self.unit}:\n{lines}" if lines else ""
 
     def show(self) -> dict[str, str]:
-        """Ask systemd about the unit."""
         return systemd.show([self.unit], PROPERTIES)[self.unit]
 
     def server(self) -> Server:
-        """Return the server to talk to."""
         return Server(self.wanted["url"], self.wanted["key_file"])
 
     def state(self, shown: dict[str, str]) -> dict[str, str]:
@@ -212,7 +209,6 @@ class Instance:
             raise InstanceError(f"{self.unit}: {problem}{self.journal()}")
 
     def present(self) -> dict[str, Any]:
-        """Bring the unit up as wanted."""
         shown = self.show()
         before, reasons = self.state(shown), self.reasons(shown)
         after = {
@@ -280,7 +276,6 @@ class Instance:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     instance = Instance(module)
     result: dict[str, Any] = {}

@@ -160,7 +160,6 @@ def clear_for(wanted: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     os.umask(0o022)
     result: dict[str, Any] = {}

@@ -117,7 +117,6 @@ def settings_due(module: AnsibleModule, found: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "auth_key": {"type": "str", "no_log": True},

@@ -146,7 +146,7 @@ def test_a_file_stored_by_an_earlier_version_is_not_read_again(
     (folder / ".m.gguf.json").write_text(
         f'{{{stamp}, "sha256": "{DIGEST}", "size_bytes": {status.st_size}}}\n'
     )
-    monkeypatch.delattr(store, "digest_of")
+    monkeypatch.delattr(store.files, "sha256")
 
     assert module.ensure(wanted(tmp_path), check_mode=False) == {"changed": False, "needs_file": False}
 

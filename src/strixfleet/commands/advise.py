@@ -6,12 +6,10 @@ from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.results import HostReport
 from strixfleet.findings.run_store import History, history_path
 from strixfleet.fleet.options import Options, fleet_options
-from strixfleet.fleet.session import finish, load_fleet, now
+from strixfleet.fleet.session import conclude, finish, load_fleet, now
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.on_host.questions import Json
-from strixfleet.report.output import show
 from strixfleet.rollout.advice import Passed, newest_passed
-from strixfleet.rollout.repository import local_repository
 from strixfleet.tools import git
 
 
@@ -25,7 +23,7 @@ def differences(host: Host, ref: str) -> list[Json]:
     if pin is None or pin == ref:
         return []
     try:
-        repository = local_repository(host.settings.llama_cpp_repository)
+        repository = git.local_repository(host.settings.llama_cpp_repository)
         first, last = git.resolve(repository, pin).commit, git.resolve(repository, ref).commit
         commits = git.commits_between(repository, first, last)
     except FleetError as error:
@@ -71,6 +69,4 @@ def advise(options: Options) -> ExitCode:
     Reads this controller's history and the repository; asks no host and changes nothing.
     """
     started = now()
-    report = finish("advise", started, advise_for(load_fleet(options)))
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    return conclude(finish("advise", started, advise_for(load_fleet(options))), options)

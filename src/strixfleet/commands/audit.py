@@ -7,8 +7,7 @@ import click
 
 from strixfleet.errors import ExitCode, FleetError
 from strixfleet.fleet.options import Options, fleet_options
-from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now
-from strixfleet.report.output import show
+from strixfleet.fleet.session import ProbedHost, conclude, finish, host_report, load_fleet, look_at_all, now
 
 
 def _record(folder: Path, probed: dict[str, ProbedHost | FleetError]) -> None:
@@ -40,5 +39,4 @@ def audit(options: Options, *, everything: bool, record: Path | None) -> ExitCod
     if record is not None:
         _record(record, probed)
     report = finish("audit", started, (host_report(name, one) for name, one in probed.items()))
-    show(report, as_json=options.as_json, output=options.output, everything=everything)
-    return report.exit_code
+    return conclude(report, options, everything=everything)

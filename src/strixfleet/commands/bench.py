@@ -5,8 +5,7 @@ import click
 from strixfleet.errors import ExitCode
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.progress import step
-from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now
-from strixfleet.report.output import show
+from strixfleet.fleet.session import ProbedHost, conclude, finish, host_report, load_fleet, look_at_all, now
 from strixfleet.speed.bench_all import measure_all
 
 
@@ -30,6 +29,4 @@ def bench(options: Options, *, everything: bool, against_cpu: bool) -> ExitCode:
         step(f"measuring {reached} host(s); this takes a minute or more")
     measured = measure_all(fleet, probed, forks=options.forks, everything=everything, cpu=against_cpu)
     hosts = (measured.get(name) or host_report(name, one) for name, one in probed.items())
-    report = finish("bench", started, hosts)
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    return conclude(finish("bench", started, hosts), options)

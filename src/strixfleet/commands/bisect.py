@@ -8,10 +8,9 @@ from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.results import HostReport
 from strixfleet.fleet.options import FiniteRange, Options, fleet_options
 from strixfleet.fleet.progress import step
-from strixfleet.fleet.session import finish, now
+from strixfleet.fleet.session import conclude, finish, now
 from strixfleet.hosts.connections import Connections
 from strixfleet.on_host.questions import Json
-from strixfleet.report.output import show
 from strixfleet.rollout.bisection import Search
 from strixfleet.rollout.commit_trials import CommitTrials, commits_to_search, load_at
 from strixfleet.rollout.fleet_lock import LOST_AFTER_S, FleetLock
@@ -73,6 +72,4 @@ def bisect(options: Options, *, good: str, bad: str, soak_s: float) -> ExitCode:
         row = (
             HostReport.of_error(name, one) if isinstance(one, FleetError) else _search(trials, one, good, bad)
         )
-    report = finish("bisect", started, [row])
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    return conclude(finish("bisect", started, [row]), options)

@@ -1,7 +1,6 @@
 """`strixfleet history`: the recorded runs of this controller."""
 
 import json
-import sys
 from io import StringIO
 
 import click
@@ -13,7 +12,7 @@ from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.session import load_fleet
 from strixfleet.on_host.questions import Json
 from strixfleet.report import terminal
-from strixfleet.report.output import write
+from strixfleet.report.output import emit, medium
 
 
 def document(runs: tuple[RunRow, ...]) -> dict[str, Json]:
@@ -48,7 +47,7 @@ def history(options: Options, *, number: int) -> ExitCode:
     """
     hosts = tuple(host.name for host in load_fleet(options).hosts) if options.limit else ()
     runs = History(history_path()).runs(hosts=hosts, most=number)
-    if options.as_json or (options.output and options.output.suffix == ".json"):
+    if medium(options.output, as_json=options.as_json) == "json":
         text = json.dumps(document(runs), indent=2) + "\n"
     elif options.output:
         page = StringIO()
@@ -57,8 +56,5 @@ def history(options: Options, *, number: int) -> ExitCode:
     else:
         terminal.show_history(runs)
         return ExitCode.OK
-    if options.output:
-        write(options.output, text)
-    else:
-        sys.stdout.write(text)
+    emit(text, options.output)
     return ExitCode.OK

@@ -8,9 +8,17 @@ from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.items import Difference
 from strixfleet.findings.results import Report
 from strixfleet.fleet.options import Options, fleet_options
-from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.fleet.session import (
+    ProbedHost,
+    conclude,
+    finish,
+    host_report,
+    load_fleet,
+    look_at_all,
+    now,
+    with_extra,
+)
 from strixfleet.on_host.questions import Json
-from strixfleet.report.output import show
 
 
 def changes(rows: tuple[Difference, ...]) -> list[Json]:
@@ -48,6 +56,4 @@ def plan(options: Options) -> ExitCode:
     """
     started = now()
     fleet = load_fleet(options)
-    report = plan_report(look_at_all(fleet, fleet.hosts, options.forks), started)
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    return conclude(plan_report(look_at_all(fleet, fleet.hosts, options.forks), started), options)

@@ -15,7 +15,7 @@ from strixfleet.errors import ExitCode, UsageError
 from strixfleet.findings.verdict import BenchRun, Verdict, judge
 from strixfleet.fleet.options import FiniteRange
 from strixfleet.inventory.hardware import GIB, PROFILES
-from strixfleet.report.output import write
+from strixfleet.report.output import emit, medium
 from strixfleet.speed.expect.prediction import Prediction, Setting
 
 
@@ -52,7 +52,7 @@ class _Answer:
 @click.option(
     "--backend",
     required=True,
-    type=click.Choice(["vulkan", "rocm", "cpu", "vulkan_radv", "vulkan_amdvlk"]),
+    type=click.Choice(["vulkan", "rocm", "cpu"]),
     help="vulkan is Mesa's RADV driver.",
 )
 @click.option(
@@ -109,7 +109,7 @@ def predict(
     from strixfleet.speed.model.gguf_header import read_header
     from strixfleet.speed.model.model_shape import shape_of
 
-    if output and output.suffix in {".html", ".htm"}:
+    if output and medium(output, as_json=False) == "html":
         raise UsageError("predict writes text or JSON", where=str(output), hint="use .txt or .json")
     if re.match(r"https?:/", str(model)):
         raise UsageError("predict needs a local file, not a URL", where=str(model), hint="download it first")
@@ -122,12 +122,9 @@ def predict(
         missing = f"{header.missing_bytes / GIB:.1f} GiB"
         warnings.append(f"the file lacks {missing} of data: it is only a header, or an incomplete download")
     answer = _Answer(found, setting, profile, tuple(warnings), _judged(found, backend, claim))
-    wants_json = as_json or (output is not None and output.suffix == ".json")
+    wants_json = medium(output, as_json=as_json) == "json"
     text = json.dumps(_document(answer), indent=2) if wants_json else _in_words(answer)
-    if output:
-        write(output, text + "\n")
-    else:
-        click.echo(text)
+    emit(f"{text}\n", output)
     return ExitCode.OK
 
 

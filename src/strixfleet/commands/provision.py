@@ -9,13 +9,21 @@ from strixfleet.commands.plan import plan_report
 from strixfleet.errors import ExitCode, FleetError, UsageError
 from strixfleet.findings.items import Cost, Status
 from strixfleet.findings.results import HostReport, Report
-from strixfleet.fleet.build_watch import BuildWatch
 from strixfleet.fleet.handed_state import state_for_roles
 from strixfleet.fleet.host_status import is_measured
 from strixfleet.fleet.options import Options, change_options, fleet_options
-from strixfleet.fleet.play_progress import PlayProgress
+from strixfleet.fleet.plays import play_on
 from strixfleet.fleet.progress import say, step
-from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet, look_at_all, now, with_extra
+from strixfleet.fleet.session import (
+    ProbedHost,
+    conclude,
+    finish,
+    host_report,
+    load_fleet,
+    look_at_all,
+    now,
+    with_extra,
+)
 from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.schema.fleet_model import Fleet
@@ -23,7 +31,7 @@ from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.refuse_busy import refuse_busy, statuses
 from strixfleet.speed.bench_all import smoke_reports
-from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
+from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
 from strixfleet.tools.git import revision_of
 
 
@@ -68,34 +76,6 @@ def handed_state(seen: ProbedHost, fleet: Fleet) -> dict[str, Json]:
     return state_for_roles(seen.state, seen.answers, seen.differences, revision)
 
 
-def _play(
-    fleet: Fleet,
-    chosen: dict[str, ProbedHost],
-    options: Options,
-    consent: Consent,
-    connections: Connections,
-) -> dict[str, HostOutcome]:
-    become = next((host.connection.become_password for host in fleet.hosts), None)
-    secret = become.get_secret_value() if become is not None and options.ask_become_pass else None
-    request = PlayRequest(
-        "provision.yml",
-        fleet.source,
-        ",".join(chosen),
-        fleet.known_hosts,
-        variables={"strixfleet_reboot": consent.reboot},
-        states={name: handed_state(one, fleet) for name, one in chosen.items()},
-        extra_vars=options.extra_vars,
-        check=consent.check,
-        diff=consent.diff,
-        forks=options.forks,
-        verbose=options.verbose,
-        become_password=secret,
-        vault_password_files=options.vault_password_file,
-        ask_vault_pass=options.ask_vault_pass,
-    )
-    return play(request, BuildWatch(fleet, connections, chosen, PlayProgress(verbose=options.verbose)))
-
-
 def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
     """Let a failed play weigh more than a host that looks fine after it."""
     if outcome is None:
@@ -130,16 +110,25 @@ def run_provision(options: Options, consent: Consent) -> Report:
         return finish("provision", started, _reports(fleet, before, {}, options, consent))
     _ask(plan_report(before, started), work, consent)
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
-    settled = replace(consent, reboot=reboot)
     chosen = {name: good[name] for name in work}
     serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
     with Connections.checked_by(fleet.known_hosts) as connections:
         refuse_busy(statuses(serving, connections, options.forks))
-        outcomes = _play(fleet, chosen, options, settled, connections)
+        outcomes = play_on(
+            chosen,
+            "provision.yml",
+            fleet,
+            options,
+            connections,
+            variables={"strixfleet_reboot": reboot},
+            states={name: handed_state(one, fleet) for name, one in chosen.items()},
+            check=consent.check,
+            diff=consent.diff,
+        )
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]
     after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
-    return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
+    return finish("provision", started, _reports(fleet, after, outcomes, options, consent))
 
 
 def _is_proved(fleet: Fleet, seen: ProbedHost | FleetError, outcome: HostOutcome | None) -> bool:
@@ -184,6 +173,4 @@ def provision(options: Options, *, yes: bool, check: bool, diff: bool, reboot: s
     Shows the plan, asks, applies it, runs the smoke benchmark and the audit. A killed run is finished by
     the next; a run with nothing to do changes nothing.
     """
-    report = run_provision(options, Consent(yes, check, diff, reboot))
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    return conclude(run_provision(options, Consent(yes, check, diff, reboot)), options)

@@ -5,11 +5,10 @@ import click
 from strixfleet.errors import ExitCode, FleetError, UsageError
 from strixfleet.findings.results import HostReport
 from strixfleet.fleet.options import Options, consent_options, fleet_options
-from strixfleet.fleet.session import finish, load_fleet, now
+from strixfleet.fleet.session import conclude, finish, load_fleet, now
 from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.inventory.schema.fleet_model import Fleet
-from strixfleet.report.output import show
 from strixfleet.rollout.fleet_lock import FleetLock
 from strixfleet.rollout.roll_back import preview, roll_back
 
@@ -61,10 +60,5 @@ def rollback(options: Options, *, yes: bool, check: bool, retry: bool) -> ExitCo
             rows: Rows = fan_out(fleet.hosts, lambda host: preview(host, connections), forks=options.forks)
         else:
             rows = _roll_back_all(fleet, connections, retry=retry, forks=options.forks)
-    reports = (
-        HostReport.of_error(host.name, row) if isinstance(row := rows[host.name], FleetError) else row
-        for host in fleet.hosts
-    )
-    report = finish("rollback", started, reports)
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    reports = (HostReport.of(host.name, rows[host.name]) for host in fleet.hosts)
+    return conclude(finish("rollback", started, reports), options)

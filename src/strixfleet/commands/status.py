@@ -4,15 +4,14 @@ import time
 
 import click
 
-from strixfleet.errors import ExitCode, FleetError
+from strixfleet.errors import ExitCode
 from strixfleet.findings.results import HostReport
 from strixfleet.fleet.host_status import SIMULATED, needs_attention, questions, status_of
 from strixfleet.fleet.options import Options, fleet_options
-from strixfleet.fleet.session import finish, load_fleet, now
+from strixfleet.fleet.session import conclude, finish, load_fleet, now
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.reach import ask, remote_for
 from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.report.output import show
 
 
 def look_at(host: Host, known_hosts: str) -> HostReport:
@@ -41,9 +40,5 @@ def status(options: Options) -> ExitCode:
     started = now()
     fleet = load_fleet(options)
     found = fan_out(fleet.hosts, lambda host: look_at(host, fleet.known_hosts), forks=options.forks)
-    hosts = (
-        HostReport.of_error(name, one) if isinstance(one, FleetError) else one for name, one in found.items()
-    )
-    report = finish("status", started, hosts)
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    hosts = (HostReport.of(name, one) for name, one in found.items())
+    return conclude(finish("status", started, hosts), options)

@@ -6,13 +6,12 @@ from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.results import HostReport
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.progress import say
-from strixfleet.fleet.session import finish, load_fleet, now, said_yes
+from strixfleet.fleet.session import conclude, finish, load_fleet, now, said_yes
 from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostAnswer, HostProgram
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
-from strixfleet.report.output import show
 from strixfleet.rollout.refuse_busy import statuses
 
 
@@ -63,6 +62,4 @@ def unlock(options: Options, *, yes: bool) -> ExitCode:
             hosts = [host for host in fleet.hosts if host.name in held]
             freed = fan_out(hosts, lambda host: _free(host, connections))
     rows = (_row(host.name, found[host.name], freed.get(host.name)) for host in fleet.hosts)
-    report = finish("unlock", started, rows)
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    return conclude(finish("unlock", started, rows), options)

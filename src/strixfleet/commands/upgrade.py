@@ -6,7 +6,7 @@ import click
 
 from strixfleet.errors import ExitCode
 from strixfleet.fleet.options import FiniteRange, Options, change_options, fleet_options
-from strixfleet.report.output import show
+from strixfleet.fleet.session import conclude
 from strixfleet.rollout.upgrade import CANARY_SOAK_S, UpgradeRequest, run_upgrade
 
 
@@ -35,6 +35,4 @@ def upgrade(options: Options, **given: Any) -> ExitCode:  # noqa: ANN401 - the f
     its gate passes and it is confirmed over a new connection, it reverts by itself. If the canary fails, or
     more hosts than allowed, the rollout halts. Run the same command again to resume an interrupted rollout.
     """
-    report = run_upgrade(options, UpgradeRequest(**given))
-    show(report, as_json=options.as_json, output=options.output)
-    return report.exit_code
+    return conclude(run_upgrade(options, UpgradeRequest(**given)), options)

@@ -7,7 +7,8 @@ import click
 
 from strixfleet.errors import ExitCode, Mistake
 from strixfleet.fleet.options import Options, fleet_options
-from strixfleet.report.output import write
+from strixfleet.report.output import emit, medium
+from strixfleet.report.words import counted
 
 
 SCHEMA = "strixfleet/validate/1"
@@ -26,14 +27,11 @@ def validate(options: Options) -> ExitCode:
     loaded = examine(options.request())
     wrong = any(not mistake.warning for mistake in loaded.mistakes)
     code = ExitCode.USAGE if wrong else ExitCode.OK
-    if options.as_json or (options.output and options.output.suffix == ".json"):
+    if medium(options.output, as_json=options.as_json) == "json":
         text = _document(loaded.host_names, loaded.mistakes, code)
     else:
         text = _lines(loaded.host_names, loaded.mistakes)
-    if options.output:
-        write(options.output, f"{text}\n")
-    else:
-        click.echo(text)
+    emit(f"{text}\n", options.output)
     return code
 
 
@@ -41,15 +39,11 @@ def _lines(hosts: Sequence[str], mistakes: Sequence[Mistake]) -> str:
     lines = [f"{'warning: ' if mistake.warning else ''}{mistake}" for mistake in mistakes]
     errors = sum(not mistake.warning for mistake in mistakes)
     warnings = len(mistakes) - errors
-    summary = [_count(len(hosts), "host")] if hosts else []
-    summary.append(_count(errors, "mistake") if errors else "no mistakes")
+    summary = [counted(len(hosts), "host")] if hosts else []
+    summary.append(counted(errors, "mistake") if errors else "no mistakes")
     if warnings:
-        summary.append(_count(warnings, "warning"))
+        summary.append(counted(warnings, "warning"))
     return "\n".join([*lines, ", ".join(summary)])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _document(hosts: Sequence[str], mistakes: Sequence[Mistake], code: ExitCode) -> str:

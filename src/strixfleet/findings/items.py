@@ -43,11 +43,8 @@ class Rule(StrEnum):
 
     EQUAL = "equal"
     AT_MOST = "at_most"  # numbers
-    AT_LEAST = "at_least"  # numbers
     AT_LEAST_IF_ANY = "at_least_if_any"  # numbers; have may be absent
-    VERSION_AT_LEAST = "version_at_least"  # dotted versions, compared number by number
     NONE_OF = "none_of"  # want is a list; have, or each of have, is not in it
-    INCLUDES = "includes"  # want and have are lists
     KNOWN = "known"  # want describes, have is anything but absent
 
 
@@ -101,20 +98,13 @@ def _none_of(want: Json, have: Json) -> bool:
     return not any(value in bad for value in found)
 
 
-def _includes(want: Json, have: Json) -> bool:
-    return isinstance(want, list) and isinstance(have, list) and all(value in have for value in want)
-
-
 RULES: Mapping[Rule, Callable[[Json, Json], bool]] = {
     Rule.EQUAL: lambda want, have: want == have,
     Rule.AT_MOST: lambda want, have: _compare_numbers(want, have, lambda w, h: h <= w),
-    Rule.AT_LEAST: lambda want, have: _compare_numbers(want, have, lambda w, h: h >= w),
-    Rule.AT_LEAST_IF_ANY: lambda want, have: have is None or RULES[Rule.AT_LEAST](want, have),
-    Rule.VERSION_AT_LEAST: lambda want, have: (
-        isinstance(have, str) and version_key(have) >= version_key(str(want))
+    Rule.AT_LEAST_IF_ANY: lambda want, have: (
+        have is None or _compare_numbers(want, have, lambda w, h: h >= w)
     ),
     Rule.NONE_OF: _none_of,
-    Rule.INCLUDES: _includes,
     Rule.KNOWN: lambda _want, have: have is not None,
 }
 

@@ -36,16 +36,6 @@ def verdict_json(verdict: Verdict) -> dict[str, Json]:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to be said of one host, outside the rows: `grade` is `ok`, `warning` or `failure`."""
-
-    host: str
-    grade: str
-    message: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class HostReport:
     """
     What a verb found on one host.
@@ -63,6 +53,11 @@ class HostReport:
     verdicts: tuple[Verdict, ...] = ()
     extra: Mapping[str, Json] = field(default_factory=dict)
     code: ExitCode = ExitCode.OK
+
+    @classmethod
+    def of(cls, name: str, found: "HostReport | FleetError") -> "HostReport":
+        """Return the row of a host of which a row came, or an error in its place."""
+        return cls.of_error(name, found) if isinstance(found, FleetError) else found
 
     @classmethod
     def of_error(cls, name: str, error: FleetError, **more: Any) -> Self:  # noqa: ANN401 - other fields

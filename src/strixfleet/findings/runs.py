@@ -52,11 +52,12 @@ def measurements(runs: Iterable[RunRow]) -> tuple[Measurement, ...]:
         _measurement(run, host, row, verdict)
         for run in sorted(runs, key=lambda row: row.number)
         for host, row in run.hosts.items()
-        for verdict in _rows(row.get("verdicts"))
+        for verdict in maps_in(row.get("verdicts"))
     )
 
 
-def _rows(value: Json) -> list[dict[str, Json]]:
+def maps_in(value: Json) -> list[dict[str, Json]]:
+    """Return the maps of a list; nothing of anything else."""
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 

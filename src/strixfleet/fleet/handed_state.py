@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from strixfleet.findings.items import Difference, Status
+from strixfleet.findings.runs import maps_in
 from strixfleet.managed.compiled import DesiredState
 from strixfleet.on_host.questions import Answers, Json
 
@@ -21,10 +22,9 @@ def state_for_roles(
     """
     deeds = state.deeds(answers)
     differing = [row for row in rows if row.status not in _KNOWN]
-    problems = [one["text"] for kinds in deeds.values() for one in _rows(kinds.get("problem"))]
-    found: dict[str, Json] = {
+    return {
         "deeds": {aspect: {**kinds} for aspect, kinds in deeds.items()},
-        "problems": problems,
+        "problems": [one["text"] for kinds in deeds.values() for one in maps_in(kinds.get("problem"))],
         "recorded": {**state.recorded, "revision": revision},
         "applied_stale": state.since_applied != "same",
         "simulated": state.facts.simulated or "",
@@ -33,8 +33,3 @@ def state_for_roles(
         "differences": [row.to_json() for row in differing],
         "reboot_due": any(row.status is Status.PENDING_REBOOT for row in differing),
     }
-    return found
-
-
-def _rows(value: list[Json] | None) -> list[dict[str, Json]]:
-    return [one for one in value or [] if isinstance(one, dict)]

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 
 from strixfleet.findings.last_good import LastGood, Subject
+from strixfleet.findings.runs import maps_in
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.parts import Instance
-from strixfleet.managed.llama_cpp.build import BUILDS, parse_manifest
+from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
 from strixfleet.managed.llama_models.model_store import StoredFile, catalogue
 from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import http_questions, unit_name
@@ -14,9 +15,7 @@ from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
 LAST_GOOD = Question(Ask.READ, "/var/lib/strixfleet/last-good.json")
-CURRENT = Question(Ask.LINK, f"{BUILDS}/current")
 PREVIOUS = Question(Ask.LINK, f"{BUILDS}/previous")
-MANIFEST = Question(Ask.READ, f"{BUILDS}/current/manifest.json")
 SIMULATED = Question(Ask.RUN, "simulated")
 _HEALTHY, _LOADING = 200, 503
 
@@ -40,7 +39,7 @@ def status_of(host: Host, answers: Answers) -> dict[str, Json]:
     settings = host.settings
     manifest = parse_manifest(answers.text(Ask.READ, MANIFEST.subject))
     last_good = LastGood.from_json(_json(answers.text(Ask.READ, LAST_GOOD.subject)))
-    build = _name(answers[CURRENT].value)
+    build = current_build(answers)
     models = catalogue(settings.llama_models)
     return {
         "build": build,
@@ -59,18 +58,14 @@ def status_of(host: Host, answers: Answers) -> dict[str, Json]:
 
 def is_measured(host: Host, answers: Answers) -> bool:
     """Tell whether each server's model has a last good speed under the build that is current."""
-    rows = status_of(host, answers)["instances"]
-    found = rows if isinstance(rows, list) else []
-    return all(isinstance(row, dict) and row["last_tps"] is not None for row in found[:1])
+    rows = maps_in(status_of(host, answers)["instances"])
+    return all(row["last_tps"] is not None for row in rows[:1])
 
 
 def needs_attention(row: Mapping[str, Json]) -> bool:
     """Tell whether something is not up."""
-    instances = row.get("instances")
-    rows = instances if isinstance(instances, list) else []
-    return row.get("build") is None or any(
-        isinstance(one, dict) and one.get("health") != "ok" for one in rows
-    )
+    rows = maps_in(row.get("instances"))
+    return row.get("build") is None or any(one.get("health") != "ok" for one in rows)
 
 
 def _json(text: str | None) -> Json:

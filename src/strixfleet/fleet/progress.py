@@ -1,6 +1,5 @@
 """Progress, warnings and questions: lines on stderr, so that stdout holds results and nothing else."""
 
-import os
 import sys
 import time
 
@@ -17,8 +16,3 @@ def step(text: str) -> None:
     """Say one step of long work, with the time since the command began."""
     minutes, seconds = divmod(int(time.monotonic() - _STARTED), 60)
     say(f"[{minutes:2d}:{seconds:02d}] {text}")
-
-
-def coloured() -> bool:
-    """Say whether stderr may be coloured: only a terminal, and not under NO_COLOR."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

@@ -10,7 +10,7 @@ from functools import lru_cache
 import click
 from pydantic import SecretStr
 
-from strixfleet.errors import FleetError
+from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.items import Difference, waive
 from strixfleet.findings.results import HostReport, Report
 from strixfleet.findings.runs import RECORDED
@@ -26,6 +26,7 @@ from strixfleet.managed.compiled import DesiredState, compile_host, questions_fo
 from strixfleet.managed.llama_cpp.aspect import manifest_of
 from strixfleet.managed.llama_cpp.build import Manifest, current_build
 from strixfleet.on_host.questions import Answers, Json
+from strixfleet.report.output import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,12 @@ def finish(verb: str, started: datetime, hosts: Iterable[HostReport]) -> Report:
     report = Report(verb, tuple(hosts), started, now())
     remember(report)
     return report
+
+
+def conclude(report: Report, options: Options, *, everything: bool = False) -> ExitCode:
+    """Show a report as the flags say, and return its exit code."""
+    show(report, as_json=options.as_json, output=options.output, everything=everything)
+    return report.exit_code
 
 
 def remember(report: Report) -> None:

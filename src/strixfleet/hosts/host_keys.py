@@ -11,6 +11,7 @@ from pathlib import Path
 
 from strixfleet.errors import Unreachable
 from strixfleet.inventory.schema.fleet_model import Connection, Host
+from strixfleet.on_host import files
 
 
 SCAN_TIMEOUT_S = 8
@@ -94,6 +95,5 @@ def enrol(known_hosts: Path, connection: Connection, keys: frozenset[HostKey]) -
     lines = known_hosts.read_text(encoding="utf-8").splitlines() if known_hosts.exists() else []
     kept = [line for line in lines if name not in line.split(" ", 1)[0].split(",")]
     kept += [f"{name} {key.kind} {key.blob}" for key in sorted(keys)]
-    spare = known_hosts.with_name(f".known_hosts-{os.getpid()}")
-    spare.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    spare.replace(known_hosts)
+    draft = str(known_hosts.with_name(f".known_hosts-{os.getpid()}"))
+    files.write(str(known_hosts), "".join(f"{line}\n" for line in kept).encode(), draft=draft)

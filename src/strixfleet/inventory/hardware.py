@@ -151,13 +151,14 @@ def recognise(dmi: Mapping[str, str], pci_ids: Iterable[str], memory_bytes: int)
     gpus = sorted({normal_pci_id(pci_id) for pci_id in pci_ids})
     if STRIX_HALO_PCI in gpus:
         profile, why = _halo_profile(memory_bytes)
-        why = f"GPU {STRIX_HALO_PCI} is Strix Halo (gfx1151), {why}"
-        return _answer(_box_of(dmi, STRIX_HALO_PCI), profile, why)
-    if STRIX_POINT_PCI in gpus:
-        why = f"GPU {STRIX_POINT_PCI} is Strix Point (gfx1150)"
-        return _answer(_box_of(dmi, STRIX_POINT_PCI), "strix-point", why)
-    found = ", ".join(gpus) or "none"
-    return Recognition(None, None, f"no known GPU (found: {found}); set hardware_profile")
+        box, why = _box_of(dmi, STRIX_HALO_PCI), f"GPU {STRIX_HALO_PCI} is Strix Halo (gfx1151), {why}"
+    elif STRIX_POINT_PCI in gpus:
+        profile, why = "strix-point", f"GPU {STRIX_POINT_PCI} is Strix Point (gfx1150)"
+        box = _box_of(dmi, STRIX_POINT_PCI)
+    else:
+        found = ", ".join(gpus) or "none"
+        return Recognition(None, None, f"no known GPU (found: {found}); set hardware_profile")
+    return Recognition(box, profile, why if box else f"{why}; DMI does not name a known box")
 
 
 def normal_pci_id(text: str) -> str:
@@ -185,7 +186,3 @@ def _matches(box: Box, dmi: Mapping[str, str]) -> bool:
         (box.board, dmi.get("board_name", "")),
     )
     return all(not pattern or re.search(pattern, text, re.IGNORECASE) for pattern, text in wanted)
-
-
-def _answer(box: Box | None, profile: str | None, why: str) -> Recognition:
-    return Recognition(box, profile, why if box else f"{why}; DMI does not name a known box")

@@ -11,7 +11,7 @@ from strixfleet.inventory.ansible.ansible_cfg import connection_defaults
 from strixfleet.inventory.ansible.connection_variables import ALL_NAMES
 from strixfleet.inventory.ansible.connections import connection
 from strixfleet.inventory.ansible.manager import AnsibleInventory, load_inventory
-from strixfleet.inventory.ansible.places import Places
+from strixfleet.inventory.ansible.places import Places, origin_of
 from strixfleet.inventory.ansible.values import HostVariables, TemplateFailed, Value
 from strixfleet.inventory.files.folder_scan import Survey
 from strixfleet.inventory.files.paths import anchored, folder_of, missing_files
@@ -26,7 +26,6 @@ from strixfleet.inventory.files.yaml_file import scan_yaml
 from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.field_types import has_control, quoted
 from strixfleet.inventory.schema.fleet_model import Host, Origin
-from strixfleet.inventory.schema.number_words import misread_numbers
 from strixfleet.inventory.schema.problems import Problem
 from strixfleet.inventory.schema.rules import check
 from strixfleet.inventory.schema.settings import FIELDS, HostSettings
@@ -76,8 +75,7 @@ def _unknown_names(inventory: AnsibleInventory) -> Iterator[Mistake]:
     for layer in inventory.layers():
         for name, place in layer.names():
             if problem := judge_name(name):
-                origin = Origin(place.file, place.line) if place else Origin("")
-                yield from (problem.at(origin, host) for host in layer.hosts or ("",))
+                yield from (problem.at(origin_of(place), host) for host in layer.hosts or ("",))
 
 
 def _scan_encrypted(inventory: AnsibleInventory, found: Survey) -> None:
@@ -125,7 +123,7 @@ class _HostReader:
         absent = missing_files(settings) if settings else ()
         reach = {name: value for name, value in plain.items() if name in ALL_NAMES}
         made, wrong = connection(self.name, reach, self.around.connection_defaults)
-        for problem in (*problems, *misread_numbers(ours, self.places.written), *absent, *wrong):
+        for problem in (*problems, *absent, *wrong):
             self._report(problem)
         return Host(self.name, made, settings or HostSettings(), self.groups, self._origins())
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from strixfleet.errors import InventoryError, Mistake, UsageError
 from strixfleet.inventory.files.folder_scan import survey
+from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.field_types import quoted
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.printable import without_controls
 
 
 STATE_FOLDER = ".strixfleet"  # hidden, so that Ansible passes it over
@@ -54,7 +56,8 @@ def examine(request: InventoryRequest) -> Loaded:
     names = tuple(host.name for host in examined.hosts)
     if any(not mistake.warning for mistake in mistakes):
         return Loaded(None, mistakes, names)
-    return Loaded(Fleet(examined.hosts, sources, known_hosts_file(sources), mistakes), mistakes, names)
+    known_hosts = str(folder_of(sources) / STATE_FOLDER / "known_hosts")
+    return Loaded(Fleet(examined.hosts, sources, known_hosts, mistakes), mistakes, names)
 
 
 def find_sources(given: Sequence[str]) -> tuple[str, ...]:
@@ -80,24 +83,14 @@ def _configured() -> tuple[str, ...]:
     return tuple(source for source in configured_sources() if Path(source).exists())
 
 
-def known_hosts_file(sources: Sequence[str]) -> str:
-    """Return the fleet's own known_hosts, beside its inventory."""
-    for source in sources:
-        path = Path(source)
-        if path.exists():
-            folder = path if path.is_dir() else path.parent
-            return str(folder.resolve() / STATE_FOLDER / "known_hosts")
-    return str(Path.cwd() / STATE_FOLDER / "known_hosts")
-
-
 def _shown(mistake: Mistake) -> Mistake:
     """Return a mistake with its file as the user named it, and nothing in it that can steer a terminal."""
     return replace(
         mistake,
-        message=printable(mistake.message),
-        file=printable(_relative(mistake.file)),
-        field=printable(mistake.field),
-        hint=printable(mistake.hint),
+        message=without_controls(mistake.message),
+        file=without_controls(_relative(mistake.file)),
+        field=without_controls(mistake.field),
+        hint=without_controls(mistake.hint),
     )
 
 
@@ -107,11 +100,6 @@ def _relative(file: str) -> str:
     return (
         str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
     )
-
-
-def printable(text: str) -> str:
-    """Write control characters as escapes."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _merge(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:

@@ -9,6 +9,7 @@ from strixfleet.on_host.questions import Answers, Ask, Question
 
 DRM = "/sys/class/drm/card*/device"
 DMI = "/sys/class/dmi/id"
+DMI_NAMES = ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_version")
 APPLIED = "/etc/strixfleet/applied.json"
 FACT_QUESTIONS: tuple[Question, ...] = (
     Question(Ask.READ, "/proc/sys/kernel/osrelease"),
@@ -20,10 +21,7 @@ FACT_QUESTIONS: tuple[Question, ...] = (
     Question(Ask.GLOB, f"{DRM}/device"),
     Question(Ask.GLOB, f"{DRM}/mem_info_vram_total"),
     Question(Ask.GLOB, f"{DRM}/mem_info_gtt_total"),
-    *(
-        Question(Ask.READ, f"{DMI}/{name}")
-        for name in ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_version")
-    ),
+    *(Question(Ask.READ, f"{DMI}/{name}") for name in DMI_NAMES),
     Question(Ask.RUN, "simulated"),
     Question(Ask.READ, APPLIED),
 )
@@ -100,7 +98,6 @@ def facts_from(answers: Answers) -> Facts:
         text = answers.texts(f"{DRM}/{name}").get(f"{card}/{name}", "")
         return int(text) if text.isdigit() else 0
 
-    names = ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_version")
     return Facts(
         kernel_release=answers.text(Ask.READ, "/proc/sys/kernel/osrelease") or "",
         boot_id=answers.text(Ask.READ, "/proc/sys/kernel/random/boot_id") or "",
@@ -112,7 +109,7 @@ def facts_from(answers: Answers) -> Facts:
         gtt_bytes=card_bytes("mem_info_gtt_total"),
         physical_cores=_physical_cores(answers.text(Ask.READ, "/proc/cpuinfo") or ""),
         gpu_device=card,
-        dmi={name: answers.text(Ask.READ, f"{DMI}/{name}") or "" for name in names},
+        dmi={name: answers.text(Ask.READ, f"{DMI}/{name}") or "" for name in DMI_NAMES},
         pci_ids=tuple(cards.values()),
         simulated=answers.text(Ask.RUN, "simulated") or None,
         applied=answers.text(Ask.READ, APPLIED),

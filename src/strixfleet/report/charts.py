@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
 from strixfleet.findings.runs import Measurement
+from strixfleet.printable import printable
 from strixfleet.report import words
 
 
@@ -150,8 +151,7 @@ def _builds(rows: Sequence[Measurement], xs: Sequence[float], slot: float) -> tu
     found = []
     for index, row in enumerate(rows):
         if index == 0 or row.build != rows[index - 1].build:
-            name = row.build or "build unknown"
-            label = name if len(name) <= _LABEL_CHARS else f"{name[: _LABEL_CHARS - 1]}…"
+            label = printable(row.build or "build unknown", _LABEL_CHARS)
             x = round(xs[index] - slot / 2, 2)
             found.append(Stretch(x, label, index == 0, x > WIDTH - RIGHT - _LABEL_WIDTH))
     return tuple(found)

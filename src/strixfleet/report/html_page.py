@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from strixfleet import __version__, assets
-from strixfleet.findings.runs import Measurement, RunRow, measurements, series
+from strixfleet.findings.runs import Measurement, RunRow, maps_in, measurements, series
 from strixfleet.on_host.questions import Json
 from strixfleet.report import words
 from strixfleet.report.charts import Chart, chart
@@ -92,17 +92,9 @@ def _host(name: str, rows: Sequence[Mapping[str, Json]], charts: Sequence[Chart]
     )
 
 
-def _key(row: Mapping[str, Json]) -> str:
-    return f"{row.get('instance')}/{row.get('test')}"
-
-
 def _first(rows: Sequence[Mapping[str, Json]], key: str) -> list[dict[str, Json]]:
     """Return a list from the newest run that has one."""
-    for row in rows:
-        value = row.get(key)
-        if isinstance(value, list) and value:
-            return [one for one in value if isinstance(one, dict)]
-    return []
+    return next((found for row in rows if (found := maps_in(row.get(key)))), [])
 
 
 def _texts(rows: Sequence[Mapping[str, Json]], key: str) -> list[str]:

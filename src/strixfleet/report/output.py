@@ -32,11 +32,20 @@ def show(
         terminal.show(report, stream=sys.stderr if to_stderr else sys.stdout, everything=everything)
 
 
-def medium(output: Path, *, as_json: bool) -> str:
+def medium(output: Path | None, *, as_json: bool) -> str:
     """Return the format that a file's name gives."""
-    if as_json or output.suffix == ".json":
+    suffix = output.suffix if output else ""
+    if as_json or suffix == ".json":
         return "json"
-    return "html" if output.suffix in {".html", ".htm"} else "text"
+    return "html" if suffix in {".html", ".htm"} else "text"
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Write a result to its file, or to stdout where none is named."""
+    if output:
+        write(output, text)
+    else:
+        sys.stdout.write(text)
 
 
 def rendered(report: Report, medium: str, *, everything: bool) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 from strixfleet.errors import ExitCode
 from strixfleet.findings.items import Difference, Status
 from strixfleet.findings.results import HostReport, Report
-from strixfleet.findings.runs import RunRow
+from strixfleet.findings.runs import RunRow, maps_in
 from strixfleet.findings.verdict import Grade, Verdict
 from strixfleet.on_host.questions import Json
 from strixfleet.report import words
@@ -89,7 +89,7 @@ def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType
     if host.error is not None:
         yield Padding(Text(words.inert(host.error), style="red"), (0, 0, 0, 2))
     rows = [row for row in host.items if everything or row.status is not Status.OK]
-    changes = _maps(host.extra.get("changes"))
+    changes = maps_in(host.extra.get("changes"))
     changed = {str(change.get("id")) for change in changes}
     if rest := [row for row in rows if row.id not in changed]:
         yield _items(rest)
@@ -98,7 +98,7 @@ def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType
     if host.verdicts:
         yield _verdicts(host.verdicts)
         yield from (_reason(verdict) for verdict in host.verdicts)
-    if instances := _maps(host.extra.get("instances")):
+    if instances := maps_in(host.extra.get("instances")):
         yield _instances(instances)
     for note in _texts(host.extra.get("notes")):
         yield Padding(Text(words.inert(note)), (0, 0, 0, 2))
@@ -174,10 +174,6 @@ def _instances(rows: Iterable[dict[str, Json]]) -> RenderableType:
     return Padding(table, (0, 0, 1, 2))
 
 
-def _maps(value: Json) -> list[dict[str, Json]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
 def _texts(value: Json) -> list[str]:
     return [row for row in value if isinstance(row, str)] if isinstance(value, list) else []
 
@@ -191,7 +187,7 @@ def show_history(runs: Iterable[RunRow], stream: TextIO | None = None) -> None:
             found = True
             speeds = [
                 f"{one.get('test')} {words.speed(tps)} {one.get('grade')}"
-                for one in _maps(row.get("verdicts"))
+                for one in maps_in(row.get("verdicts"))
                 if isinstance(tps := one.get("measured_tps"), int | float)
             ]
             error = str(row.get("error") or "").removeprefix(f"{name}: ")

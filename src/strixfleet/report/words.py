@@ -4,19 +4,18 @@ import re
 from math import isfinite
 
 from strixfleet.on_host.questions import Json
+from strixfleet.printable import printable
 
 
-_LONGEST = 300
+_MOST_CHARS = 300
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGEST_CHARS = 12
 _DECIMALS = ((100.0, 0), (10.0, 1))
-GIB = 1 << 30
 
 
 def inert(text: str) -> str:
     """Replace control characters in text from a host, and cut it if it is long."""
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
+    return printable(text, _MOST_CHARS)
 
 
 def value(json: Json) -> str:

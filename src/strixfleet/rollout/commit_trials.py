@@ -12,7 +12,6 @@ from strixfleet.inventory.schema.pin import KEY
 from strixfleet.rollout.bisection import Found, Search, builds_at_most
 from strixfleet.rollout.fleet_lock import FleetLock
 from strixfleet.rollout.host_work import HostWork, RolloutContext
-from strixfleet.rollout.repository import local_repository
 from strixfleet.rollout.rollout_state import Action, ActionKind, EventKind
 from strixfleet.rollout.stage import Stage
 from strixfleet.rollout.survey import PinnedFleet, SurveyedHost, agreed_lease_s, load_pinned, survey
@@ -34,7 +33,7 @@ def load_at(options: Options, ref: str) -> PinnedFleet:
 
 def commits_to_search(one: SurveyedHost, good: str, bad: str) -> Commits:
     """List the commits after `good` up to `bad`; the host has to run `good`, to be compared with."""
-    repository = local_repository(one.host.settings.llama_cpp_repository)
+    repository = git.local_repository(one.host.settings.llama_cpp_repository)
     first, last = git.resolve(repository, good).commit, git.resolve(repository, bad).commit
     manifest = one.seen.current_manifest
     if manifest is None or manifest.commit != first:

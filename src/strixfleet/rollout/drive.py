@@ -52,7 +52,7 @@ class Driver:
             state, actions = step(state, Event(EventKind.BEGIN))
         else:
             state, actions = resume(state, reported)
-        self._keep(state)
+        self.journal.keep(state)
         self._begin(actions)
         while not state.finished:
             event = self._next()
@@ -86,9 +86,6 @@ class Driver:
         line = f"{event.host or 'all'}: {event.kind.value.replace('_', ' ')}{reason}"
         say_step(line)
         self.journal.write(line)
-        self._keep(state)
-
-    def _keep(self, state: Rollout) -> None:
         self.journal.keep(state)
 
     def _begin(self, actions: Sequence[Action]) -> None:

@@ -21,7 +21,6 @@ from strixfleet.errors import FleetError, HostError, LockHeld
 from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostProgram
-from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -55,7 +54,7 @@ def is_dead(other: str) -> bool:
         os.kill(int(found[3]), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except PermissionError:  # it runs, as another user
         return False
     return False
 
@@ -90,7 +89,7 @@ class FleetLock:
         return unreachable
 
     def _take(self, host: Host) -> int:
-        program = HostProgram(host.name, self._line(host))
+        program = HostProgram(host.name, self.connections.to(host))
         words = ("lock", "--owner", owner(), "--ttl", str(LOCK_TTL_S))
         answer = program.call(*words, timeout_s=CALL_TIMEOUT_S)
         holder = str(answer.lock.get("owner", ""))
@@ -102,9 +101,6 @@ class FleetLock:
                 answer.error or "the host program returned no token", where=host.name, hint=LOCK_HINT
             )
         return answer.token
-
-    def _line(self, host: Host) -> Remote:
-        return self.connections.to(host)
 
     def start(self) -> None:
         """Begin the heartbeat."""
@@ -127,9 +123,8 @@ class FleetLock:
         return time.monotonic() - self._heard[name] >= HEARTBEAT_S * 0.66
 
     def _renew(self, host: Host) -> None:
-        answer = HostProgram(host.name, self._line(host), self.tokens[host.name]).call(
-            "renew", timeout_s=CALL_TIMEOUT_S
-        )
+        program = HostProgram(host.name, self.connections.to(host), self.tokens[host.name])
+        answer = program.call("renew", timeout_s=CALL_TIMEOUT_S)
         if answer.lost_lock:
             raise LockHeld(answer.error, where=host.name)
         if answer.error:  # a full disk, say: its lease runs out, as that of a host which does not answer
@@ -145,4 +140,4 @@ class FleetLock:
 
     def _unlock(self, host: Host) -> None:
         token = self.tokens.get(host.name)
-        HostProgram(host.name, self._line(host), token).call("unlock", timeout_s=CALL_TIMEOUT_S)
+        HostProgram(host.name, self.connections.to(host), token).call("unlock", timeout_s=CALL_TIMEOUT_S)

@@ -7,7 +7,7 @@ from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.host_bench import HostBench
-from strixfleet.speed.measure.evidence import SERVED, Evidence, Target, targets_of
+from strixfleet.speed.measure.evidence import SERVED, Evidence, targets_of
 from strixfleet.speed.measure.measure_server import Server, with_llama_bench
 from strixfleet.speed.measure.remote_bench import Bench, ProgramRun
 
@@ -28,36 +28,26 @@ class OtherBuild(Bench):
 class GateBench(HostBench):
     """The measurement of one host, for its gate."""
 
-    def _targets(self) -> tuple[Target, ...]:
-        targets = tuple(targets_of(self.host, everything=False))
-        self._look(targets)
-        return targets
-
     def remembered(self, build: str) -> dict[str, float]:
         """Return a build's last good speeds on this host, by instance and test; empty unless complete."""
-        found = self._kept(build)
-        names = [f"pp{self.smoke.prompt_tokens}", f"tg{self.smoke.generate_tokens}"]
-        names.append(f"{SERVED}tg{self.smoke.generate_tokens}")
-        targets = targets_of(self.host, everything=False)
-        wanted = {f"{target.instance_name} {name}".strip() for target in targets for name in names}
-        return found if wanted <= found.keys() else {}
-
-    def _kept(self, build: str) -> dict[str, float]:
         found: dict[str, float] = {}
-        targets = tuple(targets_of(self.host, everything=False))
+        targets = targets_of(self.host)
         self.answer = self.bench.look([], [path for target in targets for path in target.paths], 0.0)
         last_good = self.answer.last_good
         for target in targets:
             subject = Subject(build, target.file_name, self.answer.size_bytes(target.paths))
             for test in last_good.tests(subject):
-                speed = last_good.speed_tps(subject, test)
-                if speed:
+                if speed := last_good.speed_tps(subject, test):
                     found[f"{target.instance_name} {test}".strip()] = speed
-        return found
+        names = [f"pp{self.smoke.prompt_tokens}", f"tg{self.smoke.generate_tokens}"]
+        names.append(f"{SERVED}tg{self.smoke.generate_tokens}")
+        wanted = {f"{target.instance_name} {name}".strip() for target in targets for name in names}
+        return found if wanted <= found.keys() else {}
 
     def bench_of(self, other: OtherBuild) -> dict[str, float]:
         """Run another build's llama-bench beside the running server; speeds by instance and test."""
-        targets = self._targets()
+        targets = targets_of(self.host)
+        self._look(targets)
         self.bench = other
         found: dict[str, float] = {}
         for target in targets:

@@ -6,7 +6,6 @@ rollout cannot be resumed; nothing else is lost, because what a host runs is rec
 """
 
 import json
-import os
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 from platformdirs import user_state_path
 
 from strixfleet.errors import UsageError
+from strixfleet.on_host import files
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.host_notes import HostNotes
 from strixfleet.rollout.rollout_state import Rollout, from_json, to_json
@@ -53,12 +53,8 @@ class Journal:
         with self._writing:
             notes = {host: one.to_json() for host, one in self.notes.items()}
         data = {"schema": "strixfleet/rollout/1", **self.about, "notes": notes, "state": to_json(state)}
-        draft = self.path.with_suffix(".new")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.path)
+        draft = str(self.path.with_suffix(".new"))
+        files.write(str(self.path), json.dumps(data, indent=1).encode(), draft=draft)
 
 
 def begin(about: dict[str, Json], folder: Path | None = None) -> Journal:

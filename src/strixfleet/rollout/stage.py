@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import click
 
 from strixfleet.errors import FleetError, HostError
-from strixfleet.fleet.build_watch import BuildWatch
-from strixfleet.fleet.play_progress import PlayProgress
+from strixfleet.fleet.plays import play_on
 from strixfleet.fleet.progress import say
 from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
@@ -20,7 +19,7 @@ from strixfleet.rollout.host_notes import RenamedOption
 from strixfleet.rollout.rollout_state import Event, EventKind
 from strixfleet.rollout.survey import RolloutSurvey, SurveyedHost
 from strixfleet.speed.measure.remote_bench import Bench
-from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
+from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
 
 
 Checks = Mapping[str, OptionCheck]  # by instance
@@ -76,23 +75,9 @@ class Stage:
         return events | self._settle(checks, built)
 
     def _play(self, chosen: Mapping[str, SurveyedHost]) -> dict[str, HostOutcome]:
-        fleet, options = self.survey.fleet, self.survey.pinned.options
-        become = next((host.connection.become_password for host in fleet.hosts), None)
-        request = PlayRequest(
-            "stage.yml",
-            fleet.source,
-            ",".join(chosen),
-            fleet.known_hosts,
-            extra_vars=options.extra_vars,
-            diff=self.diff,
-            forks=options.forks,
-            verbose=options.verbose,
-            become_password=become.get_secret_value() if become and options.ask_become_pass else None,
-            vault_password_files=options.vault_password_file,
-            ask_vault_pass=options.ask_vault_pass,
-        )
         seen = {name: one.seen for name, one in chosen.items()}
-        return play(request, BuildWatch(fleet, self.connections, seen, PlayProgress(verbose=options.verbose)))
+        pinned = self.survey.pinned
+        return play_on(seen, "stage.yml", pinned.fleet, pinned.options, self.connections, diff=self.diff)
 
     def _check(self, one: SurveyedHost) -> dict[str, OptionCheck]:
         """Ask the staged build whether it understands the options of the servers that run now."""

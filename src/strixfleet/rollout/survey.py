@@ -17,6 +17,7 @@ from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.inventory.schema.pin import KEY, PinEdit, difference, plan_pin, rewrite
 from strixfleet.managed.llama_cpp.aspect import build_for
 from strixfleet.managed.llama_cpp.build import Build
+from strixfleet.on_host import files
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.refuse_busy import status_of_program
 from strixfleet.rollout.step import ReportedBuilds
@@ -184,8 +185,6 @@ def write_pin(edits: tuple[PinEdit, ...]) -> None:
     """Write into the inventory what the hosts run now, shown as a diff."""
     for file, (old, new) in _rewritten(edits).items():
         path = Path(file)
-        draft = path.with_name(f".{path.name}.strixfleet")
-        draft.write_text(new, encoding="utf-8")
-        draft.chmod(path.stat().st_mode & 0o7777)
-        draft.replace(path)
+        draft = str(path.with_name(f".{path.name}.strixfleet"))  # hidden, so that Ansible passes it over
+        files.write(file, new.encode(), mode=path.stat().st_mode & 0o7777, draft=draft)
         say(difference(file, old, new))

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from strixfleet.errors import SandboxError
+from strixfleet.printable import without_controls
 from strixfleet.sandbox import image_packages
 from strixfleet.sandbox.boxes import CCACHE_IN_GUEST, Sandbox, SandboxHost
 from strixfleet.sandbox.sandbox_state import cache_dir, write_atomically
@@ -100,8 +101,7 @@ def last_output(host: SandboxHost) -> str:
     """Return the end of the output of a host and its supervisor."""
     log = host.folder / "console.log"
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    words = " / ".join(line.strip() for line in lines if line.strip())[-300:]
-    return "".join(letter for letter in words if letter.isprintable())
+    return without_controls(" / ".join(line.strip() for line in lines if line.strip())[-300:])
 
 
 def _ssh_answers(address: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path, user_state_path
 
+from strixfleet.on_host import files
 from strixfleet.sandbox import file_lock
 from strixfleet.sandbox.boxes import Sandbox, SandboxHost
 
@@ -57,6 +58,4 @@ def read_record(name: str) -> Sandbox | None:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by rename, so that a reader sees either the old or the new text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
-    new.rename(path)
+    files.write(str(path), text.encode())

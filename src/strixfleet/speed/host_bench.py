@@ -189,7 +189,7 @@ class HostBench:
                 f"{target.model}: {size / 1e9:.1f} GB do not fit twice; only the running server is measured"
             )
             self._note(note)
-            return replace(evidence, left_out=note)
+            return evidence
         return with_llama_bench(evidence, server, self.bench, self.smoke)
 
     def _note(self, text: str) -> None:

@@ -5,6 +5,7 @@ A pin is a tag or a full commit. A commit is accepted only if a branch or tag re
 sites serve the commits of every fork at the address of the original ("imposter commits").
 """
 
+import hashlib
 import os
 import re
 import subprocess
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from strixfleet.errors import ChangeFailed, FleetError, UsageError
 from strixfleet.on_host import git_safety
 
@@ -22,6 +25,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 TAG = re.compile(r"(b[0-9]{1,7}|v[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4})\Z")
 FETCH_TIMEOUT_S = 3600
 PIN_REF = "refs/strixfleet/pin"
+REACHING = ("refs/heads", "refs/tags", "refs/remotes")
 _SSH = {"protocol.ssh.allow": "always"}  # the controller has the user's keys; hosts have none
 _ENVIRONMENT = {**git_safety.ENVIRONMENT, "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", "LC_ALL": "C"}
 _INHERITED = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "https_proxy", "http_proxy")
@@ -117,7 +121,7 @@ def _resolve_commit(folder: Path, ref: str) -> Resolved:
         raise UsageError(
             f"has no commit {ref}", where=str(folder), hint="check the pin, or update the repository"
         )
-    if not is_reachable(folder, ref):
+    if not _try(folder, "for-each-ref", "--count=1", f"--contains={ref}", *REACHING):
         raise UsageError(
             f"no branch or tag reaches {ref}: it may come from a fork",
             where=str(folder),
@@ -129,19 +133,6 @@ def _resolve_commit(folder: Path, ref: str) -> Resolved:
 def _tree(folder: Path, commit: str) -> str:
     text = run(("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}"), repository=folder)
     return text.decode().strip()
-
-
-def is_reachable(repository: Path, commit: str) -> bool:
-    """Tell whether a branch or tag reaches a commit."""
-    pattern = ("refs/heads", "refs/tags", "refs/remotes")
-    return bool(_try(git_dir(repository), "for-each-ref", "--count=1", f"--contains={commit}", *pattern))
-
-
-def is_ancestor(repository: Path, older: str, newer: str) -> bool:
-    """Tell whether one commit is contained in another."""
-    return (
-        _try(git_dir(repository), "merge-base", "--is-ancestor", "--end-of-options", older, newer) is not None
-    )
 
 
 def commits_between(repository: Path, older: str, newer: str) -> tuple[tuple[str, str], ...]:
@@ -163,6 +154,21 @@ def update_mirror(url: str, mirror: Path) -> None:
         repository=mirror,
         timeout_s=FETCH_TIMEOUT_S,
     )
+
+
+def cache_folder() -> Path:
+    """Return the folder of mirrors and bundles."""
+    return user_cache_path("strixfleet") / "llama.cpp"
+
+
+def local_repository(address: str) -> Path:
+    """Return a repository on this machine: a path as it is, for a URL a mirror that is brought up to date."""
+    path = address.removeprefix("file://")
+    if path.startswith(("/", "./", "../", "~")):
+        return Path(path).expanduser().resolve()
+    mirror = cache_folder() / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
+    update_mirror(address, mirror)
+    return mirror
 
 
 def bundle(repository: Path, ref: str, target: Path) -> Resolved:

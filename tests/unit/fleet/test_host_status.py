@@ -4,9 +4,10 @@ import json
 
 from strixfleet.findings.last_good import LastGood, Subject
 from strixfleet.findings.verdict import Grade, Verdict
-from strixfleet.fleet.host_status import CURRENT, LAST_GOOD, MANIFEST, needs_attention, questions, status_of
+from strixfleet.fleet.host_status import LAST_GOOD, needs_attention, questions, status_of
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.llama_cpp.build import CURRENT, MANIFEST
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 
 

@@ -7,6 +7,7 @@ import click
 import pytest
 
 from strixfleet.errors import ChangeFailed, FleetError, Unreachable
+from strixfleet.fleet import plays
 from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.rollout import stage
@@ -197,7 +198,7 @@ def test_diff_and_extra_variables_are_handed_to_the_play(monkeypatch: pytest.Mon
         asked.append(request)
         return {}
 
-    monkeypatch.setattr(stage, "play", play)
+    monkeypatch.setattr(plays, "play", play)
     found = surveyed_fleet(surveyed("h1"))
     with Connections.checked_by("/known") as connections:
         events = Stage(found, connections, lambda _name: 7, diff=True)(["h1"])

@@ -65,7 +65,7 @@ def test_two_releases_make_an_upstream_with_two_tags(cache: Path, tmp_path: Path
     new = llama_source.import_from_sdist(repository, "0.0.2", parent="v0.0.1", cache=cache)
     assert git.resolve(repository, "v0.0.1").commit == old.commit
     assert git.resolve(repository, "v0.0.2").commit == new.commit
-    assert git.is_ancestor(repository, old.commit, new.commit)
+    assert [commit for commit, _ in git.commits_between(repository, old.commit, new.commit)] == [new.commit]
     listing = git.run(("ls-tree", "-r", "--name-only", new.commit), repository=repository)
     assert listing == b"CMakeLists.txt\n"
 

@@ -67,12 +67,6 @@ def test_a_name_that_looks_like_a_commit_is_refused(
         git.resolve(upstream, good)
 
 
-def test_ancestors_are_told(upstream: Path, commit: Commit) -> None:
-    first, second = commit("one"), commit("two")
-    assert git.is_ancestor(upstream, first, second)
-    assert not git.is_ancestor(upstream, second, first)
-
-
 def test_a_mirror_follows_and_a_bundle_leaves_its_repository_alone(
     upstream: Path, commit: Commit, tmp_path: Path
 ) -> None:

@@ -1,15 +1,11 @@
 """Where one host's values are written: Ansible's origin tags, on values and on the names before them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strixfleet.inventory.ansible.manager import Layer
 from strixfleet.inventory.ansible.values import Place, Value
 from strixfleet.inventory.schema.fleet_model import Origin
-
-
-WORD = re.compile(r"[-+.:\w]+")
 
 
 class Places:
@@ -26,34 +22,22 @@ class Places:
             return self._absent()
         for depth in range(len(rest), -1, -1):
             if place := value.places.get(tuple(rest[:depth])):
-                return _origin(place)
+                return origin_of(place)
         return self.defined(str(name), value.raw_place)
 
     def defined(self, name: str, tag: Place | None) -> Origin:
         """Return where a variable is defined: its tag, else its name in the strongest layer that has it."""
         strongest = next((layer for layer in reversed(self._layers) if name in layer.values), None)
-        return _origin(tag or (dict(strongest.names())[name] if strongest else None))
-
-    def written(self, path: Sequence[str | int]) -> str | None:
-        """Return the word that a value is written as in its file, if that can be told."""
-        name, *rest = path
-        place = self._values[str(name)].places.get(tuple(rest)) if name in self._values else None
-        if place is None or not place.column:
-            return None
-        try:
-            line = Path(place.file).read_text(encoding="utf-8").splitlines()[place.line - 1]
-        except (OSError, ValueError, IndexError):
-            return None  # from `-e`, or from a vault
-        word = WORD.match(line, place.column - 1)
-        return word[0] if word else None
+        return origin_of(tag or (dict(strongest.names())[name] if strongest else None))
 
     def _absent(self) -> Origin:
         """Return the place for what is not there: where the host's servers are, else the host."""
         servers = self._values.get("llama_server_instances")
         places = [servers.raw_place if servers else None, self._host]
         places += [place for layer in reversed(self._layers) for _, place in layer.names()]
-        return next((_origin(place) for place in places if place and Path(place.file).is_file()), Origin(""))
+        return origin_of(next((place for place in places if place and Path(place.file).is_file()), None))
 
 
-def _origin(place: Place | None) -> Origin:
+def origin_of(place: Place | None) -> Origin:
+    """Return a place as what is shown of it; empty where it is not known."""
     return Origin(place.file, place.line) if place else Origin("")

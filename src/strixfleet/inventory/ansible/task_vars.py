@@ -9,11 +9,11 @@ from typing import Any
 from strixfleet.errors import InventoryError, Mistake
 from strixfleet.inventory.ansible.connections import interpreter
 from strixfleet.inventory.ansible.manager import Layer
-from strixfleet.inventory.ansible.places import Places
+from strixfleet.inventory.ansible.places import Places, origin_of
 from strixfleet.inventory.ansible.values import HostVariables, Place, TemplateFailed, Value
 from strixfleet.inventory.files.paths import anchored, folder_of
 from strixfleet.inventory.files.unknown_names import judge_name, without_echoes
-from strixfleet.inventory.schema.fleet_model import Connection, Host, Origin
+from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.problems import Problem
 from strixfleet.inventory.schema.rules import check
 from strixfleet.inventory.schema.settings import FIELDS
@@ -57,7 +57,7 @@ def name_mistakes(host: str, variables: Mapping[str, Any]) -> Iterator[Mistake]:
     for name, place in Layer((host,), variables).names():
         problem = None if name.startswith("ansible_") or _is_of_a_role(place) else judge_name(name)
         if problem:
-            yield problem.at(Origin(place.file, place.line) if place else Origin(""), host)
+            yield problem.at(origin_of(place), host)
 
 
 def _is_of_a_role(place: Place | None) -> bool:

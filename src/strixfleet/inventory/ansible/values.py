@@ -25,7 +25,6 @@ class Place:
 
     file: str
     line: int = 0  # 0 when unknown, as in JSON
-    column: int = 0
 
 
 @dataclass(slots=True)
@@ -100,7 +99,7 @@ def place_of(value: object) -> Place | None:
         return None
     source = tag.path or ((named := SOURCE.search(str(tag.description))) and named[1])
     file = real_path(str(source)) if source else str(tag.description)
-    return Place(file, int(tag.line_num or 0), int(tag.col_num or 0))
+    return Place(file, int(tag.line_num or 0))
 
 
 @lru_cache(maxsize=4096)

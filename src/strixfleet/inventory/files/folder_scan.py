@@ -28,8 +28,6 @@ IGNORED_NAME = re.compile(
 )  # ansible's REJECT_EXTS
 BEGINS_AS_YAML = re.compile(rb"(?:[ \t\r]*(?:#[^\n]*)?\n)*(?:---|[\w.-]+:[ \t]*(?:#[^\n]*)?\r?\n)")
 FOLDERS_DEPTH_MAX = 8  # a loop of links ends here
-FILES_MAX = 10_000
-NODES_MAX_IN_ALL = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,6 @@ class Survey:
     mistakes: list[Mistake] = field(default_factory=list)
     vars_files: list[InventoryFile] = field(default_factory=list)
     encrypted: list[InventoryFile] = field(default_factory=list)
-    files_count: int = 0
-    nodes_count: int = 0
 
     def keeps_ansible_out(self) -> bool:
         """Tell whether Ansible must not read these files; what is set twice does not harm it."""
@@ -59,7 +55,6 @@ class Survey:
     def add(self, file: InventoryFile, scanned: Scanned) -> None:
         """Take in what one file holds."""
         path = str(file.path)
-        self.nodes_count += scanned.nodes
         self.mistakes.extend(scanned.mistakes)
         assignments = scanned.assignments
         if scanned.root is not None and file.level:
@@ -90,11 +85,6 @@ def survey(sources: tuple[str, ...], extra_vars: tuple[str, ...] = ()) -> Survey
             continue
         done.add(file.path)
         _scan(file, found)
-        if found.files_count > FILES_MAX or found.nodes_count > NODES_MAX_IN_ALL:
-            message = f"the inventory has more than {FILES_MAX} files or {NODES_MAX_IN_ALL} values"
-            hint = "split it into several inventories"
-            found.mistakes.append(Mistake(message, str(file.path), hint=hint, code=MistakeCode.UNREADABLE))
-            break
     return found
 
 
@@ -173,7 +163,6 @@ def _scan(file: InventoryFile, found: Survey) -> None:
         found.encrypted.append(file)
     if file.level:
         found.vars_files.append(file)
-    found.files_count += 1
     found.add(file, scanned)
 
 

@@ -37,7 +37,6 @@ def scan_ini(file: str, data: bytes) -> Scanned:
         text = raw.strip()
         if not text or text[0] in "#;":
             continue
-        scanned.nodes += 1
         try:
             if text.startswith("[") and not HOST.match(text):
                 group, kind = "", ""  # what follows a wrong head is not judged
@@ -49,7 +48,6 @@ def scan_ini(file: str, data: bytes) -> Scanned:
         except _Malformed as wrong:
             mistake = Mistake(wrong.message, file, line, hint=wrong.hint, code=MistakeCode.STRUCTURE)
             scanned.mistakes.append(mistake)
-    scanned.nodes += len(scanned.assignments)
     return scanned
 
 

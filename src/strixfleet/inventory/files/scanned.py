@@ -27,7 +27,6 @@ class Scanned:
     mistakes: list[Mistake] = field(default_factory=list)
     encrypted: bool = False
     syntax_error: bool = False
-    nodes: int = 0
 
 
 def set_twice(file: str, line: int, first_line: int, name: str, host: str = "") -> Mistake:

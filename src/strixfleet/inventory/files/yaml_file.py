@@ -78,8 +78,7 @@ def scan_yaml(file: str, data: bytes) -> Scanned:
         _check_size(text)
         found.root = yaml.compose(text, Loader=LOADER)
         if found.root is not None:
-            walk = _Walk(file, found.mistakes)
-            found.nodes = walk.size(found.root, ())
+            _Walk(file, found.mistakes).size(found.root, ())
     except _Refused as refused:
         found.root = None
         found.mistakes.append(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated
 
 from pydantic import BeforeValidator, ValidationError
@@ -113,7 +114,7 @@ def _value(value: object) -> str | None:
     return text
 
 
-def _checked(value: object, check: Callable[[str, str | None], str | None]) -> dict[str, str | None]:
+def _checked(check: Callable[[str, str | None], str | None], value: object) -> dict[str, str | None]:
     """Check every entry of a map and report all that are wrong, each under its key."""
     given = as_map(value)
     good: dict[str, str | None] = {}
@@ -216,31 +217,16 @@ def _environment_variable(name: str, value: str | None) -> str | None:
     return value
 
 
-def kernel_arguments(value: object) -> object:
-    """Check a map of kernel arguments."""
-    return _checked(value, _kernel_argument)
+def _cmake_booleans(value: object) -> object:
+    """Turn YAML booleans into ON and OFF."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: ("ON" if item else "OFF") if isinstance(item, bool) else item for key, item in value.items()}
 
 
-def cmake_arguments(value: object) -> object:
-    """Check a map of CMake definitions; YAML booleans become ON and OFF."""
-    if isinstance(value, Mapping):
-        value = {
-            key: ("ON" if item else "OFF") if isinstance(item, bool) else item for key, item in value.items()
-        }
-    return _checked(value, _cmake_argument)
-
-
-def server_arguments(value: object) -> object:
-    """Check a map of llama-server's long options."""
-    return _checked(value, _server_argument)
-
-
-def environment(value: object) -> object:
-    """Check a map of environment variables."""
-    return _checked(value, _environment_variable)
-
-
-KernelArguments = Annotated[dict[str, str | None], BeforeValidator(kernel_arguments)]
-CmakeArguments = Annotated[dict[str, str], BeforeValidator(cmake_arguments)]
-ServerArguments = Annotated[dict[str, str | None], BeforeValidator(server_arguments)]
-Environment = Annotated[dict[str, str], BeforeValidator(environment)]
+KernelArguments = Annotated[dict[str, str | None], BeforeValidator(partial(_checked, _kernel_argument))]
+CmakeArguments = Annotated[
+    dict[str, str], BeforeValidator(partial(_checked, _cmake_argument)), BeforeValidator(_cmake_booleans)
+]
+ServerArguments = Annotated[dict[str, str | None], BeforeValidator(partial(_checked, _server_argument))]
+Environment = Annotated[dict[str, str], BeforeValidator(partial(_checked, _environment_variable))]

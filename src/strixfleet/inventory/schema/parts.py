@@ -43,15 +43,13 @@ class _Source(Part):
 
     url: WebAddress | None = Field(default=None, description="https address of the file.")
     path: ControllerPath | None = Field(
-        default=None,
-        description="File on the controller; copied to the host.",
+        default=None, description="File on the controller; copied to the host."
     )
     host_path: AbsolutePath | None = Field(
         default=None, description="File that is on the host already; used in place."
     )
     sha256: Sha256 | None = Field(
-        default=None,
-        description="SHA-256 of the file, 64 hexadecimal digits; required.",
+        default=None, description="SHA-256 of the file, 64 hexadecimal digits; required."
     )
 
     @property
@@ -84,8 +82,7 @@ class ModelFile(_Source):
     """One file of a split model."""
 
     name: FileName | None = Field(
-        default=None,
-        description="File name in the store; from the address when left out.",
+        default=None, description="File name in the store; from the address when left out."
     )
 
     @property
@@ -106,8 +103,7 @@ class Model(_Source):
 
     name: PlainName = Field(description="Name in the catalogue; also the served model's alias.")
     files: Annotated[tuple[ModelFile, ...] | None, Field(max_length=999)] = Field(
-        default=None,
-        description="The files of a split model, in order, each with its own source and sha256.",
+        default=None, description="The files of a split model, in order, each with its own source and sha256."
     )
 
     @property
@@ -115,15 +111,8 @@ class Model(_Source):
         """Return the files, a single one under `<name>.gguf`."""
         if self.files is not None:
             return self.files
-        return (
-            ModelFile(
-                name=f"{self.name}.gguf",
-                url=self.url,
-                path=self.path,
-                host_path=self.host_path,
-                sha256=self.sha256,
-            ),
-        )
+        source = {key: getattr(self, key) for key in _Source.model_fields}
+        return (ModelFile(name=f"{self.name}.gguf", **source),)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -134,11 +123,7 @@ class Model(_Source):
             raise refusal("files", "has both `files` and a source", "keep only `files`")
         names = [part.file_name for part in self.files]
         if not names:
-            raise refusal(
-                "files",
-                "has an empty `files`",
-                "list the files, or write url, path or host_path",
-            )
+            raise refusal("files", "has an empty `files`", "list the files, or write url, path or host_path")
         folders = {
             part.address.rpartition("/")[0] if part.origin == "host_path" else "" for part in self.files
         }
@@ -191,8 +176,7 @@ class SmokeBench(Part):
     """The benchmark that ends a provision and gates an upgrade."""
 
     model: PlainName | None = Field(
-        default=None,
-        description="Model to measure; the first instance's when left out.",
+        default=None, description="Model to measure; the first instance's when left out."
     )
     prompt_tokens: Annotated[Integer, Field(ge=16, le=131072)] = Field(
         default=512, description="Tokens of prefill (ppN)."

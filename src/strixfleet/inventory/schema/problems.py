@@ -47,14 +47,7 @@ class Problem:
     def at(self, origin: Origin, host: str = "") -> Mistake:
         """Return this as a mistake of a host's inventory."""
         return Mistake(
-            self.message,
-            origin.file,
-            origin.line,
-            host,
-            self.field,
-            self.hint,
-            self.warning,
-            code=self.code,
+            self.message, origin.file, origin.line, host, self.field, self.hint, self.warning, code=self.code
         )
 
     @property

@@ -187,16 +187,6 @@ def _pin(values: Values) -> Iterator[Problem]:
         yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving, code=MistakeCode.MISSING)
 
 
-def _kernel_twins(values: Values) -> Iterator[Problem]:
-    arguments = values.get("kernel_arguments")
-    seen: dict[str, str] = {}
-    for key in arguments if isinstance(arguments, Mapping) else ():
-        first = seen.setdefault(str(key).replace("-", "_"), str(key))
-        if first != str(key):
-            message = f"is the same parameter as {first}"
-            yield Problem(("kernel_arguments", str(key)), message, "keep one of them")
-
-
 def _waivers(values: Values, today: date) -> Iterator[Problem]:
     for index, entry in _entries(values, "audit_waivers"):
         expires, item = entry.get("expires"), entry.get("item")
@@ -226,5 +216,4 @@ RULES: tuple[Callable[[Values], Iterator[Problem]], ...] = (
     _encryption,
     _listeners,
     _pin,
-    _kernel_twins,
 )

@@ -61,8 +61,7 @@ class HostSettings(Part):
         description="Git URL of llama.cpp, or a mirror's path on the controller.",
     )
     llama_cpp_ref: Pin | None = Field(
-        default=None,
-        description="The pin: a tag (b10991, v0.1.1) or a 40-digit commit. Needed to provision.",
+        default=None, description="The pin: a tag (b10991, v0.1.1) or a 40-digit commit. Needed to provision."
     )
     llama_cpp_backend: Literal["vulkan", "rocm", "cpu"] = Field(
         default="vulkan", description="Backend that is built."
@@ -79,14 +78,10 @@ class HostSettings(Part):
         description="Token for gated downloads (vault); the controller's HF_TOKEN when left out.",
     )
     llama_server_instances: Instances = Field(
-        default=(),
-        description="The servers of this host, one unit each.",
+        default=(), description="The servers of this host, one unit each."
     )
     tailscale_enabled: bool = Field(default=False, description="Install Tailscale and join the tailnet.")
-    tailscale_auth_key: Secret | None = Field(
-        default=None,
-        description="Key to join with; keep it in vault.",
-    )
+    tailscale_auth_key: Secret | None = Field(default=None, description="Key to join with; keep it in vault.")
     tailscale_login_server: SecureAddress | None = Field(
         default=None, description="Control server such as headscale; Tailscale's own when left out."
     )
@@ -126,8 +121,7 @@ class HostSettings(Part):
         description="Oldest linux-firmware accepted, such as 20260110; the shipped floor when left out.",
     )
     gpu_stack_firmware_known_bad: Versions | None = Field(
-        default=None,
-        description="linux-firmware versions never accepted; the shipped list when left out.",
+        default=None, description="linux-firmware versions never accepted; the shipped list when left out."
     )
     gpu_stack_mesa_from: Literal["auto", "distribution", "backports"] = Field(
         default="auto", description="Where Mesa comes from."
@@ -139,17 +133,12 @@ class HostSettings(Part):
         default=True, description="Hold kernel, firmware and Mesa against unattended upgrades."
     )
     tuning_enabled: bool = Field(default=True, description="Manage the tuned profile.")
-    tuning_profile: PlainName = Field(
-        default="accelerator-performance",
-        description="The tuned profile.",
-    )
+    tuning_profile: PlainName = Field(default="accelerator-performance", description="The tuned profile.")
     smoke_bench: SmokeBench = Field(
-        default_factory=SmokeBench,
-        description="The benchmark that ends a provision and gates an upgrade.",
+        default_factory=SmokeBench, description="The benchmark that ends a provision and gates an upgrade."
     )
     rollout_canary: Text | None = Field(
-        default=None,
-        description="Host that `upgrade` takes first; the first of the selection when left out.",
+        default=None, description="Host that `upgrade` takes first; the first of the selection when left out."
     )
     rollout_batch: Batch = Field(
         default=1, description='Hosts per wave after the canary: a number or a share such as "25%".'

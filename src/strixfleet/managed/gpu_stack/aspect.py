@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from strixfleet.findings.items import Cost, Cure, Rule
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.gpu_stack.apt_suites import second_tailscale_source, suites_file
-from strixfleet.managed.gpu_stack.kernel_floor import BOOT, KernelRelease, kernel_release
+from strixfleet.managed.gpu_stack.kernel_floor import KernelRelease, kernel_release
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import (
     SOURCES,
@@ -57,15 +57,12 @@ class Supported(Thing):
 
     @property
     def want(self) -> Json:
-        """No problem."""
         return {"problems": []}
 
     def asks(self) -> Iterator[Question]:
-        """Ask for system, sources and a ROCm of the vendor's."""
         yield from (OS_RELEASE, *SOURCES, VENDOR_ROCM)
 
     def read(self, answers: Answers) -> Have:
-        """Return the system, and what keeps the role from working there."""
         asked = (OS_RELEASE, *(() if contradicting(answers) else SOURCES))
         error = next((answers[one].error for one in asked if answers[one].error), None)
         system = f"{self.machine.os_id or 'an unknown system'} {self.machine.os_version}".strip()
@@ -92,7 +89,6 @@ class Supported(Thing):
         return found
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Refuse the host."""
         have = self.read(answers).value
         problems = have.get("problems") if isinstance(have, dict) else None
         for text in problems if isinstance(problems, list) else ():
@@ -210,6 +206,3 @@ def gpu_stack(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
         yield _holds(packages, kernel, held=settings.gpu_stack_hold_packages)
     if chosen.graphics:
         yield from (_amdvlk(), _foreign_packages(), _mes_firmware())
-
-
-__all__ = ["BOOT", "gpu_stack", "wanted_suites"]

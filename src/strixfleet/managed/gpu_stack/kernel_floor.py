@@ -50,20 +50,17 @@ class KernelRelease(Thing):
 
     @property
     def want(self) -> Json:
-        """The releases that are accepted, by flavour."""
         others = ", ".join(f"{name}: {floor}" for name, floor in self.floors.items() if name != "default")
         words = [f">= {self.floors['default']}" + (f" ({others})" if others else "")]
         accepted = ", ".join([*words, *(f"not {bad}" for bad in self.known_bad)])
         return {"installed": accepted, "running": accepted}
 
     def asks(self) -> Iterator[Question]:
-        """Ask which kernels are there, which runs, and whether it has the fix."""
         yield from (BOOT, RELEASE, CWSR_PROPERTIES)
         if self.package:
             yield Question(Ask.PACKAGE, self.package)
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
-        """Tell whether a release will do."""
         release, running = str(have.get(key)), str(have.get("running"))
         if is_known_bad(release, self.known_bad):
             return False
@@ -72,7 +69,6 @@ class KernelRelease(Thing):
         return (fixed and newer) or at_least(release, flavour_floor(self.floors, release))
 
     def read(self, answers: Answers) -> Have:
-        """Return the newest release that could boot, the running one, and whether that shows the fix."""
         running = answers.text(RELEASE.verb, RELEASE.subject)
         if not running:
             return Have(error=answers[RELEASE].error or "the running kernel's release could not be read")

@@ -57,7 +57,6 @@ class KernelArgument(Thing):
 
     @property
     def want(self) -> Json:
-        """The value on both command lines, a parameter that exists, and its effect where it is a number."""
         want: dict[str, Json] = {"configured": self.value, "running": self.value}
         if self.value is not None and self.module:
             want["parameter"] = KNOWN
@@ -72,7 +71,6 @@ class KernelArgument(Thing):
         return Question(Ask.PARAMETERS, str(self.module))
 
     def asks(self) -> Iterator[Question]:
-        """Ask for both command lines, and for the parameter."""
         yield Question(Ask.READ, self.loader.generated)
         yield CMDLINE
         if self.value is not None and self.module:
@@ -88,7 +86,6 @@ class KernelArgument(Thing):
         return super().key_holds(key, have)
 
     def read(self, answers: Answers) -> Have:
-        """Read both command lines, the module's list of parameters, and the parameter."""
         for question in self.asks():
             if question.verb is not Ask.PARAMETERS and (error := answers[question].error):
                 return Have(error=error)

@@ -73,11 +73,9 @@ class GeneratedConfiguration(Thing):
 
     @property
     def want(self) -> Json:
-        """Its age against the drop-in's."""
         return "regenerated after the drop-in"
 
     def asks(self) -> Iterator[Question]:
-        """Ask for both ages, and for the file."""
         yield Question(Ask.STAT, self.loader.drop_in)
         yield Question(Ask.STAT, self.loader.generated)
         yield Question(Ask.READ, self.loader.generated)
@@ -137,17 +135,14 @@ class GttTotal(Thing):
 
     @property
     def want(self) -> Json:
-        """Both command lines as asked for, and the size."""
         return {"configured": True, "running": True, "bytes": self.size_bytes}
 
     def asks(self) -> Iterator[Question]:
-        """Ask for both command lines and for the size."""
         yield Question(Ask.READ, self.loader.generated)
         yield CMDLINE
         yield GTT_TOTAL
 
     def read(self, answers: Answers) -> Have:
-        """Return the size in bytes as the driver says."""
         text = answers.texts(GTT_TOTAL.subject).get(f"{self.card}/mem_info_gtt_total", "")
         if not text.isdigit():
             return Have(error=answers[GTT_TOTAL].error or NO_GPU)

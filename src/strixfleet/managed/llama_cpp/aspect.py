@@ -74,15 +74,12 @@ class CurrentBuild(Thing):
 
     @property
     def want(self) -> Json:
-        """The build's id."""
         return self.build.id
 
     def asks(self) -> Iterator[Question]:
-        """Ask for links, manifest, files and space."""
         yield from (CURRENT, MANIFEST, TREE, *SPACES)
 
     def read(self, answers: Answers) -> Have:
-        """Return the current build's id."""
         cure = Cure.PROVISION if installs(self.build, answers) else Cure.MANUAL
         return Have(current_build(answers), answers[CURRENT].error, self._why(answers), cure)
 

@@ -26,15 +26,12 @@ class ModelOnHost(Thing):
 
     @property
     def want(self) -> Json:
-        """Its digest, and mode and owner of a file in the store."""
         return {"sha256": self.file.sha256, **(OWNED if self.file.in_store else {})}
 
     def asks(self) -> Iterable[Question]:
-        """Ask for identity and stamp."""
         return self.file.questions()
 
     def read(self, answers: Answers) -> Have:
-        """Hold the stamp against the file."""
         stat, stamp = (answers[question] for question in self.file.questions())
         if error := stat.error or stamp.error:
             return Have(error=error)
@@ -48,15 +45,12 @@ class ModelOnHost(Thing):
         return Have(have, message=message)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Fetch it, or check what is there."""
-        del answers
         arguments = self.file.role_var() | {"http_allowed": self.http_allowed, "token": self.token}
         yield Deed("model", arguments)
 
 
 def llama_models(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     """Return each folder, ours alone, and each file, verified."""
-    del machine
     files = [file for group in catalogue(settings.llama_models).values() for file in group]
     own = dict.fromkeys(file.path.rpartition("/")[0] for file in files if file.in_store)
     for folder in (STORE, *own) if own else ():

@@ -36,7 +36,6 @@ def template_file(serving: Backend, *, simulated: bool) -> File:
 
 
 def _drop_in(settings: HostSettings, machine: Machine, instance: Instance, config: str) -> Template:
-    """Return the drop-in of one instance."""
     serving = serving_backend(settings, machine)
     where = server_command.listening(instance, machine.tailnet_address)
     models = catalogue(settings.llama_models)

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from strixfleet.findings.items import Cost
+from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
 from strixfleet.managed.things.file import File, SecretFile
 from strixfleet.managed.things.thing import Deed, Have, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -17,9 +17,7 @@ from strixfleet.on_host.switch.option_aliases import OPTIONS
 
 UNITS = "/etc/systemd/system"
 KEYS = "/etc/strixfleet/keys"
-CURRENT = "/opt/strixfleet/llama.cpp/current"
-MANIFEST = f"{CURRENT}/manifest.json"
-OPTIONS_FILE = f"{CURRENT}/{OPTIONS}"
+OPTIONS_FILE = f"{BUILDS}/current/{OPTIONS}"
 LISTENERS = Question(Ask.RUN, "listeners")
 DROP_IN = "10-strixfleet.conf"
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - what the unit does not see
@@ -87,7 +85,6 @@ class Server(Thing):
 
     @property
     def want(self) -> Json:
-        """What must be true of the running server."""
         return {
             "enabled": "enabled",
             "active": "active",
@@ -108,13 +105,11 @@ class Server(Thing):
         return http_questions(self.instance, self.url, has_key=self.key is not None)
 
     def asks(self) -> Iterator[Question]:
-        """Ask for the unit, its answers on the port, listeners, and which build is current."""
         yield self.unit_question
         yield from self.http_questions
-        yield from (LISTENERS, Question(Ask.LINK, CURRENT), Question(Ask.READ, MANIFEST))
+        yield from (LISTENERS, CURRENT, MANIFEST)
 
     def read(self, answers: Answers) -> Have:
-        """Return what systemd, the server itself and the list of listeners say."""
         answer = answers[self.unit_question]
         health, props = (answers[question] for question in self.http_questions)
         error = answer.error or health.error or props.error or answers[LISTENERS].error
@@ -133,8 +128,6 @@ class Server(Thing):
         return Have(have, message="the host has no tailnet address yet" if self.waits_for_tailnet else "")
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Bring it up."""
-        del answers
         yield Deed(
             "server",
             {
@@ -152,11 +145,10 @@ class Server(Thing):
 def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
     """Return `current` when the process runs the current build and says so itself, else what it runs."""
     exe = str(unit.get("exe") or "nothing")
-    target = answers[Question(Ask.LINK, CURRENT)].value
-    if not isinstance(target, str):
+    current = current_build(answers)
+    if current is None:
         return f"{exe}, and there is no current build"
-    current = posixpath.normpath(posixpath.join(posixpath.dirname(CURRENT), target))
-    if exe != f"{current}/bin/llama-server":
+    if exe != f"{BUILDS}/{current}/bin/llama-server":
         return exe
     body = props.get("body") if isinstance(props, dict) else None
     said = body.get("build_info") if isinstance(body, dict) else None
@@ -167,13 +159,9 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
 
 def _same_commit(build_info: str, answers: Answers) -> bool:
     """Hold `b<number>-<short commit>` against the build's manifest; without one there is nothing to hold."""
-    try:
-        manifest = json.loads(answers.text(Ask.READ, MANIFEST) or "")
-    except ValueError:
-        return True
-    commit = manifest.get("commit") if isinstance(manifest, dict) else None
+    manifest = parse_manifest(answers.text(MANIFEST.verb, MANIFEST.subject))
     short = build_info.rpartition("-")[2]
-    return not isinstance(commit, str) or not short or commit.startswith(short)
+    return manifest is None or manifest.commit.startswith(short)
 
 
 def listeners(text: str) -> dict[str, str]:

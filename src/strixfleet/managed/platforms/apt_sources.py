@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.parser import HeaderParser
 
+from strixfleet.managed.platforms.distributions import Suite
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -49,14 +50,6 @@ class Source:
     components: tuple[str, ...]
     signed_by: str = ""
     options: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A suite with the components that no source offers yet."""
-
-    suite: str
-    components: tuple[str, ...]
 
 
 def sources_of(answers: Answers) -> tuple[Source, ...]:
@@ -163,7 +156,7 @@ def offers(sources: Iterable[Source], uri: str, suite: str) -> bool:
     return any(suite in one.suites and uri.rstrip("/") in one.uris for one in sources)
 
 
-def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source) -> tuple[Source, ...]:
+def added(missing: Iterable[Suite], sources: Iterable[Source], mirror: Source) -> tuple[Source, ...]:
     """Return the entries to add; a suite that the mirror offers already gets the options it has there."""
     known = list(_same_place(sources, mirror))
     found = []
@@ -173,7 +166,7 @@ def added(missing: Iterable[Missing], sources: Iterable[Source], mirror: Source)
     return tuple(found)
 
 
-def missing_of(sources: Iterable[Source], wanted: Iterable[tuple[str, Iterable[str]]]) -> tuple[Missing, ...]:
+def missing_of(sources: Iterable[Source], wanted: Iterable[tuple[str, Iterable[str]]]) -> tuple[Suite, ...]:
     """Return what no source offers of [(suite, components), …]: each suite once, in the order given."""
     offered = {
         (suite, component) for source in sources for suite in source.suites for component in source.components
@@ -184,4 +177,4 @@ def missing_of(sources: Iterable[Source], wanted: Iterable[tuple[str, Iterable[s
             row = lacking.setdefault(suite, [])
             if (suite, component) not in offered and component not in row:
                 row.append(component)
-    return tuple(Missing(suite, tuple(row)) for suite, row in lacking.items() if row)
+    return tuple(Suite(suite, tuple(row)) for suite, row in lacking.items() if row)

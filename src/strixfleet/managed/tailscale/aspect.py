@@ -126,15 +126,12 @@ class Joined(Thing):
 
     @property
     def want(self) -> Json:
-        """Running."""
         return "Running"
 
     def asks(self) -> Iterator[Question]:
-        """Ask the daemon."""
         yield from (STATUS, INSTALLED, *UNIT.asks())
 
     def read(self, answers: Answers) -> Have:
-        """Return the daemon's state."""
         found = Membership.read(answers)
         if found.state == "NeedsMachineAuth":
             message = "approve the host in the tailnet's admin console"

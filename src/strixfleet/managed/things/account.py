@@ -19,15 +19,12 @@ class Account(Thing):
 
     @property
     def want(self) -> Json:
-        """Shell, home, and the groups that it must have."""
         return {"shell": self.shell, "home": self.home, "groups": [*self.groups]}
 
     def asks(self) -> Iterator[Question]:
-        """Ask for the account."""
         yield Question(Ask.USER, self.name)
 
     def read(self, answers: Answers) -> Have:
-        """Return shell, home and all of its groups but its own."""
         answer = answers[Question(Ask.USER, self.name)]
         if not isinstance(answer.value, dict):
             return Have.of(answer)
@@ -43,7 +40,5 @@ class Account(Thing):
         return super().key_holds(key, have)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Make it."""
-        del answers
         row: dict[str, Json] = {"name": self.name, "home": self.home, "shell": self.shell}
         yield Deed("account", row | {"groups": [*self.groups], "comment": self.comment})

@@ -7,7 +7,7 @@ from typing import Any
 
 from strixfleet import assets
 from strixfleet.managed.things.thing import Deed, Have, Thing
-from strixfleet.on_host.questions import Answers, Ask, Json, Question
+from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,32 @@ class Template:
 
 
 @dataclass(frozen=True, kw_only=True)
-class File(Thing):
-    """A whole file with its mode and owner."""
+class Owned(Thing):
+    """What is at a path, with its mode and owner; a link is not followed."""
 
     path: str
-    source: str | Template
     mode: str = "0644"
     owner: str = "root"
     group: str = "root"
+
+    @property
+    def ownership(self) -> dict[str, Json]:
+        """Mode and owner, as a digest row has them and as a deed takes them."""
+        return {"mode": self.mode, "owner": self.owner, "group": self.group}
+
+    def asks(self) -> Iterator[Question]:
+        yield Question(Ask.DIGEST, self.path)
+
+    def row(self, answers: Answers) -> Answer:
+        """Return the digest row of what is there."""
+        return answers[Question(Ask.DIGEST, self.path)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(Owned):
+    """A whole file with its mode and owner."""
+
+    source: str | Template
 
     @property
     def content(self) -> str:
@@ -45,30 +63,13 @@ class File(Thing):
 
     @property
     def want(self) -> Json:
-        """Digest, mode and owner."""
-        return {"sha256": self.sha256, "mode": self.mode, "owner": self.owner, "group": self.group}
-
-    def asks(self) -> Iterator[Question]:
-        """Ask for digest and ownership."""
-        yield Question(Ask.DIGEST, self.path)
+        return {"sha256": self.sha256, **self.ownership}
 
     def read(self, answers: Answers) -> Have:
-        """Take the host's word."""
-        return Have.of(answers[Question(Ask.DIGEST, self.path)])
+        return Have.of(self.row(answers))
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Write it."""
-        del answers
-        yield Deed("file", self._arguments())
-
-    def _arguments(self) -> dict[str, Json]:
-        return {
-            "path": self.path,
-            "content": self.content,
-            "mode": self.mode,
-            "owner": self.owner,
-            "group": self.group,
-        }
+        yield Deed("file", {"path": self.path, "content": self.content, **self.ownership})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,61 +80,42 @@ class SecretFile(File):
 
     @property
     def want(self) -> Json:
-        """Whether the content is the wanted one, mode and owner."""
-        return {
-            "content": "as in the inventory",
-            "mode": self.mode,
-            "owner": self.owner,
-            "group": self.group,
-        }
+        return {"content": "as in the inventory", **self.ownership}
 
     def read(self, answers: Answers) -> Have:
         """Say whether the content is the wanted one; its digest, which could be guessed from, stays here."""
-        answer = answers[Question(Ask.DIGEST, self.path)]
+        answer = self.row(answers)
         if not isinstance(answer.value, dict):
             return Have.of(answer)
         same = answer.value.get("sha256") == self.sha256
-        rest = {key: answer.value.get(key) for key in ("mode", "owner", "group")}
+        rest = {key: answer.value.get(key) for key in self.ownership}
         return Have({"content": "as in the inventory" if same else "different", **rest})
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Write it, and show nothing of it."""
-        del answers
-        yield Deed("secret_file", self._arguments())
+        yield Deed("secret_file", {"path": self.path, "content": self.content, **self.ownership})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(Thing):
+class Folder(Owned):
     """A folder with its mode and owner."""
 
-    path: str
     mode: str = "0755"
-    owner: str = "root"
-    group: str = "root"
 
     @property
     def want(self) -> Json:
-        """That it is a folder, its mode and owner."""
-        return {"is": "directory", "mode": self.mode, "owner": self.owner, "group": self.group}
-
-    def asks(self) -> Iterator[Question]:
-        """Ask what is there; a link is not followed."""
-        yield Question(Ask.DIGEST, self.path)
+        return {"is": "directory", **self.ownership}
 
     def read(self, answers: Answers) -> Have:
         """Return what is there: a directory, a link's target or a file, with mode and owner."""
-        answer = answers[Question(Ask.DIGEST, self.path)]
+        answer = self.row(answers)
         if not isinstance(answer.value, dict):
             return Have.of(answer)
         kind = str(answer.value.get("sha256"))
         found = kind if kind == "directory" or kind.startswith("-> ") else "file"
-        return Have({"is": found, **{key: answer.value.get(key) for key in ("mode", "owner", "group")}})
+        return Have({"is": found, **{key: answer.value.get(key) for key in self.ownership}})
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Make it."""
-        del answers
-        row = {"path": self.path, "mode": self.mode, "owner": self.owner, "group": self.group}
-        yield Deed("folder", row)
+        yield Deed("folder", {"path": self.path, **self.ownership})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,20 +127,15 @@ class Link(Thing):
 
     @property
     def want(self) -> Json:
-        """Where it points."""
         return self.target
 
     def asks(self) -> Iterator[Question]:
-        """Ask where it points."""
         yield Question(Ask.LINK, self.path)
 
     def read(self, answers: Answers) -> Have:
-        """Take the host's word."""
         return Have.of(answers[Question(Ask.LINK, self.path)])
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Point it there."""
-        del answers
         yield Deed("link", {"path": self.path, "target": self.target})
 
 
@@ -170,18 +147,13 @@ class Absent(Thing):
 
     @property
     def want(self) -> Json:
-        """Nothing."""
         return None
 
     def asks(self) -> Iterator[Question]:
-        """Ask what is there."""
         yield Question(Ask.DIGEST, self.path)
 
     def read(self, answers: Answers) -> Have:
-        """Take the host's word."""
         return Have.of(answers[Question(Ask.DIGEST, self.path)])
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Take it away."""
-        del answers
         yield Deed("absent", {"path": self.path})

@@ -29,22 +29,18 @@ class Package(Thing):
 
     @property
     def want(self) -> Json:
-        """The versions that are accepted."""
         words = [f">= {self.floor}"] if self.floor else []
         return ", ".join([*words, *(f"not {bad}" for bad in self.known_bad)]) or "any version"
 
     def asks(self) -> Iterator[Question]:
-        """Ask for the installed version."""
         yield Question(Ask.PACKAGE, self.name)
 
     def read(self, answers: Answers) -> Have:
-        """Return the installed version."""
         answer = answers[Question(Ask.PACKAGE, self.name)]
         bad = self.bad_version(answer.value)
         return Have(answer.value, answer.error, f"version {bad} is known to be bad" if bad else "")
 
     def holds(self, have: Json) -> bool:
-        """Tell whether the installed version is accepted."""
         if not isinstance(have, str) or self.bad_version(have):
             return False
         return self.floor is None or version_key(have) >= version_key(self.floor)
@@ -57,8 +53,6 @@ class Package(Thing):
         return None
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Install it."""
-        del answers
         row: dict[str, Json] = {"name": self.name, "floor": self.floor, "known_bad": [*self.known_bad]}
         yield Deed("package", row | {"release": self.release, "newest": self.newest})
 
@@ -72,25 +66,19 @@ class Holds(Thing):
 
     @property
     def want(self) -> Json:
-        """Which of them are held."""
         return [*self.names] if self.held else []
 
     def asks(self) -> Iterator[Question]:
-        """Ask apt for all that is held."""
         yield HELD
 
     def read(self, answers: Answers) -> Have:
-        """Return which of them are held."""
         answer = answers[HELD]
         words = answer.value.split() if isinstance(answer.value, str) else []
         return Have([word for word in words if word in self.names], answer.error)
 
     def holds(self, have: Json) -> bool:
-        """Tell whether all of them are held, or none."""
         return isinstance(have, list) and set(map(str, have)) == set(self.names if self.held else ())
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Hold or release them."""
-        del answers
         for name in self.names:
             yield Deed("hold" if self.held else "release", {"name": name})

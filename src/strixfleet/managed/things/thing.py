@@ -82,7 +82,6 @@ class Thing(ABC):
 
     def deeds(self, answers: Answers) -> Iterable[Deed]:
         """Say what brings it about; each deed changes nothing where the thing is as wanted."""
-        del answers
         return ()
 
     def _waits_for_reboot(self, have: Json) -> bool:
@@ -129,19 +128,15 @@ class Check(Thing):
 
     @property
     def want(self) -> Json:
-        """What must be true."""
         return self.wanted
 
     def read(self, answers: Answers) -> Have:
-        """Say what is true."""
         return self.reader(answers)
 
     def asks(self) -> Iterable[Question]:
-        """Say what has to be asked."""
         return self.questions
 
     def deeds(self, answers: Answers) -> Iterable[Deed]:
-        """Say what brings it about."""
         return self.steps(answers) if self.steps else ()
 
 
@@ -155,21 +150,16 @@ class Settled(Thing):
 
     @property
     def want(self) -> Json:
-        """What the inventory says of it."""
         return self.statement
 
     def asks(self) -> Iterable[Question]:
-        """Say what has to be asked."""
         return self.questions
 
     def read(self, answers: Answers) -> Have:
-        """Read what it comes to on this host."""
         return self.choose(answers).read(answers)
 
     def compare(self, answers: Answers) -> Difference:
-        """Hold what it comes to on this host against what is."""
         return self.choose(answers).compare(answers)
 
     def deeds(self, answers: Answers) -> Iterable[Deed]:
-        """Bring about what it comes to on this host."""
         return self.choose(answers).deeds(answers)

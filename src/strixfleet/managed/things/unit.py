@@ -15,11 +15,9 @@ class Unit(Thing):
 
     @property
     def want(self) -> Json:
-        """Active and enabled."""
         return {"active": "active", "enabled": "enabled"}
 
     def asks(self) -> Iterator[Question]:
-        """Ask systemd."""
         yield Question(Ask.UNIT, self.name)
 
     def read(self, answers: Answers) -> Have:
@@ -31,6 +29,4 @@ class Unit(Thing):
         return Have({"active": value.get("ActiveState"), "enabled": value.get("UnitFileState")}, answer.error)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Start and enable it."""
-        del answers
         yield Deed("unit", {"name": self.name})

@@ -20,11 +20,9 @@ class Value(Thing):
 
     @property
     def want(self) -> Json:
-        """The value."""
         return self.value
 
     def asks(self) -> Iterator[Question]:
-        """Ask for the value."""
         yield Question(Ask.READ, self.path)
 
     def read(self, answers: Answers) -> Have:
@@ -34,6 +32,4 @@ class Value(Thing):
         return Have(" ".join(text.split()) if isinstance(text, str) else text, answer.error)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
-        """Write it."""
-        del answers
         yield Deed("value", {"path": self.path, "value": self.value})

@@ -46,11 +46,9 @@ class Effect(Thing):
 
     @property
     def want(self) -> Json:
-        """Full power."""
         return FULL
 
     def asks(self) -> Iterator[Question]:
-        """Ask all processors."""
         yield EFFECTS[self.key]
         if self.key == "platform_profile":
             yield CHOICES

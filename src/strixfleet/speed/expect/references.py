@@ -60,9 +60,8 @@ class Library:
 
     def of(self, shape: ModelShape, backend: str) -> tuple[Reference, ...]:
         """Return the measurements of a model's family on a backend."""
-        name = {"vulkan_radv": "vulkan"}.get(backend, backend)
         families = {family.name for family in self.families if family.fits(shape)}
-        return tuple(one for one in self.references if one.family in families and one.backend == name)
+        return tuple(one for one in self.references if one.family in families and one.backend == backend)
 
 
 def informed(expectation: Expectation, shape: ModelShape, found: Sequence[Reference]) -> Expectation:

@@ -29,7 +29,6 @@ _CPU_OPERATION_MS = 0.010  # guess: one barrier over all threads
 _MEASURED_HEADROOM = 1.25  # a measured bandwidth is not a physical limit
 _CACHED_BYTES = 1_000_000_000  # smaller models may be read from caches in part
 _LATENT_KV = 2.0  # the latent cache of MLA is read twice: as keys and as values
-_ALIASES = {"vulkan_radv": "vulkan"}
 _TINY_BITS = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "TQ1_0", "TQ2_0", "Q1_0"})
 _SHOWN_MS = 0.05
 _UNMEASURED_SHARE = 0.3  # above this share of bytes in types without measurements, the result is uncertain
@@ -62,13 +61,12 @@ class Times:
 
 def costs_of(backend: str) -> Costs | None:
     """Return a GPU backend's constants; None for the CPU."""
-    name = _ALIASES.get(backend, backend)
-    if name == "cpu":
+    if backend == "cpu":
         return None
-    if name not in BACKENDS:
+    if backend not in BACKENDS:
         known = ", ".join((*BACKENDS, "cpu"))
         raise UsageError(f"backend {backend!r} is not known", hint=f"one of {known}")
-    return BACKENDS[name]
+    return BACKENDS[backend]
 
 
 def quantities(shape: ModelShape) -> dict[str, float]:
@@ -156,7 +154,7 @@ def _notes(shape: ModelShape, backend: str) -> list[str]:
     """List what makes the formula uncertain."""
     amounts = quantities(shape)
     notes = []
-    if amounts.get("sixteen_bit_experts", 0.0) and backend.startswith("vulkan"):
+    if amounts.get("sixteen_bit_experts", 0.0) and backend == "vulkan":
         notes.append(
             "16-bit experts run about three times slower on Vulkan than their size suggests: "
             "use ROCm, or a file with Q8_0 experts"

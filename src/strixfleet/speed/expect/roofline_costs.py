@@ -57,19 +57,6 @@ BACKENDS: Mapping[str, Costs] = MappingProxyType(
                 "sixteen_bit_experts": 19.35,
             },
         ),
-        "vulkan_amdvlk": Costs(
-            ms_per_gb=4.634,
-            operation_ms=0.007455,
-            recurrent_layer_ms=0.02291,
-            kv_ms_per_gb=8.5,
-            more_ms_per_gb={
-                "f16": 0.6127,
-                "bf16": 0,
-                "k_quants": 0,
-                "low_bits": 0.1711,
-                "sixteen_bit_experts": 15.85,
-            },
-        ),
         "rocm": Costs(
             ms_per_gb=4.387,
             operation_ms=0.01183,

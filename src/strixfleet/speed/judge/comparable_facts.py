@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from strixfleet.findings.items import Difference, Status
 from strixfleet.inventory.schema.parts import Instance
 from strixfleet.managed.compiled import DesiredState
+from strixfleet.managed.kernel.arguments import GTT_NAMES
 from strixfleet.managed.llama_server.server_command import command, environment, listening
 from strixfleet.managed.llama_server.server_files import serving_backend
 from strixfleet.on_host.questions import Answers, Ask, Question
@@ -14,7 +15,6 @@ from strixfleet.on_host.switch.option_aliases import PAIRS
 ABSENT = "nothing"
 # Items whose `have` is the value itself; for other items it only says whether the value is good enough.
 _ITEMS = ("tuning:", "llama_cpp:current", "llama_cpp:shaders", "gpu_stack:amdvlk", "gpu_stack:mes_firmware")
-_GTT = ("ttm.pages_limit", "amdgpu.gttsize")  # compared by their effect, kernel:gtt_total
 # Kernel arguments about disks, consoles and initial programs do not affect speed.
 _UNRELATED = (
     "BOOT_IMAGE",
@@ -51,10 +51,10 @@ def _gib(count: int) -> str:
 
 
 def _arguments(command_line: str) -> Iterator[tuple[str, str]]:
-    """Return the kernel arguments that may affect speed, but for those that set the GTT size."""
+    """Return the kernel arguments that may affect speed; the GTT size is compared by its effect."""
     for word in command_line.split():
         name, equals, value = word.partition("=")
-        if name not in {*_UNRELATED, *_GTT} and not name.startswith(_UNRELATED_PREFIXES):
+        if name not in GTT_NAMES.union(_UNRELATED) and not name.startswith(_UNRELATED_PREFIXES):
             yield f"kernel:{name}", value if equals else "set"
 
 

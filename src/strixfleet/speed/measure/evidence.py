@@ -65,7 +65,6 @@ class Evidence:
     conditions: HostConditions
     rows: tuple[BenchRow, ...] = ()
     problem: str = ""
-    left_out: str = ""
     served: Served | None = None
     server_problem: str = ""
     others_share: float = 0.0

@@ -32,8 +32,6 @@ class BenchRow:
     cpu: str
     devices: str
     gpu_layers: int
-    threads: int
-    commit: str
 
     @property
     def device(self) -> str:
@@ -77,8 +75,6 @@ class _JsonRow:
     cpu_info: Shown = ""
     devices: Shown = ""
     n_gpu_layers: Count = 0
-    n_threads: Count = 0
-    build_commit: Shown = ""
 
 
 def parse_bench(text: str) -> tuple[BenchRow, ...]:
@@ -105,8 +101,6 @@ def _row(row: _JsonRow) -> BenchRow:
         cpu=row.cpu_info,
         devices=row.devices,
         gpu_layers=row.n_gpu_layers,
-        threads=row.n_threads,
-        commit=row.build_commit,
     )
 
 

@@ -14,6 +14,7 @@ from strixfleet.errors import GgufError, ProbeFailed
 from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
+from strixfleet.on_host import files as host_files
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.measure.answer_types import Figure, T, UnreadableAnswerError, read_as
 from strixfleet.speed.measure.host_answer import FileStat, HostAnswer
@@ -110,6 +111,5 @@ class Bench:
         for path in paths:
             request: dict[str, Json] = {"do": "header", "path": path, "count": count}
             answer = self._ask("run_program", request, LOOK_TIMEOUT_S * 4)
-            draft = folder / f".{PurePosixPath(path).name}.new"
-            draft.write_bytes(zlib.decompress(base64.b64decode(str(answer["packed"]))))
-            draft.rename(folder / PurePosixPath(path).name)
+            data = zlib.decompress(base64.b64decode(str(answer["packed"])))
+            host_files.write(str(folder / PurePosixPath(path).name), data)

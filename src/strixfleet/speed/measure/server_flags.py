@@ -64,16 +64,6 @@ class ServerFlags:
         port = self.value("--port", "LLAMA_ARG_PORT") or DEFAULT_PORT
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    @property
-    def key_file(self) -> str | None:
-        """Return the file with the API keys."""
-        return self.value("--api-key-file", "LLAMA_ARG_API_KEY_FILE")
-
-    @property
-    def model_path(self) -> str | None:
-        """Return the first file of the model."""
-        return self.value("--model", "-m", "LLAMA_ARG_MODEL")
-
     def _number(self, names: tuple[str, ...], default: int) -> int:
         value = self.value(*names)
         return int(value) if value and value.isdigit() and int(value) > 0 else default

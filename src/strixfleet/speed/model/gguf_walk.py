@@ -1,7 +1,7 @@
 """
 Read the header of one GGUF file in one pass; the gguf package takes seconds for large vocabularies.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, both byte orders. Any
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3. Any
 input gives a header or a GgufError: counts, lengths and the total are limited, so a file cannot make us
 allocate much memory.
 """
@@ -35,9 +35,10 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 @cache
 def _types() -> dict[int, tuple[str, int, int]]:
     """Return id to name, values per block, bytes per block."""
-    from strixfleet.speed.model.gguf_tables import type_sizes
+    from gguf import GGML_QUANT_SIZES
 
-    return _NEWER_TYPES | type_sizes()
+    known = {int(kind): (str(kind.name), values, size) for kind, (values, size) in GGML_QUANT_SIZES.items()}
+    return _NEWER_TYPES | known
 
 
 class Walk:
@@ -52,7 +53,6 @@ class Walk:
         self._at = 0
         self._start = 0  # where the window lies in the file
         self._strings_left = _MAX_ARRAY_STRINGS
-        self._order = "<"
         self._structs = {code: Struct("<" + code) for code in set(_SCALARS.values())}
 
     def header(self) -> GgufHeader:
@@ -87,10 +87,6 @@ class Walk:
                 "is not a GGUF file", where=str(self._path), hint="a GGUF file starts with the bytes GGUF"
             )
         version = self._number("I")
-        if version & 0xFFFF == 0:  # written on a machine of the other byte order
-            self._order = ">"
-            self._structs = {code: Struct(">" + code) for code in set(_SCALARS.values())}
-            version = int.from_bytes(version.to_bytes(4, "little"), "big")
         if version not in (2, 3):
             raise GgufError(
                 f"GGUF version {version} is not supported; hint: use a file of version 2 or 3",
@@ -171,7 +167,7 @@ class Walk:
         if count > _MAX_KEPT_ARRAY:
             self._skip(count * width)
             return ArrayLeftOut(count)
-        return Struct(f"{self._order}{count}{_SCALARS[kind]}").unpack(self._bytes(count * width))
+        return Struct(f"<{count}{_SCALARS[kind]}").unpack(self._bytes(count * width))
 
     def _skip_strings(self, count: int) -> None:
         """Skip `count` strings; this is the inner loop of the whole pass, so it is written for speed."""

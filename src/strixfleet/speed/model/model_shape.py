@@ -13,7 +13,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, prod
-from types import MappingProxyType
 
 from strixfleet.errors import GgufError
 from strixfleet.speed.model.hyperparameters import Hyperparameters
@@ -66,11 +65,6 @@ class ModelShape:
     def bytes_read_per_token(self) -> int:
         """Return the bytes that cross the memory bus for one token at depth 0."""
         return sum(read.size_bytes for read in self.reads)
-
-    @property
-    def routed_types(self) -> Mapping[str, int]:
-        """Return the bytes read of routed experts, by type."""
-        return MappingProxyType({read.type_name: read.size_bytes for read in self.reads if read.routed})
 
     @property
     def main_type(self) -> str:

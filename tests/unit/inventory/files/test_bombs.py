@@ -80,18 +80,6 @@ def test_a_hundred_megabytes(tmp_path: Path) -> None:
     assert peak_kib < 200 * 1024
 
 
-def test_many_large_files_together(tmp_path: Path) -> None:
-    (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    h1:\n")
-    folder = tmp_path / "group_vars" / "all"
-    folder.mkdir(parents=True)
-    for number in range(40):
-        (folder / f"{number}.yml").write_bytes(
-            b"".join(b"k%d_%d: 1\n" % (number, key) for key in range(40_000))
-        )
-    text, _ = examine_under_limits(tmp_path)
-    assert "the inventory has more than" in text
-
-
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "hosts.yml")
     text, _ = examine_under_limits(tmp_path)

@@ -18,6 +18,7 @@ from strixfleet.inventory.schema.parts import Instance
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import machine_of
 from strixfleet.managed.facts import Facts
+from strixfleet.managed.llama_cpp.build import CURRENT, MANIFEST
 from strixfleet.managed.llama_server import server_command, server_unit, unit_quoting
 from strixfleet.managed.llama_server.aspect import llama_server
 from strixfleet.managed.llama_server.server_files import TEMPLATE, template_file
@@ -308,13 +309,16 @@ def test_a_tailnet_server_listens_there_once_the_host_has_an_address() -> None:
     assert alone.units[0].waits_for_tailnet
 
 
+def manifest(backend: str, commit: str = "c") -> str:
+    text = {"id": "b", "ref": "b", "commit": commit, "backend": backend, "build_number": 1}
+    return json.dumps({**text, "definitions": {}, "files": {"bin/llama-server": "0"}})
+
+
 def current(backend: str, options: str = "") -> Answers:
-    text = {"id": "b", "ref": "b", "commit": "c", "backend": backend, "build_number": 1}
-    whole = json.dumps({**text, "definitions": {}, "files": {"bin/llama-server": "0"}})
     return Answers(
         {
             Question(Ask.RUN, "tailscale"): Answer(TAILSCALE),
-            Question(Ask.READ, server_unit.MANIFEST): Answer(whole),
+            MANIFEST: Answer(manifest(backend)),
             Question(Ask.READ, server_unit.OPTIONS_FILE): Answer(options),
         }
     )
@@ -360,8 +364,8 @@ def test_a_process_that_is_not_the_current_build_is_said() -> None:
     build = "/opt/strixfleet/llama.cpp/one/bin/llama-server"
     answers = Answers(
         {
-            Question(Ask.LINK, server_unit.CURRENT): Answer("/opt/strixfleet/llama.cpp/one"),
-            Question(Ask.READ, server_unit.MANIFEST): Answer('{"commit": "0c1e57098bba43ac"}'),
+            CURRENT: Answer("/opt/strixfleet/llama.cpp/one"),
+            MANIFEST: Answer(manifest("cpu", "0c1e57098bba43ac")),
         }
     )
 

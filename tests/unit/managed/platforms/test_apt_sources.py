@@ -21,7 +21,6 @@ from strixfleet.managed.platforms.apt_sources import (
     PARTS,
     SOURCES_FILE,
     TARGETS,
-    Missing,
     Source,
     added,
     contradicting,
@@ -29,6 +28,7 @@ from strixfleet.managed.platforms.apt_sources import (
     missing_of,
     sources_of,
 )
+from strixfleet.managed.platforms.distributions import Suite
 from strixfleet.on_host.ask import COMMANDS
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 
@@ -121,7 +121,7 @@ def test_what_is_missing_comes_from_the_machine_s_own_mirror(ask_apt: AskApt) ->
         ("http://mirror.example/debian",),
         "/usr/share/keyrings/own.gpg",
     )
-    assert missing == (Missing("trixie", ("non-free-firmware",)), Missing("trixie-backports", ("main",)))
+    assert missing == (Suite("trixie", ("non-free-firmware",)), Suite("trixie-backports", ("main",)))
 
 
 def rendered(rows: tuple[Source, ...]) -> str:
@@ -136,9 +136,9 @@ def test_what_a_suite_lacks_is_signed_as_the_suite_is_there(ask_apt: AskApt) -> 
     mirror = mirror_of(sources, "trixie", "debian")
     assert mirror
     lacking = (
-        Missing("trixie-backports", ("non-free-firmware",)),
-        Missing("trixie", ("non-free-firmware",)),
-        Missing("trixie-x", ("main",)),
+        Suite("trixie-backports", ("non-free-firmware",)),
+        Suite("trixie", ("non-free-firmware",)),
+        Suite("trixie-x", ("main",)),
     )
     rows = added(lacking, sources, mirror)
     assert [one.signed_by for one in rows] == ["", mirror.signed_by, mirror.signed_by]
@@ -181,7 +181,7 @@ def test_what_apt_compares_is_said_as_the_host_says_it(ask_apt: AskApt, options:
     mirror = mirror_of(sources, "trixie", "debian")
     assert mirror
     assert (mirror.signed_by == "") is ("trusted" in options)
-    rows = added((Missing("trixie", ("contrib",)), Missing("trixie-backports", ("main",))), sources, mirror)
+    rows = added((Suite("trixie", ("contrib",)), Suite("trixie-backports", ("main",))), sources, mirror)
     again = sources_of(ask_apt({"y.sources": rendered(rows)}))
     assert again == rows
     assert all(dict(one.options) == options for one in again)

@@ -28,7 +28,7 @@ from strixfleet.speed.measure.served_run import ServedRun
 
 INSTANCE = Instance(name="main", model="m", port=8080)
 TARGET = Target("m", ("/m.gguf",), INSTANCE)
-ROW = BenchRow("tg128", (50.0, 50.0, 50.0), "Vulkan", "Radeon (RADV GFX1151)", "cpu", "auto", -1, 8, "c")
+ROW = BenchRow("tg128", (50.0, 50.0, 50.0), "Vulkan", "Radeon (RADV GFX1151)", "cpu", "auto", -1)
 SERVED = Served(runs=(ServedRun(0.5, 3.04, 128, 64),) * 3, outputs=(Output((1,)), Output((1,))))
 EVIDENCE = Evidence(TARGET, "vulkan", True, HostConditions(), rows=(ROW,), served=SERVED)
 UNLIKE = (Output((1,)), Output((2,)))

@@ -12,7 +12,7 @@ from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import compile_host
 from strixfleet.managed.facts import ControllerFacts
-from strixfleet.managed.llama_server.server_unit import MANIFEST
+from strixfleet.managed.llama_cpp.build import MANIFEST
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 from strixfleet.speed.bench_all import compared_with_peers
 from strixfleet.speed.judge.comparable_facts import comparable_facts, options_of
@@ -140,7 +140,7 @@ def seen(name: str, **changed: Json) -> ProbedHost:
     mesa = Question(Ask.PACKAGE, "mesa-vulkan-drivers")
     asked = {question: answers[question] for question in answers}
     asked[line] = Answer(changed.get("cmdline", "BOOT_IMAGE=/vmlinuz root=UUID=1 ttm.pages_limit=9 ro quiet"))
-    asked[Question(Ask.READ, MANIFEST)] = Answer(changed.get("manifest"))
+    asked[MANIFEST] = Answer(changed.get("manifest"))
     asked[mesa] = Answer(changed.get("mesa", answers[mesa].value))
     answers = Answers(asked)
     state = compile_host(host(name), answers, ControllerFacts())

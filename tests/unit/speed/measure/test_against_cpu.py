@@ -28,7 +28,7 @@ from tests.cases.aspect_cases import ASPECT_CASES, load_case
 
 
 CASE = ASPECT_CASES / "llama_cpp/bare_host.yml"
-GPU = BenchRow("tg128", (50.0,), "Vulkan", "Radeon (RADV GFX1151)", "cpu", "Vulkan0", 999, 8, "c")
+GPU = BenchRow("tg128", (50.0,), "Vulkan", "Radeon (RADV GFX1151)", "cpu", "Vulkan0", 999)
 CPU = replace(GPU, devices="none", samples_tps=(20.0,))  # the GPU is named all the same
 
 

@@ -87,7 +87,7 @@ def test_without_a_rate_there_is_no_gain(answer: Json) -> None:
 
 # How the server is judged
 
-ROW = BenchRow("tg128", (50.0,) * 3, "Vulkan", "Radeon (RADV GFX1151)", "cpu", "auto", -1, 8, "c")
+ROW = BenchRow("tg128", (50.0,) * 3, "Vulkan", "Radeon (RADV GFX1151)", "cpu", "auto", -1)
 EXPECTED = Expectations(Subject("b", "m.gguf", 1), Expectation(52.0, 60.0, Basis.DENSE, "sum"), LastGood())
 
 

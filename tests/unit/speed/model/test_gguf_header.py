@@ -1,10 +1,7 @@
 """Headers: read right, read cheaply, and never more than an error whatever the bytes are."""
 
-import ast
 import random
 import struct
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -17,7 +14,6 @@ from strixfleet.errors import GgufError
 from strixfleet.sandbox.gguf_writer import write_header_only, write_random_llama
 from strixfleet.speed.expect.roofline import Machine, expect
 from strixfleet.speed.model.gguf_header import read_header
-from strixfleet.speed.model.gguf_tables import type_sizes
 from strixfleet.speed.model.model_file import ArrayLeftOut
 from strixfleet.speed.model.model_shape import ModelShape, shape_of
 
@@ -141,23 +137,13 @@ def test_exchanged_parts_are_refused(tmp_path: Path) -> None:
         read_header(paths[0])
 
 
-def test_the_other_byte_order_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "big-endian.gguf"
-    text = b"general.architecture"
-    value = struct.pack(">IQ", 8, 5) + b"llama"
-    tensor = struct.pack(">Q", 3) + b"a.b" + struct.pack(">IQIQ", 1, 64, 0, 0)
-    path.write_bytes(b"GGUF" + struct.pack(">IQQQ", 3, 1, 1, len(text)) + text + value + tensor)
-    header = read_header(path)
-    assert header.metadata == {"general.architecture": "llama"}
-    assert [(tensor.shape, tensor.size_bytes) for tensor in header.tensors] == [((64,), 256)]
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "is not a GGUF file"),
         (b"GGML" + bytes(40), "is not a GGUF file"),
         (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "GGUF version 1"),
+        (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "is not supported"),
         (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0), "are too many"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 2**50), "a name of"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 8, 2**40), "texts"),
@@ -254,11 +240,3 @@ def test_any_bytes_after_the_magic_are_refused_or_read(
     path.write_bytes(b"GGUF" + struct.pack("<I", 3) + rest)
     outcome = _outcome(path)
     assert not isinstance(outcome, str) or outcome.startswith(str(path))
-
-
-def test_type_tables_are_the_packages_and_load_without_it() -> None:
-    want = {int(kind): (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
-    code = "import sys; from strixfleet.speed.model.gguf_tables import type_sizes; t = type_sizes(); "
-    code += "assert 'numpy' not in sys.modules and 'gguf' not in sys.modules; print(t)"
-    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ast.literal_eval(alone.stdout) == want == type_sizes()

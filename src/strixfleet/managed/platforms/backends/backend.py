@@ -13,7 +13,6 @@ Packages = Callable[[HostSettings, Distribution], tuple[Package, ...]]
 
 
 def _none(settings: HostSettings, known: Distribution) -> tuple[Package, ...]:
-    del settings, known
     return ()
 
 
