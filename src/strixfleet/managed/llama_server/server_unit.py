@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from strixfleet.findings.items import Cost
+from strixfleet.managed.json_text import json_map
 from strixfleet.managed.things.file import File, SecretFile
 from strixfleet.managed.things.thing import Deed, Have, Thing
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -167,11 +168,7 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
 
 def _same_commit(build_info: str, answers: Answers) -> bool:
     """Hold `b<number>-<short commit>` against the build's manifest; without one there is nothing to hold."""
-    try:
-        manifest = json.loads(answers.text(Ask.READ, MANIFEST) or "")
-    except ValueError:
-        return True
-    commit = manifest.get("commit") if isinstance(manifest, dict) else None
+    commit = json_map(answers[Question(Ask.READ, MANIFEST)].value).get("commit")
     short = build_info.rpartition("-")[2]
     return not isinstance(commit, str) or not short or commit.startswith(short)
 

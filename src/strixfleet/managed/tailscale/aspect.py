@@ -1,6 +1,6 @@
 """Tailscale: installed from a repository whose key is known, running, joined as the inventory says."""
 
-import json
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from strixfleet.findings.items import Cure, Rule
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.json_text import json_map
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import (
     OUR_TAILSCALE,
@@ -51,7 +52,7 @@ class Membership:
         """Read systemd's word and the daemon's."""
         unit = UNIT.read(answers).value
         down = not isinstance(unit, dict) or unit.get("active") != "active"
-        status, answer = _document(answers, STATUS), answers[STATUS]
+        status, answer = json_map(answers[STATUS].value), answers[STATUS]
         error = None if down else answer.error
         if not down and not error and not status:
             error = "tailscale status printed nothing that can be read"
@@ -66,14 +67,6 @@ class Membership:
         return self.state in {"Running", "Stopped"}
 
 
-def _document(answers: Answers, question: Question) -> dict[str, Json]:
-    try:
-        found = json.loads(answers.text(question.verb, question.subject) or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def server_address(url: str | None) -> str:
     """Return a control server's address in one spelling."""
     plain = (url or "").rstrip("/")
@@ -82,10 +75,18 @@ def server_address(url: str | None) -> str:
 
 def tailnet_address(answers: Answers) -> str | None:
     """Return the host's own IPv4 address in its tailnet."""
-    own = _document(answers, STATUS).get("Self")
+    own = json_map(answers[STATUS].value).get("Self")
     found = own.get("TailscaleIPs") if isinstance(own, dict) else None
     addresses = found if isinstance(found, list) else []
-    return next((one for one in addresses if isinstance(one, str) and ":" not in one), None)
+    return next((one for one in addresses if isinstance(one, str) and _is_ipv4(one)), None)
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _repository(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
@@ -193,7 +194,7 @@ def _login_server(answers: Answers) -> Have:
         return Have("not running")
     if found.state in {None, "NeedsLogin", "NoState"} and not silent:
         return Have(None)
-    url = _document(answers, PREFERENCES).get("ControlURL")
+    url = json_map(answers[PREFERENCES].value).get("ControlURL")
     if not isinstance(url, str):
         return Have(error=answers[PREFERENCES].error or "tailscale debug prefs named no server")
     return Have(server_address(url), silent)
@@ -207,7 +208,7 @@ def _expiry(answers: Answers) -> Have:
     clock = answers.text(CLOCK.verb, CLOCK.subject) or ""
     try:
         left_s = datetime.fromisoformat(expiry).timestamp() - int(clock)
-    except ValueError:
+    except (ValueError, OverflowError):
         return Have(error="the key's expiry or the host's clock could not be read")
     return Have(int(left_s // DAY_S))
 

@@ -105,7 +105,7 @@ class Thing(ABC):
         cure = have.cure or self.cure
         row = Difference(self.id, Status.OK, self.want, have.value, cure, self.cost)
         if have.error is not None:
-            return replace(row, status=Status.UNKNOWN, message=have.error)
+            return replace(row, status=Status.UNKNOWN, have=None, message=have.error)
         if self.holds(have.value):
             return row
         message = have.message or self.message

@@ -1,0 +1,41 @@
+"""Recorded hosts in order, and what they come to after some of their answers changed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+
+from strixfleet.managed.compiled import DesiredState, questions_for
+from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
+from tests.cases.aspect_cases import BASELINES, Case, load_case
+
+
+NAMES = tuple(sorted(path.stem for path in BASELINES.glob("*.yml")))
+
+
+@cache
+def healthy(name: str = "debian_13") -> Case:
+    """Return a recorded host in order."""
+    return load_case(BASELINES / f"{name}.yml")
+
+
+@cache
+def asked_of(name: str = "debian_13") -> tuple[Question, ...]:
+    """Return all that is asked of it."""
+    return tuple(sorted(questions_for(healthy(name).host)))
+
+
+def changed(case: Case, answers: Mapping[Question, Answer] | None = None, **settings: Json) -> Case:
+    """Return the host with other answers and other settings."""
+    recorded = {**case.recorded, **(answers or {})}
+    return replace(case, settings={**case.settings, **settings}, recorded=recorded)
+
+
+def said(verb: Ask, subject: str, value: Json) -> dict[Question, Answer]:
+    """Return one answer."""
+    return {Question(verb, subject): Answer(value)}
+
+
+def with_answer(case: Case, question: Question, answer: Answer) -> tuple[DesiredState, Answers]:
+    """Return desired state and answers of the host after one answer changed."""
+    other = changed(case, {question: answer})
+    return other.state, other.answers
