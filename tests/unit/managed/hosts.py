@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
-from strixfleet.managed.compiled import DesiredState, questions_for
+from strixfleet.managed.compiled import DesiredState, compile_host, questions_for
+from strixfleet.managed.facts import ControllerFacts
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
 from tests.cases.aspect_cases import BASELINES, Case, load_case
 
@@ -35,7 +36,8 @@ def said(verb: Ask, subject: str, value: Json) -> dict[Question, Answer]:
     return {Question(verb, subject): Answer(value)}
 
 
-def with_answer(case: Case, question: Question, answer: Answer) -> tuple[DesiredState, Answers]:
-    """Return desired state and answers of the host after one answer changed."""
-    other = changed(case, {question: answer})
-    return other.state, other.answers
+def with_answer(name: str, question: Question, answer: Answer) -> tuple[DesiredState, Answers]:
+    """Return desired state and answers of a host in order after one answer changed."""
+    case = healthy(name)
+    answers = Answers({one: case.recorded[one] for one in asked_of(name)} | {question: answer})
+    return compile_host(case.host, answers, ControllerFacts()), answers

@@ -11,7 +11,7 @@ from strixfleet.managed.kernel.command_line import occurrences, plain_name
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.boot_loaders import GRUB, BootLoader
 from strixfleet.managed.things.file import File
-from strixfleet.managed.things.thing import Check, Deed, Have, Thing
+from strixfleet.managed.things.thing import Check, Deed, Have, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -149,8 +149,9 @@ class GttTotal(Thing):
     def read(self, answers: Answers) -> Have:
         """Return the size in bytes as the driver says."""
         found = card_bytes(answers, self.card, "mem_info_gtt_total")
-        if found is None:
-            return Have(error=answers[GTT_TOTAL].error or NO_GPU)
+        error = unread(answers, self.asks())
+        if found is None or error:
+            return Have(error=error or NO_GPU)
         configured = self.loader.command_line(answers.text(Ask.READ, self.loader.generated)) or ""
         running = answers.text(CMDLINE.verb, CMDLINE.subject) or ""
         lines = {"configured": configured, "running": running}
