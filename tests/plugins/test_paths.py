@@ -1,4 +1,4 @@
-"""The module that writes files, folders, links and kernel values: once, durably, and nothing in check mode."""
+"""The module that writes files, folders, links and kernel values: once, and nothing in check mode."""
 
 import grp
 import json

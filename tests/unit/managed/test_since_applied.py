@@ -47,9 +47,7 @@ HOST_CHANGES: dict[str, dict[Question, Answer]] = {
     "debugfs readable": said(
         Ask.GLOB,
         FIRMWARE_INFO,
-        {
-            FIRMWARE_INFO.replace("*", "0"): "MES feature version: 1, firmware version: 0x80"
-        },
+        {FIRMWARE_INFO.replace("*", "0"): "MES feature version: 1, firmware version: 0x80"},
     ),
     "a rival power driver": said(Ask.UNIT, "tlp.service", RIVAL),
     "another kernel in /boot": said(Ask.NAMES, "/boot", ["vmlinuz-6.12.1-amd64", "initrd.img-6.12.1-amd64"]),
@@ -59,9 +57,7 @@ HOST_CHANGES: dict[str, dict[Question, Answer]] = {
     "a current build for the CPU": another_build("cpu"),
     "another tailnet address": on_tailnet("100.64.0.9"),
     "no tailnet address": on_tailnet(),
-    "a build that takes one address": said(
-        Ask.READ, "/opt/strixfleet/llama.cpp/current/options", "host one\n"
-    ),
+    "a build that takes one address": said(Ask.READ, OPTIONS, ONE_HOST),
     "fewer cores": said(Ask.READ, "/proc/cpuinfo", "processor : 0\n"),
 }
 # One instance on the tailnet: what a server listens on depends on the address.
@@ -132,27 +128,8 @@ def test_a_new_api_key_is_stale() -> None:
 
 DIGEST = "0" * 64
 UNREADABLE = ("", "{", "null", "[]", "7", '"x"', "{}", '{"digest": 7}', '{"digest": null}', "[" * 99_999)
-    "",
-    "{",
-    "null",
-    "[]",
-    "7",
-    '"x"',
-    "{}",
-    '{"digest": 7}',
-    '{"digest": null}',
-    "[" * 99_999,
-]
 WITH_MORE = Machine().to_json() | {"colour": "red"}
 FOREIGN_MACHINES: tuple[Json, ...] = (None, 7, "x", [], {}, {"os_id": "debian"}, WITH_MORE)
-    None,
-    7,
-    "x",
-    [],
-    {},
-    {"os_id": "debian"},
-    Machine().to_json() | {"colour": "red"},
-]
 
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=range(len(UNREADABLE)))

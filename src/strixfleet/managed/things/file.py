@@ -94,7 +94,7 @@ class SecretFile(File):
             return Have.of(answer)
         same = answer.value.get("sha256") == self.sha256
         rest = {key: answer.value.get(key) for key in ("mode", "owner", "group")}
-        return Have({"content": "as in the inventory" if same else "different", **rest})
+        return Have({"content": "as in the inventory" if same else "different", **rest}, answer.error)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
         """Write it, and show nothing of it."""
@@ -127,7 +127,8 @@ class Folder(Thing):
             return Have.of(answer)
         kind = str(answer.value.get("sha256"))
         found = kind if kind == "directory" or kind.startswith("-> ") else "file"
-        return Have({"is": found, **{key: answer.value.get(key) for key in ("mode", "owner", "group")}})
+        rest = {key: answer.value.get(key) for key in ("mode", "owner", "group")}
+        return Have({"is": found, **rest}, answer.error)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
         """Make it."""
