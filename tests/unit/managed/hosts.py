@@ -25,10 +25,12 @@ def asked_of(name: str = "debian_13") -> tuple[Question, ...]:
     return tuple(sorted(questions_for(healthy(name).host)))
 
 
-def changed(case: Case, answers: Mapping[Question, Answer] | None = None, **settings: Json) -> Case:
+def changed(
+    case: Case, answers: Mapping[Question, Answer] | None = None, settings: Mapping[str, Json] | None = None
+) -> Case:
     """Return the host with other answers and other settings."""
     recorded = {**case.recorded, **(answers or {})}
-    return replace(case, settings={**case.settings, **settings}, recorded=recorded)
+    return replace(case, settings={**case.settings, **(settings or {})}, recorded=recorded)
 
 
 def said(verb: Ask, subject: str, value: Json) -> dict[Question, Answer]:

@@ -72,7 +72,8 @@ def variants(value: Json) -> Iterator[Json]:
         yield from ([*value, ".left"], [*value, "other"], value[1:])
     if isinstance(value, str):
         yield from text_variants(value)
-    yield from ("other", None, 7, {"LoadState": "loaded", "ActiveState": "active"})
+    wholes: tuple[Json, ...] = ("other", None, 7, {"LoadState": "loaded", "ActiveState": "active"})
+    yield from wholes
 
 
 def text_variants(text: str) -> Iterator[str]:

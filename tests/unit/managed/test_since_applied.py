@@ -21,7 +21,7 @@ STATUS = Question(Ask.RUN, "tailscale")
 OPTIONS = "/opt/strixfleet/llama.cpp/current/options"
 FIRMWARE_INFO = "/sys/kernel/debug/dri/*/amdgpu_firmware_info"
 DRM = "/sys/class/drm/card*/device"
-RIVAL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}
+RIVAL: dict[str, Json] = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}
 
 
 def document(case: Case, question: Question) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def asked_for(case: Case) -> Case:
 @pytest.mark.parametrize("settings", [{}, TAILNET], ids=["loopback", "tailnet"])
 @pytest.mark.parametrize("change", HOST_CHANGES)
 def test_a_host_that_changed_is_not_stale(change: str, settings: dict[str, Json]) -> None:
-    case = asked_for(changed(healthy(), **settings))
+    case = asked_for(changed(healthy(), settings=settings))
     applied = recording(case.state.recorded)
 
     after = changed(case, applied | HOST_CHANGES[change])
@@ -92,7 +92,7 @@ def test_a_host_that_changed_is_not_stale(change: str, settings: dict[str, Json]
 @pytest.mark.parametrize("change", ["larger carve-out", "a current build for the CPU", "no tailnet address"])
 def test_what_such_a_change_leads_to_is_another_digest(change: str) -> None:
     """Without the recorded machine these would count as stale: the test above says something."""
-    case = asked_for(changed(healthy(), **TAILNET))
+    case = asked_for(changed(healthy(), settings=TAILNET))
     assert changed(case, HOST_CHANGES[change]).state.digest != case.state.digest
 
 
@@ -115,7 +115,7 @@ def test_an_inventory_that_moved_on_is_stale_whatever_the_host_did(
 ) -> None:
     case = healthy(name)
     applied = recording(case.state.recorded) | HOST_CHANGES.get(host_change or "", {})
-    assert changed(case, applied, **INVENTORY_CHANGES[change]).state.since_applied == "stale"
+    assert changed(case, applied, INVENTORY_CHANGES[change]).state.since_applied == "stale"
 
 
 def test_a_new_api_key_is_stale() -> None:
@@ -123,7 +123,7 @@ def test_a_new_api_key_is_stale() -> None:
     instances = [dict(one) for one in case.settings["llama_server_instances"]]  # type: ignore[union-attr, arg-type]
     instances[0]["api_key"] = "another-canary-1"
     applied = recording(case.state.recorded)
-    assert changed(case, applied, llama_server_instances=[*instances]).state.since_applied == "stale"
+    assert changed(case, applied, {"llama_server_instances": [*instances]}).state.since_applied == "stale"
 
 
 DIGEST = "0" * 64
