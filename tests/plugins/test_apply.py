@@ -133,8 +133,8 @@ def test_systemd_reads_units_anew_where_files_changed(
 def test_the_first_failure_ends_it_and_says_what_had_changed(
     monkeypatch: pytest.MonkeyPatch, failing: str, how: str
 ) -> None:
-    changed = {"group": {"changed": True}} if failing != "group" else {}
-    answer, calls = applied(monkeypatch, DEEDS, **changed, **{failing: {how: True, "msg": "why"}})
+    answers: dict[str, Any] = {"group": {"changed": True}, failing: {how: True, "msg": "why"}}
+    answer, calls = applied(monkeypatch, DEEDS, **answers)
     assert names(calls) == ORDER[: ORDER.index(failing) + 1]
     assert (answer[how], answer["msg"], answer["changed"]) == (True, "why", failing != "group")
     assert answer["changed_names"] == ([] if failing == "group" else ["me", "render"])
