@@ -45,7 +45,8 @@ def test_another_answer_is_another_have(name: str) -> None:
         have = thing.read(answers).value
         seen = [thing.read(other).value for other in others(thing, answers)]
         if isinstance(have, dict) and have:
-            held = [key for key in have if all(isinstance(o, dict) and o.get(key) == have[key] for o in seen)]
+            maps = [other for other in seen if isinstance(other, dict)]
+            held = [key for key in have if all(other.get(key) == have[key] for other in maps)]
             fixed += [f"{thing.id}.{key}" for key in held]
         elif all(other == have for other in seen):
             fixed.append(thing.id)
