@@ -172,6 +172,8 @@ NOT_NEEDED = {
     ("space /var/lib/strixfleet", "llama_cpp:current"),
     # sysfs shows the parameter, so the kernel knows it
     ("parameters ttm", "kernel:ttm.pages_limit"),
+    # the backend is not ROCm
+    ("names /opt/rocm", "gpu_stack:distribution"),
     # there is no previous build whose manifest could be read, no key that expires
     ("read /opt/strixfleet/llama.cpp/previous/manifest.json", "llama_cpp:previous"),
     ("run clock", "tailscale:key_expiry"),

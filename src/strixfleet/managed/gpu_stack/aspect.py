@@ -66,7 +66,8 @@ class Supported(Thing):
 
     def read(self, answers: Answers) -> Have:
         """Return the system, and what keeps the role from working there."""
-        error = unread(answers, (OS_RELEASE, VENDOR_ROCM, *(() if contradicting(answers) else SOURCES)))
+        vendor = [VENDOR_ROCM] if self.settings.llama_cpp_backend == "rocm" else []
+        error = unread(answers, (OS_RELEASE, *(() if contradicting(answers) else SOURCES), *vendor))
         system = f"{self.machine.os_id or 'an unknown system'} {self.machine.os_version}".strip()
         problems = self._problems(system, answers)
         return Have({"system": system, "problems": [*problems]}, error, "; ".join(problems))
