@@ -98,9 +98,8 @@ class ActionModule(ActionBase):
             or self._run_units(deeds)
             or self._run(value_calls(deeds, root))
         )
-        if failed:
-            return {**result, **failed, "changed": bool(self._changed)}
-        return {**result, "changed": bool(self._changed), "changed_names": self._changed, "diff": self._diff}
+        done = {"changed": bool(self._changed), "changed_names": self._changed, "diff": self._diff}
+        return {**result, **failed, **done}
 
     def _run_units(self, deeds: Deeds) -> dict[str, Any]:
         """Start units; in check mode one that a package or a file is still to bring cannot be looked at."""

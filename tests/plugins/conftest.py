@@ -1,6 +1,5 @@
 """Run a module of ours in this process, as Ansible would on a host, with stand-ins of programs on PATH."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -9,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.fixtures.git_repositories import commit, in_upstream, plugin, served, upstream
+from tests.plugins.collection import collection
 
 
-MODULES = ROOT / "plugins" / "modules"
 __all__ = [
     "commit",
     "in_upstream",
@@ -40,11 +38,7 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     def run(name: str, *, check: bool = False, **arguments: object) -> dict[str, Any]:
         from ansible.module_utils.testing import patch_module_args
 
-        spec = importlib.util.spec_from_file_location(name, MODULES / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = collection(f"modules.{name}")
         capsys.readouterr()
         with (
             patch_module_args({**arguments, "_ansible_check_mode": check}),

@@ -79,7 +79,7 @@ class Difference:
 
 def version_key(version: str) -> tuple[int, ...]:
     """Return the leading dotted numbers of a version: `6.18.9+deb14-amd64` is (6, 18, 9)."""
-    found = re.match(r"\D*(\d+(?:\.\d+)*)", version)
+    found = re.match(r"\D*(\d{1,18}(?:\.\d{1,18})*)", version)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 

@@ -87,17 +87,19 @@ def _amd_cards(answers: Answers) -> dict[str, str]:
     return found
 
 
+def card_bytes(answers: Answers, card: str, name: str) -> int | None:
+    """Return a size that sysfs shows of a card; None where it shows none."""
+    found = re.fullmatch(r"[0-9]{1,19}", answers.texts(f"{DRM}/{name}").get(f"{card}/{name}", ""))
+    return int(found[0]) if found else None
+
+
 def facts_from(answers: Answers) -> Facts:
     """Read the facts out of the answers; what could not be read stays empty or zero."""
     os_release = _os_release(answers.text(Ask.READ, "/etc/os-release") or "")
-    memory = re.search(r"^MemTotal:\s*(\d+) kB", answers.text(Ask.READ, "/proc/meminfo") or "", re.MULTILINE)
+    meminfo = answers.text(Ask.READ, "/proc/meminfo") or ""
+    memory = re.search(r"^MemTotal:\s*(\d{1,15}) kB", meminfo, re.MULTILINE)
     cards = _amd_cards(answers)
     card = next(iter(cards), "")
-
-    def card_bytes(name: str) -> int:
-        text = answers.texts(f"{DRM}/{name}").get(f"{card}/{name}", "")
-        return int(text) if text.isdigit() else 0
-
     return Facts(
         kernel_release=answers.text(Ask.READ, "/proc/sys/kernel/osrelease") or "",
         boot_id=answers.text(Ask.READ, "/proc/sys/kernel/random/boot_id") or "",
@@ -105,8 +107,8 @@ def facts_from(answers: Answers) -> Facts:
         os_version=os_release.get("VERSION_ID", ""),
         os_codename=os_release.get("VERSION_CODENAME", ""),
         memory_bytes=int(memory[1]) * 1024 if memory else 0,
-        vram_bytes=card_bytes("mem_info_vram_total"),
-        gtt_bytes=card_bytes("mem_info_gtt_total"),
+        vram_bytes=card_bytes(answers, card, "mem_info_vram_total") or 0,
+        gtt_bytes=card_bytes(answers, card, "mem_info_gtt_total") or 0,
         physical_cores=_physical_cores(answers.text(Ask.READ, "/proc/cpuinfo") or ""),
         gpu_device=card,
         dmi={name: answers.text(Ask.READ, f"{DMI}/{name}") or "" for name in DMI_NAMES},

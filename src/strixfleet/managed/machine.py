@@ -1,11 +1,11 @@
 """The machine that desired state is settled for: little, and recorded on the host when it is applied."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import get_type_hints
 
 from strixfleet.inventory.hardware import PROFILES, Profile, recognise
 from strixfleet.managed.facts import Facts
+from strixfleet.managed.json_text import json_map
 from strixfleet.on_host.questions import Json
 
 
@@ -50,14 +50,15 @@ class Machine:
         """Read what was recorded; None where it is not what this version records."""
         if not isinstance(data, dict):
             return None
-        kinds = {one.name: type(getattr(cls(), one.name)) for one in fields(cls)}
-        known = {key: value for key, value in data.items() if key in kinds}
-        if len(known) != len(data) or len(known) != len(cls().to_json()):
+        kinds = get_type_hints(cls)
+        if data.keys() != cls().to_json().keys() or not all(_is(data[key], kinds[key]) for key in data):
             return None
-        for key, value in known.items():
-            if value is not None and kinds[key] is not type(None) and type(value) is not kinds[key]:
-                return None
-        return cls(**known)  # type: ignore[arg-type]
+        return cls(**data)  # type: ignore[arg-type]
+
+
+def _is(value: Json, kind: type) -> bool:
+    """Tell whether a value is of a type; true and false are not numbers."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def profile_for(wish: str, facts: Facts) -> tuple[Profile | None, str]:
@@ -92,9 +93,6 @@ class Applied:
     @classmethod
     def read(cls, text: str | None) -> "Applied | None":
         """Read /etc/strixfleet/applied.json; None where there is none or it is damaged."""
-        try:
-            found: Mapping[str, Json] = json.loads(text or "")
-        except ValueError:
-            return None
-        digest = found.get("digest") if isinstance(found, dict) else None
+        found = json_map(text)
+        digest = found.get("digest")
         return cls(digest, Machine.from_json(found.get("machine"))) if isinstance(digest, str) else None

@@ -16,7 +16,7 @@ from strixfleet.managed.platforms.apt_sources import (
 )
 from strixfleet.managed.platforms.distributions import Distribution
 from strixfleet.managed.things.file import Absent, File, Template
-from strixfleet.managed.things.thing import Check, Deed, Have, Settled, Thing
+from strixfleet.managed.things.thing import Check, Deed, Have, Settled, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -30,7 +30,7 @@ def suites_file(suites: Mapping[str, tuple[str, ...]], known: Distribution, mach
     def choose(answers: Answers) -> Thing:
         if SOURCES_FILE in contradicting(answers):
             return Absent(id=own, path=SOURCES_FILE, message=CONTRADICTS)
-        if error := answers[TARGETS].error:
+        if error := unread(answers, SOURCES):
             return Check(id=own, wanted="what the host's sources lack", reader=lambda _: Have(error=error))
         sources = sources_of(answers)
         missing = missing_of(sources, suites.items())

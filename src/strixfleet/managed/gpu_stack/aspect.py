@@ -27,7 +27,7 @@ from strixfleet.managed.platforms.distributions import (
 from strixfleet.managed.things.account import Account
 from strixfleet.managed.things.file import Folder
 from strixfleet.managed.things.package import HELD, Holds, Package
-from strixfleet.managed.things.thing import Check, Deed, Have, Settled, Thing
+from strixfleet.managed.things.thing import Check, Deed, Have, Settled, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -63,8 +63,8 @@ class Supported(Thing):
         yield from (OS_RELEASE, *SOURCES, VENDOR_ROCM)
 
     def read(self, answers: Answers) -> Have:
-        asked = (OS_RELEASE, *(() if contradicting(answers) else SOURCES))
-        error = next((answers[one].error for one in asked if answers[one].error), None)
+        vendor = [VENDOR_ROCM] if self.settings.llama_cpp_backend == "rocm" else []
+        error = unread(answers, (OS_RELEASE, *(() if contradicting(answers) else SOURCES), *vendor))
         system = f"{self.machine.os_id or 'an unknown system'} {self.machine.os_version}".strip()
         problems = self._problems(system, answers)
         return Have({"system": system, "problems": [*problems]}, error, "; ".join(problems))
@@ -115,6 +115,8 @@ def _holds(packages: tuple[Package, ...], kernel: KernelRelease | None, *, held:
     own = kernel.package if kernel else None
 
     def choose(answers: Answers) -> Thing:
+        if own and (error := answers[Question(Ask.PACKAGE, own)].error):
+            return Check(id="gpu_stack:held", wanted=[*names], reader=lambda _answers: Have(error=error))
         there = own and (answers.text(Ask.PACKAGE, own) or list(kernel.deeds(answers) if kernel else ()))
         return Holds(
             id="gpu_stack:held",
@@ -130,7 +132,7 @@ def _holds(packages: tuple[Package, ...], kernel: KernelRelease | None, *, held:
 
 def _amdvlk() -> Check:
     def read(answers: Answers) -> Have:
-        error = next((answers[one].error for one in AMDVLK if answers[one].error), None)
+        error = unread(answers, AMDVLK)
         paths = sorted(path for one in AMDVLK for path in answers.texts(one.subject))
         return Have([*paths], error)
 
@@ -150,8 +152,8 @@ def _amdvlk() -> Check:
 
 def _foreign_packages() -> Check:
     def read(answers: Answers) -> Have:
-        error = next((answers[one].error for one in FOREIGN if answers[one].error), None)
-        return Have([one.subject for one in FOREIGN if answers[one].value is not None], error)
+        found = [one.subject for one in FOREIGN if answers[one].value is not None]
+        return Have([*found], unread(answers, FOREIGN))
 
     return Check(
         id="gpu_stack:foreign_packages",
@@ -170,7 +172,7 @@ def _mes_firmware() -> Check:
             pattern = r"^MES feature version: \d+, firmware version: 0x0*([0-9a-f]+)"
             if found := re.search(pattern, text, re.MULTILINE):
                 return Have(f"0x{found[1]}")
-        return Have(None)  # debugfs is not mounted everywhere
+        return Have(error=answers[FIRMWARE_INFO].error)  # debugfs is not mounted everywhere
 
     return Check(
         id="gpu_stack:mes_firmware",

@@ -16,7 +16,7 @@ from strixfleet.managed.kernel.kernel_release import (
 )
 from strixfleet.managed.platforms.distributions import Distribution, apt_release, source_of
 from strixfleet.managed.things.package import Package
-from strixfleet.managed.things.thing import Deed, Have, Thing
+from strixfleet.managed.things.thing import Deed, Have, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -69,9 +69,11 @@ class KernelRelease(Thing):
         return (fixed and newer) or at_least(release, flavour_floor(self.floors, release))
 
     def read(self, answers: Answers) -> Have:
+        if error := unread(answers, (RELEASE, BOOT, CWSR_PROPERTIES)):
+            return Have(error=error)
         running = answers.text(RELEASE.verb, RELEASE.subject)
         if not running:
-            return Have(error=answers[RELEASE].error or "the running kernel's release could not be read")
+            return Have(error="the running kernel's release could not be read")
         topology = answers.texts(CWSR_PROPERTIES.subject).values()
         fixed = any(re.search(r"^cwsr_size \d", text, re.MULTILINE) for text in topology)
         newest_one = newest([*releases_in_boot(answers), running])

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from strixfleet.findings.items import Cost, Cure, Rule, version_key
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.facts import DRM
+from strixfleet.managed.facts import DRM, card_bytes
 from strixfleet.managed.kernel.arguments import CMDLINE, GTT_NAMES, KernelArgument
 from strixfleet.managed.kernel.command_line import occurrences, plain_name
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.boot_loaders import GRUB, BootLoader
 from strixfleet.managed.things.file import File
-from strixfleet.managed.things.thing import Check, Deed, Have, Thing
+from strixfleet.managed.things.thing import Check, Deed, Have, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -82,12 +82,12 @@ class GeneratedConfiguration(Thing):
 
     def _newer_by_s(self, answers: Answers) -> float | None:
         """Return by how much it is newer than the drop-in; None where one of them is not there."""
-        made, written = (
-            answers[Question(Ask.STAT, path)].value for path in (self.loader.generated, self.loader.drop_in)
-        )
-        if not isinstance(written, dict) or not isinstance(made, dict):
+        paths = (self.loader.generated, self.loader.drop_in)
+        rows = (answers[Question(Ask.STAT, path)].value for path in paths)
+        made_ns, written_ns = (row.get("mtime_ns") if isinstance(row, dict) else None for row in rows)
+        if not isinstance(made_ns, int) or not isinstance(written_ns, int):
             return None
-        return (int(str(made["mtime_ns"])) - int(str(written["mtime_ns"]))) / 1e9
+        return (made_ns - written_ns) / 1e9
 
     def read(self, answers: Answers) -> Have:
         """Compare the ages, unless the drop-in is not as wanted: then that is the difference."""
@@ -143,9 +143,10 @@ class GttTotal(Thing):
         yield GTT_TOTAL
 
     def read(self, answers: Answers) -> Have:
-        text = answers.texts(GTT_TOTAL.subject).get(f"{self.card}/mem_info_gtt_total", "")
-        if not text.isdigit():
-            return Have(error=answers[GTT_TOTAL].error or NO_GPU)
+        found = card_bytes(answers, self.card, "mem_info_gtt_total")
+        error = unread(answers, self.asks())
+        if found is None or error:
+            return Have(error=error or NO_GPU)
         configured = self.loader.command_line(answers.text(Ask.READ, self.loader.generated)) or ""
         running = answers.text(CMDLINE.verb, CMDLINE.subject) or ""
         lines = {"configured": configured, "running": running}
@@ -153,7 +154,7 @@ class GttTotal(Thing):
             key: all(occurrences(line, name) == value for name, value in self.arguments.items())
             for key, line in lines.items()
         }
-        return Have(have | {"bytes": int(text)})
+        return Have(have | {"bytes": found})
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
         """Accept a size close to the wanted one: the driver rounds."""
@@ -187,8 +188,8 @@ def _removed(loader: BootLoader, arguments: Mapping[str, str | None]) -> Check:
 
 def _carve_out(card: str) -> Check:
     def read(answers: Answers) -> Have:
-        text = answers.texts(VRAM_TOTAL.subject).get(f"{card}/mem_info_vram_total", "")
-        return Have(int(text)) if text.isdigit() else Have(error=answers[VRAM_TOTAL].error or NO_GPU)
+        found = card_bytes(answers, card, "mem_info_vram_total")
+        return Have(found, None if found is not None else answers[VRAM_TOTAL].error or NO_GPU)
 
     return Check(
         id="kernel:carve_out",

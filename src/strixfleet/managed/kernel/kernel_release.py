@@ -10,7 +10,7 @@ def release_key(release: str) -> tuple[tuple[int, ...], int]:
 
     The number after the dash counts only where a dash or the end follows it, as in Ubuntu's releases.
     """
-    match = re.match(r"(\d+(?:\.\d+)*)(?:-(\d+)(?=[-.~]|$))?", release)
+    match = re.match(r"(\d{1,9}(?:\.\d{1,9})*)(?:-(\d{1,9})(?=[-.~]|$))?", release)
     if not match:
         return (), 0
     return tuple(int(part) for part in match[1].split(".")), int(match[2] or 0)

@@ -23,7 +23,7 @@ from strixfleet.managed.llama_cpp.host_program import host_program
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.managed.things.file import Folder
-from strixfleet.managed.things.thing import Check, Deed, Have, Thing
+from strixfleet.managed.things.thing import Check, Deed, Have, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS, foreign_lines
 
@@ -191,7 +191,8 @@ def _shaders(features: frozenset[str]) -> Check:
 
 def _previous() -> Check:
     def read(answers: Answers) -> Have:
-        target, error = answers[PREVIOUS].value, answers[PREVIOUS].error
+        target = answers[PREVIOUS].value
+        error = unread(answers, (PREVIOUS, *([PREVIOUS_MANIFEST] if target is not None else [])))
         manifest = answers.text(PREVIOUS_MANIFEST.verb, PREVIOUS_MANIFEST.subject)
         broken = target is not None and parse_manifest(manifest) is None
         message = f"{target} has no readable manifest" if broken else ""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from strixfleet.managed.json_text import json_map
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
@@ -150,12 +151,7 @@ def other_backend(manifest: "Manifest | None", build: Build) -> str:
 
 def parse_manifest(text: str | None) -> Manifest | None:
     """Read a manifest; None where there is none or it is damaged."""
-    try:
-        data: Json = json.loads(text or "")
-    except ValueError:
-        return None
-    if not isinstance(data, dict):
-        return None
+    data = json_map(text)
     texts = [data.get(name) for name in ("id", "ref", "commit", "backend")]
     definitions, files = _text_map(data.get("definitions")), _text_map(data.get("files"))
     number = data.get("build_number")

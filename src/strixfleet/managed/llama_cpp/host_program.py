@@ -1,6 +1,7 @@
 """The program on the host that switches builds, its modules, and the timer that ends unconfirmed builds."""
 
 from collections.abc import Iterator
+from functools import cache
 
 from strixfleet.managed.things.file import Absent, File, Template
 from strixfleet.managed.things.thing import Thing
@@ -16,8 +17,13 @@ TIMER = "strixfleet-revert.timer"
 UNIT_FILES = tuple(f"/etc/systemd/system/{name}" for name in ("strixfleet-revert.service", TIMER))
 
 
-def host_program() -> Iterator[Thing]:
+@cache
+def host_program() -> tuple[Thing, ...]:
     """Return the program, written after what it imports; its units, the timer running; old modules gone."""
+    return tuple(_things())
+
+
+def _things() -> Iterator[Thing]:
     for module in sources.needed(PROGRAM)[:-1]:
         name = sources.path_of(module)
         path = f"{HOST_MODULES}/{name}"

@@ -1,11 +1,11 @@
 """Where model files are on a host, and how a stamp beside each spares an audit from reading 60 GB."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from strixfleet.inventory.schema.parts import Model, ModelFile
-from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
+from strixfleet.managed.json_text import json_map
+from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
 STORE = "/var/lib/strixfleet/models"
@@ -47,7 +47,7 @@ class StoredFile:
     def verified_sha256(self, answers: Answers) -> str | None:
         """Return the digest in the stamp, or None where the file is not the one that was stamped."""
         stat = answers[Question(Ask.STAT, self.path)].value
-        stamp = _json_map(answers[Question(Ask.READ, self.stamp)])
+        stamp = json_map(answers[Question(Ask.READ, self.stamp)].value)
         if not isinstance(stat, dict) or any(stat.get(key) != stamp.get(key) for key in _IDENTITY):
             return None
         if not self.in_store and stamp.get("path") != self.path:
@@ -64,14 +64,6 @@ class StoredFile:
             "source": self.source,
             "sha256": self.sha256,
         }
-
-
-def _json_map(answer: Answer) -> Mapping[str, Json]:
-    try:
-        value = json.loads(answer.value) if isinstance(answer.value, str) else None
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _stored(model: Model, index: int, part: ModelFile) -> StoredFile:

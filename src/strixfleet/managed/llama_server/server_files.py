@@ -9,7 +9,7 @@ from strixfleet.managed.llama_models.model_store import StoredFile, catalogue
 from strixfleet.managed.llama_server import server_command, server_options, server_unit, unit_quoting
 from strixfleet.managed.llama_server.server_unit import KEYS, UNITS, Server
 from strixfleet.managed.machine import Machine
-from strixfleet.managed.platforms.backends import Backend, backend_of
+from strixfleet.managed.platforms.backends import BACKENDS, Backend, backend_of
 from strixfleet.managed.things.file import File, Template
 from strixfleet.on_host.switch.option_aliases import PREFIX
 
@@ -19,8 +19,8 @@ PROBES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "health
 
 
 def serving_backend(settings: HostSettings, machine: Machine) -> Backend:
-    """Return the current build's backend, which `provision` keeps; the wanted one where there is no build."""
-    return backend_of(machine.serving_backend or settings.llama_cpp_backend)
+    """Return the current build's backend, which `provision` keeps; without a known one the wanted one."""
+    return BACKENDS.get(machine.serving_backend or "") or backend_of(settings.llama_cpp_backend)
 
 
 def template_file(serving: Backend, *, simulated: bool) -> File:

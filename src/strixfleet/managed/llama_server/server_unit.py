@@ -10,7 +10,7 @@ from functools import cache
 from strixfleet.findings.items import Cost
 from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
 from strixfleet.managed.things.file import File, SecretFile
-from strixfleet.managed.things.thing import Deed, Have, Thing
+from strixfleet.managed.things.thing import Deed, Have, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
 
@@ -110,12 +110,12 @@ class Server(Thing):
         yield from (LISTENERS, CURRENT, MANIFEST)
 
     def read(self, answers: Answers) -> Have:
-        answer = answers[self.unit_question]
+        if error := unread(answers, self.asks()):
+            return Have(error=error)
         health, props = (answers[question] for question in self.http_questions)
-        error = answer.error or health.error or props.error or answers[LISTENERS].error
-        unit = answer.value
-        if error or not isinstance(unit, dict):
-            return Have(error=error or "systemd does not describe this unit")
+        unit = answers[self.unit_question].value
+        if not isinstance(unit, dict):
+            return Have(error="systemd does not describe this unit")
         found = listeners(answers.text(LISTENERS.verb, LISTENERS.subject) or "")
         have: dict[str, Json] = {
             "enabled": unit.get("UnitFileState"),

@@ -57,8 +57,10 @@ def sources_of(answers: Answers) -> tuple[Source, ...]:
     texts = _texts(answers)
     entries: dict[str, list[tuple[str, str, str]]] = {}
     for line in (answers.text(TARGETS.verb, TARGETS.subject) or "").splitlines():
-        uri, suite, component, entry = line.split("\t")
-        file = entry.rpartition(":")[0]
+        target = re.fullmatch(r"(.+)\t(.+)\t(.+)\t((.+):[1-9][0-9]{0,5})", line)
+        if target is None:
+            continue
+        uri, suite, component, entry, file = target.groups()
         if file not in OURS and not uri.startswith("cdrom:"):
             entries.setdefault(entry, []).append((uri.rstrip("/"), suite, component))
     return tuple(_source(targets, _entry_options(entry, texts)) for entry, targets in entries.items())

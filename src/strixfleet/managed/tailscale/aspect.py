@@ -1,6 +1,6 @@
 """Tailscale: installed from a repository whose key is known, running, joined as the inventory says."""
 
-import json
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from strixfleet.findings.items import Cure, Rule
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.json_text import json_map
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import (
     OUR_TAILSCALE,
@@ -18,7 +19,7 @@ from strixfleet.managed.platforms.apt_sources import (
 )
 from strixfleet.managed.things.file import File, Template
 from strixfleet.managed.things.package import Package
-from strixfleet.managed.things.thing import Check, Deed, Have, Reader, Settled, Thing
+from strixfleet.managed.things.thing import Check, Deed, Have, Reader, Settled, Thing, unread
 from strixfleet.managed.things.unit import Unit
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
@@ -49,10 +50,11 @@ class Membership:
     @classmethod
     def read(cls, answers: Answers) -> "Membership":
         """Read systemd's word and the daemon's."""
-        unit = UNIT.read(answers).value
-        down = not isinstance(unit, dict) or unit.get("active") != "active"
-        status, answer = _document(answers, STATUS), answers[STATUS]
-        error = None if down else answer.error
+        unit = UNIT.read(answers)
+        running = isinstance(unit.value, dict) and unit.value.get("active") == "active"
+        down = unit.error is None and not running
+        status = json_map(answers[STATUS].value)
+        error = unit.error or (None if down else answers[STATUS].error)
         if not down and not error and not status:
             error = "tailscale status printed nothing that can be read"
         own = status.get("Self")
@@ -66,14 +68,6 @@ class Membership:
         return self.state in {"Running", "Stopped"}
 
 
-def _document(answers: Answers, question: Question) -> dict[str, Json]:
-    try:
-        found = json.loads(answers.text(question.verb, question.subject) or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def server_address(url: str | None) -> str:
     """Return a control server's address in one spelling."""
     plain = (url or "").rstrip("/")
@@ -82,10 +76,18 @@ def server_address(url: str | None) -> str:
 
 def tailnet_address(answers: Answers) -> str | None:
     """Return the host's own IPv4 address in its tailnet."""
-    own = _document(answers, STATUS).get("Self")
+    own = json_map(answers[STATUS].value).get("Self")
     found = own.get("TailscaleIPs") if isinstance(own, dict) else None
     addresses = found if isinstance(found, list) else []
-    return next((one for one in addresses if isinstance(one, str) and ":" not in one), None)
+    return next((one for one in addresses if isinstance(one, str) and _is_ipv4(one)), None)
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _repository(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
@@ -112,6 +114,8 @@ def _unless_offered(file: File, uri: str, suite: str, statement: Json) -> Settle
     nothing = Check(id=file.id, wanted=own, reader=lambda _answers: Have(own))
 
     def choose(answers: Answers) -> Thing:
+        if not contradicting(answers) and (error := unread(answers, SOURCES)):
+            return Check(id=file.id, wanted=own, reader=lambda _answers: Have(error=error))
         offered = offers(sources_of(answers), uri, suite) or OUR_TAILSCALE in contradicting(answers)
         return nothing if offered else file
 
@@ -185,26 +189,27 @@ def _host_name(answers: Answers) -> Have:
 
 def _login_server(answers: Answers) -> Have:
     """Read the control server from the daemon's preferences; before the first join none of them counts."""
-    found, silent = Membership.read(answers), answers[STATUS].error
+    found = Membership.read(answers)
     if found.down:
         return Have("not running")
-    if found.state in {None, "NeedsLogin", "NoState"} and not silent:
-        return Have(None)
-    url = _document(answers, PREFERENCES).get("ControlURL")
+    if found.state in {None, "NeedsLogin", "NoState"} or found.error:
+        return Have(error=found.error)
+    url = json_map(answers[PREFERENCES].value).get("ControlURL")
     if not isinstance(url, str):
         return Have(error=answers[PREFERENCES].error or "tailscale debug prefs named no server")
-    return Have(server_address(url), silent)
+    return Have(server_address(url))
 
 
 def _expiry(answers: Answers) -> Have:
     """Return the days until the node key expires; none where it does not."""
-    expiry = str(Membership.read(answers).node.get("KeyExpiry") or "")
-    if not expiry:
-        return Have(None)
+    found = Membership.read(answers)
+    expiry = str(found.node.get("KeyExpiry") or "")
+    if found.error or not expiry:
+        return Have(error=found.error)
     clock = answers.text(CLOCK.verb, CLOCK.subject) or ""
     try:
         left_s = datetime.fromisoformat(expiry).timestamp() - int(clock)
-    except ValueError:
+    except (ValueError, OverflowError):
         return Have(error="the key's expiry or the host's clock could not be read")
     return Have(int(left_s // DAY_S))
 

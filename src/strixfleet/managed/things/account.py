@@ -30,7 +30,8 @@ class Account(Thing):
             return Have.of(answer)
         groups = answer.value.get("groups")
         others = [one for one in groups if one != self.name] if isinstance(groups, list) else []
-        return Have({"shell": answer.value.get("shell"), "home": answer.value.get("home"), "groups": others})
+        rest = {key: answer.value.get(key) for key in ("shell", "home")}
+        return Have({**rest, "groups": others}, answer.error)
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
         """Accept more groups than are wanted."""

@@ -89,7 +89,7 @@ class SecretFile(File):
             return Have.of(answer)
         same = answer.value.get("sha256") == self.sha256
         rest = {key: answer.value.get(key) for key in self.ownership}
-        return Have({"content": "as in the inventory" if same else "different", **rest})
+        return Have({"content": "as in the inventory" if same else "different", **rest}, answer.error)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
         yield Deed("secret_file", {"path": self.path, "content": self.content, **self.ownership})
@@ -112,7 +112,7 @@ class Folder(Owned):
             return Have.of(answer)
         kind = str(answer.value.get("sha256"))
         found = kind if kind == "directory" or kind.startswith("-> ") else "file"
-        return Have({"is": found, **{key: answer.value.get(key) for key in self.ownership}})
+        return Have({"is": found, **{key: answer.value.get(key) for key in self.ownership}}, answer.error)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
         yield Deed("folder", {"path": self.path, **self.ownership})

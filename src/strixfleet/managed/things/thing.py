@@ -28,6 +28,11 @@ class Have:
         return cls(answer.value, answer.error)
 
 
+def unread(answers: Answers, questions: Iterable[Question]) -> str | None:
+    """Say why the first of some questions that has no answer has none; None where all were answered."""
+    return next((error for one in questions if (error := answers[one].error) is not None), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Deed:
     """One step that brings a thing about: `kind` says which step of the role, `arguments` with what."""
@@ -104,7 +109,7 @@ class Thing(ABC):
         cure = have.cure or self.cure
         row = Difference(self.id, Status.OK, self.want, have.value, cure, self.cost)
         if have.error is not None:
-            return replace(row, status=Status.UNKNOWN, message=have.error)
+            return replace(row, status=Status.UNKNOWN, have=None, message=have.error)
         if self.holds(have.value):
             return row
         message = have.message or self.message

@@ -10,7 +10,7 @@ from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.distributions import distribution
 from strixfleet.managed.things.file import File, Template
 from strixfleet.managed.things.package import Package
-from strixfleet.managed.things.thing import Check, Deed, Have, Thing
+from strixfleet.managed.things.thing import Check, Deed, Have, Thing, unread
 from strixfleet.managed.things.unit import Unit
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
@@ -82,8 +82,7 @@ def _rivals() -> Check:
         return found
 
     def read(answers: Answers) -> Have:
-        error = next((answers[one].error for one in RIVALS if answers[one].error), None)
-        return Have([*running(answers)], error)
+        return Have([*running(answers)], unread(answers, RIVALS))
 
     def stop(answers: Answers) -> Iterator[Deed]:
         for name, fragment in running(answers).items():

@@ -1,5 +1,6 @@
 """What ssh's own configuration says of a host holds for strixfleet as for Ansible."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ Host *
 
 
 @pytest.fixture(autouse=True)
-def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give ssh a configuration: it would take that of the account, wherever HOME points."""
     config, program = tmp_path / "config", tmp_path / "ssh"
     config.write_text(CONFIG)
@@ -42,6 +43,8 @@ def _configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    ssh_config._answer.cache_clear()
+    yield
     ssh_config._answer.cache_clear()
 
 
