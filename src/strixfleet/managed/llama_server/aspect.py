@@ -36,7 +36,7 @@ def _left_over(servers: tuple[Server, ...]) -> Check:
 
     def keys(answers: Answers) -> list[str]:
         names = answers[KEY_NAMES].value
-        return sorted(str(name) for name in names if name not in with_key) if isinstance(names, list) else []
+        return sorted({str(name) for name in names} - with_key) if isinstance(names, list) else []
 
     def read(answers: Answers) -> Have:
         error = answers[DROP_INS].error or answers[KEY_NAMES].error

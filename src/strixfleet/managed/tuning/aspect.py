@@ -66,7 +66,7 @@ class Effect(Thing):
 
     def holds(self, have: Json) -> bool:
         """Accept that there is nothing to set."""
-        return have in {FULL, None} if not isinstance(have, list) else False
+        return have is None or have == FULL
 
 
 def _rivals() -> Check:
