@@ -30,6 +30,7 @@ BAD_BUILD = "bad_build"  # absent, damaged, or not a build at all
 KNOWN_BAD = "known_bad"  # it was taken back here before
 IN_USE = "in_use"
 NO_WAY_BACK = "no_way_back"  # there is no previous build, or one for another backend
+DAMAGED = "damaged"  # a record on the host cannot be believed: what is in doubt is refused, or goes back
 NOT_RESTARTED = "not_restarted"  # systemd could not restart or stop the servers
 
 
