@@ -1,11 +1,11 @@
 """The machine that desired state is settled for: little, and recorded on the host when it is applied."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from strixfleet.inventory.hardware import PROFILES, Profile, recognise
 from strixfleet.managed.facts import Facts
+from strixfleet.on_host import json_text
 from strixfleet.on_host.questions import Json
 
 
@@ -93,7 +93,7 @@ class Applied:
     def read(cls, text: str | None) -> "Applied | None":
         """Read /etc/strixfleet/applied.json; None where there is none or it is damaged."""
         try:
-            found: Mapping[str, Json] = json.loads(text or "")
+            found: Mapping[str, Json] = json_text.parsed(text or "")
         except ValueError:
             return None
         digest = found.get("digest") if isinstance(found, dict) else None

@@ -16,11 +16,11 @@ def test_a_file_is_flushed_before_it_gets_its_name_and_the_folder_after(
     sync, rename = os.fsync, os.rename
 
     def hear_sync(descriptor: int) -> None:
-        deeds.append(f"sync {os.path.basename(os.readlink(f'/proc/self/fd/{descriptor}'))}")
+        deeds.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
         sync(descriptor)
 
     def hear_rename(old: str, new: str) -> None:
-        deeds.append(f"rename {os.path.basename(new)}")
+        deeds.append(f"rename {Path(new).name}")
         rename(old, new)
 
     monkeypatch.setattr(os, "fsync", hear_sync)

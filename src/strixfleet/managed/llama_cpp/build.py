@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from strixfleet.managed.platforms.backends import backend_of
+from strixfleet.on_host import json_text
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
 
@@ -151,7 +152,7 @@ def other_backend(manifest: "Manifest | None", build: Build) -> str:
 def parse_manifest(text: str | None) -> Manifest | None:
     """Read a manifest; None where there is none or it is damaged."""
     try:
-        data: Json = json.loads(text or "")
+        data: Json = json_text.parsed(text or "")
     except ValueError:
         return None
     if not isinstance(data, dict):

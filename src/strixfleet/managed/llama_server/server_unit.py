@@ -11,6 +11,7 @@ from functools import cache
 from strixfleet.findings.items import Cost
 from strixfleet.managed.things.file import File, SecretFile
 from strixfleet.managed.things.thing import Deed, Have, Thing
+from strixfleet.on_host import json_text
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
 
@@ -168,7 +169,7 @@ def build_of(unit: Mapping[str, Json], props: Json, answers: Answers) -> str:
 def _same_commit(build_info: str, answers: Answers) -> bool:
     """Hold `b<number>-<short commit>` against the build's manifest; without one there is nothing to hold."""
     try:
-        manifest = json.loads(answers.text(Ask.READ, MANIFEST) or "")
+        manifest = json_text.parsed(answers.text(Ask.READ, MANIFEST) or "")
     except ValueError:
         return True
     commit = manifest.get("commit") if isinstance(manifest, dict) else None

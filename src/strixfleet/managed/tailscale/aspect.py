@@ -1,6 +1,5 @@
 """Tailscale: installed from a repository whose key is known, running, joined as the inventory says."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ from strixfleet.managed.things.file import File, Template
 from strixfleet.managed.things.package import Package
 from strixfleet.managed.things.thing import Check, Deed, Have, Reader, Settled, Thing
 from strixfleet.managed.things.unit import Unit
+from strixfleet.on_host import json_text
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -68,7 +68,7 @@ class Membership:
 
 def _document(answers: Answers, question: Question) -> dict[str, Json]:
     try:
-        found = json.loads(answers.text(question.verb, question.subject) or "{}")
+        found = json_text.parsed(answers.text(question.verb, question.subject) or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,8 +2,8 @@
 The fleet's lock, as far as this host knows it: one operator, with a token that only ever rises.
 
 It expires when its holder is not heard of for its length, and at a reboot. A holder that wakes up after that
-has an old token, or an expired lock, and is refused. A record that is damaged counts as somebody's lock, until
-it is removed by force.
+has an old token, or an expired lock, and is refused. A record that is damaged counts as somebody's lock,
+until it is removed by force.
 """
 
 from __future__ import annotations

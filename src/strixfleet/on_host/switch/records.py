@@ -120,7 +120,7 @@ class Record:
         return row
 
     def write(self, row: Row) -> None:
-        """Replace it durably; where the disk has no room for another file, write into the one that is there."""
+        """Replace it durably; on a disk without room for another file, write into the one that is there."""
         data = json.dumps({**row, "seal": seal_of(row)}, sort_keys=True).encode()
         try:
             files.write(self.path, data)

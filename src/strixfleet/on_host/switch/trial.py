@@ -172,7 +172,7 @@ class Trial:
         return True
 
     def _decided(self, pending: Row) -> Row:
-        """Record that a trial is over: where this call does not come to its end, the timer goes on with it."""
+        """Record that a trial is over: if this call does not come to its end, the timer goes on with it."""
         over = {"begun_s": now_s(), **pending, "deadline_s": 0.0}
         damaged = over.pop("damaged", False)
         try:

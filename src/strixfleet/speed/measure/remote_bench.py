@@ -23,7 +23,7 @@ from strixfleet.speed.model.model_file import GgufHeader
 
 
 LOOK_TIMEOUT_S = 60.0
-_HEADER_STEPS_BYTES = tuple(mib << 20 for mib in (4, 16, 64, 256))
+_HEADER_STEPS_BYTES = tuple(mib << 20 for mib in (4, 16, 40))
 _MARGIN_S = 30.0
 
 
@@ -111,5 +111,13 @@ class Bench:
             request: dict[str, Json] = {"do": "header", "path": path, "count": count}
             answer = self._ask("run_program", request, LOOK_TIMEOUT_S * 4)
             draft = folder / f".{PurePosixPath(path).name}.new"
-            draft.write_bytes(zlib.decompress(base64.b64decode(str(answer["packed"]))))
+            draft.write_bytes(self._unpacked(answer.get("packed"), count))
             draft.rename(folder / PurePosixPath(path).name)
+
+    def _unpacked(self, packed: Json, count: int) -> bytes:
+        unpack = zlib.decompressobj()
+        try:
+            return unpack.decompress(base64.b64decode(str(packed), validate=True), count)
+        except (ValueError, zlib.error):
+            message = "could not be measured: the header that it sent is damaged"
+            raise ProbeFailed(message, where=self._host.name) from None
