@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,14 +17,16 @@ from strixfleet.commands.unlock import describe
 from strixfleet.errors import ExitCode, FleetError, GgufError, HostError, ProbeFailed
 from strixfleet.findings.last_good import Subject
 from strixfleet.findings.results import HostReport, Report
+from strixfleet.fleet import session
 from strixfleet.fleet.host_status import status_of
 from strixfleet.hosts import remote
+from strixfleet.hosts.fabric_remote import FabricRemote
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostAnswer, read_answer
 from strixfleet.hosts.local_remote import LocalRemote
 from strixfleet.hosts.probe import read_answers
 from strixfleet.hosts.remote import CommandResult
-from strixfleet.inventory.schema.fleet_model import Connection, Host
+from strixfleet.inventory.schema.fleet_model import Connection, Fleet, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.compiled import compile_host
 from strixfleet.managed.facts import APPLIED, ControllerFacts
@@ -307,3 +310,54 @@ def test_a_defect_in_the_probe_is_said_on_one_line() -> None:
     done = subprocess.run([sys.executable, "-c", "1/0"], capture_output=True, text=True, check=False)
     with pytest.raises(ProbeFailed, match="ZeroDivisionError"):
         read_answers(done.stdout, host="h1", stderr=done.stderr)
+
+
+def test_the_good_hosts_are_reported_whatever_the_others_answer(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {name: Says(line) for name, line in HOSTILE_LINES.items()}
+    said["good"] = Says(printed(envelope(case.answers.to_json()).encode()))
+    hosts = tuple(Host(name, case.host.connection, case.host.settings) for name in said)
+    monkeypatch.setattr(session, "remote_for", lambda one, _known_hosts: said[one.name])
+    found = session.look_at_all(Fleet(hosts), hosts, forks=4)
+    rows = {name: session.host_report(name, one) for name, one in found.items()}
+    assert Report("audit", tuple(rows.values())).exit_code == ExitCode.UNREACHABLE
+    assert len(rows["good"].items) > 50
+    assert rows["good"].error is None
+    for name in HOSTILE_LINES:
+        assert "its state could not be read" in str(rows[name].error), name
+
+
+class EndlessChannel:
+    """A channel of paramiko whose other side never stops."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def exec_command(self, _command: str) -> None:
+        """Do nothing."""
+
+    def shutdown_write(self) -> None:
+        """Do nothing."""
+
+    def settimeout(self, _seconds: float) -> None:
+        """Do nothing."""
+
+    def recv_stderr_ready(self) -> bool:
+        return False
+
+    def recv(self, size: int) -> bytes:
+        return b"x" * size
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_host_over_fabric_that_never_stops_talking_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = EndlessChannel()
+    connection = SimpleNamespace(transport=SimpleNamespace(open_session=lambda timeout: channel))
+    fabric = FabricRemote(Host("h1", Connection("127.0.0.1"), HostSettings()), "")
+    monkeypatch.setattr(fabric, "_open", lambda: connection)
+    with pytest.raises(ProbeFailed, match="it answered more than 64 MiB"):
+        fabric.run(["true"], timeout_s=60)
+    assert channel.closed
