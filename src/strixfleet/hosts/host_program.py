@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from strixfleet.errors import ChangeFailed, ProbeFailed
@@ -23,7 +23,8 @@ LOST_LOCK = frozenset({FENCED, LOCKED, LOCK_EXPIRED})
 _WORDS_BEFORE_CODES = {"somebody took over": FENCED, "locked by ": LOCKED, "has run out": LOCK_EXPIRED}
 
 
-_Pending = TypedDict("_Pending", {"from": str | None, "to": str, "left_s": float})
+Seconds = Annotated[float, Field(ge=0)]
+_Pending = TypedDict("_Pending", {"from": str | None, "to": str, "left_s": Seconds})
 
 
 class _BadRef(TypedDict):
@@ -37,8 +38,8 @@ class _Lock(TypedDict):
     owner: str
     since: str
     token: int | None
-    length_s: float
-    left_s: float
+    length_s: Seconds
+    left_s: Seconds
 
 
 class _Line(TypedDict):

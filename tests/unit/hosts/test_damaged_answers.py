@@ -99,6 +99,12 @@ def test_an_answer_that_is_none_is_that_hosts_error(line: str) -> None:
         read_answers(line, host="h1")
 
 
+def test_what_a_sound_host_answers_is_read_as_it_is(case: Case) -> None:
+    good = case.answers
+    answers = read_answers(printed(envelope(good.to_json()).encode()), host="h1")
+    assert answers.to_json() == good.to_json()
+
+
 def test_none_of_300_damaged_answers_is_more_than_one_hosts_unknown(case: Case) -> None:
     good = envelope(case.answers.to_json()).encode()
     refused = 0
@@ -355,7 +361,7 @@ class EndlessChannel:
 
 def test_a_host_over_fabric_that_never_stops_talking_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = EndlessChannel()
-    connection = SimpleNamespace(transport=SimpleNamespace(open_session=lambda timeout: channel))
+    connection = SimpleNamespace(transport=SimpleNamespace(open_session=lambda **_limit: channel))
     fabric = FabricRemote(Host("h1", Connection("127.0.0.1"), HostSettings()), "")
     monkeypatch.setattr(fabric, "_open", lambda: connection)
     with pytest.raises(ProbeFailed, match="it answered more than 64 MiB"):
