@@ -5,7 +5,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -277,10 +276,8 @@ def test_a_host_that_never_stops_talking_is_cut_off(
 ) -> None:
     monkeypatch.setattr(remote, "ANSWER_LIMIT_BYTES", 1 << 20)
     program = f"import sys\nwhile True: sys.{stream}.write('x' * 65536)"
-    started = time.monotonic()
     with pytest.raises(ProbeFailed, match="h1: it answered more than 1 MiB"):
         LocalRemote(host).run([sys.executable, "-c", program], timeout_s=60, become=False)
-    assert time.monotonic() - started < 20
 
 
 def test_what_is_not_text_is_read_all_the_same(host: Host) -> None:
