@@ -48,6 +48,21 @@ def test_role_has_a_molecule_scenario(name: str) -> None:
     assert (ROOT / "extensions/molecule" / name / "molecule.yml").is_file()
 
 
+WITHOUT_FLUSH = {"copy", "template", "lineinfile", "blockinfile", "replace", "assemble", "get_url"}
+
+
+@pytest.mark.parametrize("folder", ["roles", "playbooks"])
+def test_no_task_writes_a_file_that_a_power_cut_may_leave_empty(folder: str) -> None:
+    """Ansible's own modules do not flush to the disk; `strixfleet.fleet.paths` does."""
+    writers = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted(ROOT.joinpath(folder).rglob("*.yml"))
+        for name in WITHOUT_FLUSH
+        if f"ansible.builtin.{name}:" in path.read_text()
+    ]
+    assert writers == []
+
+
 def test_roles_are_applied_in_the_order_of_aspects() -> None:
     assert list(_roles(ROOT / "playbooks/provision.yml")) == [f"strixfleet.fleet.{name}" for name in NAMES]
 

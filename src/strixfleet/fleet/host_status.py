@@ -1,6 +1,5 @@
 """What a host runs now: builds, instances, their health and last speed, from one round of answers."""
 
-import json
 from collections.abc import Iterator, Mapping
 
 from strixfleet.findings.last_good import LastGood, Subject
@@ -11,6 +10,7 @@ from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, curren
 from strixfleet.managed.llama_models.model_store import StoredFile, catalogue
 from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import http_questions, unit_name
+from strixfleet.on_host import json_text
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 
@@ -70,7 +70,7 @@ def needs_attention(row: Mapping[str, Json]) -> bool:
 
 def _json(text: str | None) -> Json:
     try:
-        value: Json = json.loads(text or "null")
+        value: Json = json_text.parsed(text or "null")
     except ValueError:
         return None
     return value

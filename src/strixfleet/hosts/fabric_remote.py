@@ -8,11 +8,12 @@ changed key is refused before anything is sent.
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from strixfleet.errors import HostError, HostKeyError, Unreachable
-from strixfleet.hosts.remote import CommandResult, command_line, trust_hint
+from strixfleet.hosts.remote import CommandResult, check_size, command_line, trust_hint
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -102,15 +103,15 @@ class FabricRemote:
         connection = self._open()
         try:
             channel = connection.transport.open_session(timeout=self._host.connection.timeout_s)
-            return self._converse(channel, command, text, time.monotonic() + timeout_s)
+            with closing(channel):
+                return self._converse(channel, command, text, time.monotonic() + timeout_s)
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout_s:.0f} s", where=self._host.name) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"the connection broke: {reason}", where=self._host.name) from None
 
-    @staticmethod
-    def _converse(channel: Any, command: str, text: str, deadline: float) -> CommandResult:
+    def _converse(self, channel: Any, command: str, text: str, deadline: float) -> CommandResult:
         out, err = bytearray(), bytearray()
         channel.exec_command(command)
         if text:
@@ -119,11 +120,11 @@ class FabricRemote:
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
-                channel.close()
                 raise TimeoutError
             channel.settimeout(min(left, POLL_S))
             while channel.recv_stderr_ready():
                 err += channel.recv_stderr(BLOCK_BYTES)
+                check_size(self._host.name, out, err)
             try:
                 block = channel.recv(BLOCK_BYTES)
             except TimeoutError:
@@ -131,10 +132,11 @@ class FabricRemote:
             if not block:
                 break
             out += block
+            check_size(self._host.name, out, err)
         while block := channel.recv_stderr(BLOCK_BYTES):
             err += block
+            check_size(self._host.name, out, err)
         code = channel.recv_exit_status()
-        channel.close()
         return CommandResult(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
     def close(self) -> None:

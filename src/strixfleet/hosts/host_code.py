@@ -4,14 +4,18 @@ import base64
 import json
 import zlib
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from strixfleet.errors import ProbeFailed
 from strixfleet.on_host import envelope, sources
-from strixfleet.on_host.envelope import Envelope
+from strixfleet.on_host.envelope import MARK, Envelope
 from strixfleet.on_host.questions import Json
 
 
+T = TypeVar("T")
+_MAP: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 ARGUMENT_LIMIT_BYTES = 120_000  # one argument of a command may hold 128 KiB on Linux
 _RUN = """
 import sys,types
@@ -50,6 +54,8 @@ def program_argv(program: str, request: Json, python: str = "python3") -> list[s
 def read_envelope(stdout: str, stderr: str, *, host: str, failure: str) -> Envelope:
     """Find the answer in what a program printed; raise ProbeFailed with `failure` where there is none."""
     answer = envelope.received(stdout)
+    if answer is None and MARK in stdout:
+        raise ProbeFailed(f"{failure}: its answer is damaged", where=host)
     if answer is None:
         said = (stderr.strip() or stdout.strip() or "it printed nothing").splitlines()[-1][:300]
         raise ProbeFailed(f"{failure}: {said}", where=host)
@@ -61,5 +67,16 @@ def read_envelope(stdout: str, stderr: str, *, host: str, failure: str) -> Envel
 def read_data(
     stdout: str, stderr: str, *, host: str, failure: str = "could not be measured"
 ) -> dict[str, Any]:
-    """Return the data of an answer that is a map."""
-    return dict(read_envelope(stdout, stderr, host=host, failure=failure).data)
+    """Return the data of an answer that is a map; raise ProbeFailed where it is not."""
+    answer = read_envelope(stdout, stderr, host=host, failure=failure)
+    return read_shape(_MAP, answer.data, host=host, failure=failure)
+
+
+def read_shape(shape: TypeAdapter[T], data: Json, *, host: str, failure: str) -> T:
+    """Return what a host said as a type; raise ProbeFailed with the first field that is wrong."""
+    try:
+        return shape.validate_python(data, strict=True)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])[:100] or "answer"
+        raise ProbeFailed(f"{failure}: unexpected {field}: {first['msg']}", where=host) from None

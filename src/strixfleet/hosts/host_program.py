@@ -1,14 +1,17 @@
 """Call strixfleet-host, the program on hosts that switches builds, and read its one line of JSON."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from strixfleet.errors import ChangeFailed, ProbeFailed
+from strixfleet.hosts.host_code import read_shape
 from strixfleet.hosts.remote import Remote
+from strixfleet.on_host import json_text
 from strixfleet.on_host.envelope import DONE, FENCED, LOCK_EXPIRED, LOCKED, REFUSED
-from strixfleet.on_host.questions import Json
 from strixfleet.on_host.switch.strixfleet_host import SCHEMA
 
 
@@ -20,6 +23,44 @@ LOST_LOCK = frozenset({FENCED, LOCKED, LOCK_EXPIRED})
 _WORDS_BEFORE_CODES = {"somebody took over": FENCED, "locked by ": LOCKED, "has run out": LOCK_EXPIRED}
 
 
+Seconds = Annotated[float, Field(ge=0)]
+_Pending = TypedDict("_Pending", {"from": str | None, "to": str, "left_s": Seconds})
+
+
+class _BadRef(TypedDict):
+    ref: str
+    build: str
+    reason: str
+    at: str
+
+
+class _Lock(TypedDict):
+    owner: str
+    since: str
+    token: int | None
+    length_s: Seconds
+    left_s: Seconds
+
+
+class _Line(TypedDict):
+    """What the program prints; `ok`, `code` and `token` are missing in that of earlier versions."""
+
+    changed: bool
+    error: str | None
+    current: str | None
+    previous: str | None
+    builds: list[str]
+    pending: _Pending | None
+    refused: list[_BadRef]
+    lock: _Lock | None
+    token: NotRequired[int | None]
+    ok: NotRequired[bool]
+    code: NotRequired[str]
+
+
+_LINE: TypeAdapter[_Line] = TypeAdapter(_Line)
+
+
 @dataclass(frozen=True, slots=True)
 class HostAnswer:
     """What the host program said; builds are ids, None where there is none."""
@@ -29,7 +70,7 @@ class HostAnswer:
     current: str | None
     previous: str | None
     builds: tuple[str, ...]
-    pending: Mapping[str, Json]
+    pending: Mapping[str, Any]
     refused: tuple[Mapping[str, Any], ...]
     lock: Mapping[str, Any]
     token: int | None
@@ -48,27 +89,32 @@ def read_answer(stdout: str, stderr: str, *, host: str) -> HostAnswer:
         said = (stderr.strip() or stdout.strip() or "nothing").splitlines()[-1][:300]
         hint = "`strixfleet provision` installs it"
         raise ProbeFailed(f"{PROGRAM} gave no answer: {said}", where=host, hint=hint)
-    error = str(answer["error"] or "")
+    failure = f"{PROGRAM} gave an answer that cannot be read"
+    said_all = read_shape(_LINE, answer, host=host, failure=failure)
+    error = said_all["error"] or ""
+    code = said_all.get("code") or _code_before_codes(error)
+    if said_all.get("ok", not error) != (not error) or (code == DONE) != (not error):
+        raise ProbeFailed(f"{failure}: it says both that it was done and that it was not", where=host)
     return HostAnswer(
-        changed=bool(answer["changed"]),
+        changed=said_all["changed"],
         error=error,
-        current=answer["current"],
-        previous=answer["previous"],
-        builds=tuple(answer["builds"]),
-        pending=answer["pending"] or {},
-        refused=tuple(answer["refused"]),
-        lock=answer["lock"] or {},
-        token=answer.get("token"),
-        code=answer.get("code") or _code_before_codes(error),
+        current=said_all["current"],
+        previous=said_all["previous"],
+        builds=tuple(said_all["builds"]),
+        pending=said_all["pending"] or {},
+        refused=tuple(said_all["refused"]),
+        lock=said_all["lock"] or {},
+        token=said_all.get("token"),
+        code=code,
     )
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
-        data = json.loads(line)
+        data = json_text.parsed_map(line)
     except ValueError:
         return None
-    return data if isinstance(data, dict) and data.get("schema") == SCHEMA else None
+    return data if data.get("schema") == SCHEMA else None
 
 
 def _code_before_codes(error: str) -> str:

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from strixfleet.errors import ProbeFailed
 from strixfleet.inventory.schema.fleet_model import Host
+
+
+ANSWER_LIMIT_BYTES = 64 << 20  # the largest that is asked for is a model's header of 40 MiB, as base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,12 @@ class Remote(Protocol):
     def close(self) -> None:
         """End the connection."""
         ...
+
+
+def check_size(host: str, *streams: bytearray) -> None:
+    """Raise ProbeFailed where a host says more than is ever asked of it."""
+    if sum(map(len, streams)) > ANSWER_LIMIT_BYTES:
+        raise ProbeFailed(f"it answered more than {ANSWER_LIMIT_BYTES >> 20} MiB", where=host)
 
 
 def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str, str]:

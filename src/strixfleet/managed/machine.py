@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 from strixfleet.inventory.hardware import PROFILES, Profile, recognise
 from strixfleet.managed.facts import Facts
-from strixfleet.managed.json_text import json_map
+from strixfleet.managed.host_documents import json_map
 from strixfleet.on_host.questions import Json
 
 

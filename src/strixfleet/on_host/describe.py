@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import re
 import time
 from typing import Any
 
-from . import cpu_time, files, process, systemd
+from . import cpu_time, files, json_text, process, systemd
 from .files import under
 
 
@@ -183,10 +182,9 @@ def stat(path: str) -> dict[str, int] | None:
 def stored(name: str) -> dict[str, Any]:
     """Read one of the host's own measurement files; {} where there is none or it is damaged."""
     try:
-        found = json.loads(read(os.path.join(STATE, name)) or "{}")
+        return json_text.parsed_map(read(os.path.join(STATE, name)) or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def calm(request: dict[str, Any], own: set[int]) -> dict[str, Any]:

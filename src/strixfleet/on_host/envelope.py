@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Callable, NamedTuple
 
+from . import json_text
 from .files import said_of
 
 
@@ -30,6 +31,7 @@ BAD_BUILD = "bad_build"  # absent, damaged, or not a build at all
 KNOWN_BAD = "known_bad"  # it was taken back here before
 IN_USE = "in_use"
 NO_WAY_BACK = "no_way_back"  # there is no previous build, or one for another backend
+DAMAGED = "damaged"  # a record on the host cannot be believed: what is in doubt is refused, or goes back
 NOT_RESTARTED = "not_restarted"  # systemd could not restart or stop the servers
 
 
@@ -69,11 +71,18 @@ def serve(act: Callable[[Any], Any], request: Any) -> None:
 
 
 def received(stdout: str) -> Envelope | None:
-    """Find the answer in what a program printed; None where there is none."""
+    """Find the answer in what a program printed; None where there is none, or a damaged one."""
     for line in stdout.splitlines():
         if line.startswith(MARK):
             try:
-                return Envelope(**json.loads(line[len(MARK) :]))
+                found = Envelope(**json_text.parsed_map(line[len(MARK) :]))
             except (ValueError, TypeError):
                 return None
+            return found if _is_sound(found) else None
     return None
+
+
+def _is_sound(found: Envelope) -> bool:
+    """Tell whether an answer has the types of one, and its code says the same as its `ok`."""
+    texts = isinstance(found.code, str) and isinstance(found.text, str)
+    return texts and isinstance(found.ok, bool) and found.ok == (found.code == DONE)

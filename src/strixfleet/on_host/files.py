@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import hashlib
 import os
 import pwd
+import stat
+from typing import BinaryIO
 
 
 READ_LIMIT_BYTES = 256 * 1024
@@ -18,11 +21,20 @@ def under(root: str, path: str) -> str:
     return root + path if root and simulated else path
 
 
+def opened(path: str) -> BinaryIO:
+    """Open a plain file to be read; a pipe in its place would never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a plain file", path)
+    return os.fdopen(descriptor, "rb")
+
+
 def read_text(path: str, limit_bytes: int = READ_LIMIT_BYTES) -> str | None:
     """Read a small text file; None where there is none."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(limit_bytes)
+        with opened(path) as file:
+            return file.read(limit_bytes).decode("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -30,7 +42,7 @@ def read_text(path: str, limit_bytes: int = READ_LIMIT_BYTES) -> str | None:
 def sha256(path: str) -> str:
     """Return the digest of a file of any size."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
@@ -90,6 +102,21 @@ def write(
     except OSError as problem:  # the error of a write does not name the file
         raise OSError(problem.errno, problem.strerror, path) from problem
     rename(draft, path)
+
+
+def overwrite(path: str, data: bytes) -> None:
+    """
+    Write into a file that is there, within the room that it has; raise OSError where it has too little.
+
+    For a disk without room for a new file. What is left of the old content becomes blanks.
+    """
+    with open(path, "r+b") as file:
+        status = os.fstat(file.fileno())
+        if len(data) > status.st_blocks * 512:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        file.write(data.ljust(status.st_size))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def rename(old: str, new: str) -> None:

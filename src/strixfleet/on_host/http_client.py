@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Iterator, NamedTuple
 from urllib.parse import urlsplit
 
+from . import json_text
 from .files import read_text
 
 
@@ -34,7 +35,7 @@ class Reply(NamedTuple):
     def json(self) -> Any:
         """Return the parsed body; None where it is not JSON."""
         try:
-            return json.loads(self.text)
+            return json_text.parsed(self.text)
         except ValueError:
             return None
 
@@ -130,7 +131,7 @@ class Server:
                     raise NotServed(Reply(response.status, text))
                 for line in iter(lambda: response.readline(LIMIT_BYTES), b""):
                     if line.startswith(b"data: {"):
-                        yield json.loads(line[6:])
+                        yield json_text.parsed(line[6:])
         except (OSError, http.client.HTTPException, ValueError) as problem:
             raise NotServed(Reply(NO_ANSWER, str(problem) or type(problem).__name__)) from problem
 

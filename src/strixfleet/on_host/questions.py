@@ -1,6 +1,6 @@
 """What can be asked of a host: a closed list of read-only verbs; a new setting never touches the probe."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -87,8 +87,3 @@ class Answers:
             [question.verb.value, question.subject, answer.value, answer.error]
             for question, answer in sorted(self._answers.items())
         ]
-
-    @classmethod
-    def from_json(cls, rows: Iterable[tuple[str, str, Json, str | None]]) -> "Answers":
-        """Read what `to_json` wrote."""
-        return cls({Question(Ask(row[0]), row[1]): Answer(row[2], row[3]) for row in rows})

@@ -4,8 +4,11 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from strixfleet.errors import FleetError
-from strixfleet.hosts.host_code import program_argv, read_data
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from strixfleet.errors import FleetError, ProbeFailed
+from strixfleet.hosts.host_code import program_argv, read_data, read_shape
 from strixfleet.hosts.reach import remote_for
 from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
@@ -17,6 +20,20 @@ from strixfleet.on_host.questions import Json
 LOAD_S = 300.0
 MARGIN_S = 60.0
 COUNT_LIMIT_S = 3600.0
+FAILURE = "cannot be watched"
+
+
+class _Row(TypedDict):
+    """How one server fared; see on_host/watch.py."""
+
+    problem: str
+    log: str
+    invocation: str
+    restarts: int
+    up_s: float
+
+
+_ROWS: TypeAdapter[dict[str, _Row]] = TypeAdapter(dict[str, _Row])
 
 
 class Watch:
@@ -36,12 +53,22 @@ class Watch:
         request: dict[str, Json] = {"do": what, "units": dict(self.units), **more}
         argv = program_argv("watch", request, self._host.connection.python or "python3")
         done = remote.run(argv, timeout_s=timeout_s)
-        return read_data(done.stdout, done.stderr, host=self._host.name, failure="cannot be watched")
+        return read_data(done.stdout, done.stderr, host=self._host.name, failure=FAILURE)
+
+    def _rows(self, remote: Remote, what: str, timeout_s: float, **more: Json) -> dict[str, Any]:
+        """Return one row for each server: none that is missing counts as well."""
+        data = self.ask(remote, what, timeout_s, **more)
+        rows = read_shape(_ROWS, data, host=self._host.name, failure=FAILURE)
+        if rows.keys() != self.units.keys():
+            raise ProbeFailed(
+                f"{FAILURE}: it answered for other servers than were asked about", where=self._host.name
+            )
+        return {unit: dict(row) for unit, row in rows.items()}
 
     def settle(self, remote: Remote, limit_s: float = LOAD_S) -> dict[str, Any]:
         """Wait until all servers are healthy or are not going to be; one row each."""
         most_s = limit_s * max(1, len(self.units)) + MARGIN_S
-        return self.ask(remote, "settle", most_s, limit_s=limit_s)
+        return self._rows(remote, "settle", most_s, limit_s=limit_s)
 
     def settled(self, remote: Remote) -> str:
         """Wait in the same way; return what is wrong, with the log's last lines."""
@@ -50,7 +77,7 @@ class Watch:
     def stay(self, remote: Remote, rows: Mapping[str, Any], up_s: float) -> dict[str, Any]:
         """Wait until all servers have run for a while, in the same run that `settle` saw."""
         since: dict[str, Json] = {unit: row["invocation"] for unit, row in rows.items()}
-        return self.ask(remote, "watch", up_s * 2 + MARGIN_S, since=since, up_s=up_s)
+        return self._rows(remote, "watch", up_s * 2 + MARGIN_S, since=since, up_s=up_s)
 
     def start_counting(self, lease_s: float) -> None:
         """Begin to count the time without an answer, over a connection of its own."""

@@ -112,7 +112,7 @@ def survey_without_trials(
         name, left_s = max(trials.items(), key=lambda trial: trial[1])
         trial = f"{name} still runs an unconfirmed build from an interrupted rollout"
         step(f"{trial}; waiting {left_s:.0f} s for it to revert")
-        time.sleep(left_s + TRIAL_PAUSE_S)
+        time.sleep(min(left_s, TRIAL_WAIT_S) + TRIAL_PAUSE_S)
 
 
 def plan_rollout(found: RolloutSurvey, request: UpgradeRequest) -> Rollout:

@@ -1,10 +1,12 @@
 """Upgrades of three real hosts that run the imitation: good builds stay, bad ones go back."""
 
 import re
+import shlex
 import time
 
 import pytest
 
+from tests.host.outside import reboot, root
 from tests.host.rollout.conftest import BUILDS, SOAK, Site, check_bad_build, no_link, tag_of, wait_for
 
 
@@ -95,6 +97,40 @@ def test_a_pin_that_reaches_beyond_the_limit_is_not_rewritten(site: Site) -> Non
     code, _document, said = site.call("upgrade", "--to", "v1.0.4", "--yes", "-l", site.names[-1])
     assert code == 2
     assert re.search(rf"strix.yml:\d+: this line also pins {site.names[0]}", said)
+
+
+SUSPECT = "v9.9.9-cpu-0badb007"
+MAKE_SUSPECT = f"""
+import hashlib, json, os, shutil
+os.chdir({BUILDS!r})
+good = os.readlink("current")
+shutil.copytree(good, {SUSPECT!r}, symlinks=True)
+server = {SUSPECT!r} + "/bin/llama-server"
+with open(server, "w") as file:
+    file.write('#!/bin/sh\\ntouch "$HOME/suspect-$(cat /proc/sys/kernel/random/boot_id)"\\n')
+    file.write('exec {BUILDS}/' + good + '/bin/llama-server "$@"\\n')
+manifest = json.load(open({SUSPECT!r} + "/manifest.json"))
+digest = hashlib.sha256(open(server, "rb").read()).hexdigest()
+files = {{**manifest["files"], "bin/llama-server": digest}}
+manifest.update(id={SUSPECT!r}, ref="v9.9.9", files=files)
+json.dump(manifest, open({SUSPECT!r} + "/manifest.json", "w"))
+"""
+
+
+def test_after_a_reboot_in_the_middle_of_a_trial_the_suspect_build_is_not_started_again(site: Site) -> None:
+    """A build that freezes the box when it loads would reboot it for ever."""
+    name = site.names[-1]
+    good = site.current(name)
+    starts = "ls /var/cache/strixfleet/chat | grep -c ^suspect- || true"
+    root(site.made, name, f"python3 -c {shlex.quote(MAKE_SUSPECT)}")
+    root(site.made, name, f"/opt/strixfleet/lib/strixfleet-host activate {SUSPECT} --lease 3600")
+    assert root(site.made, name, starts).strip() == "1"
+    reboot(site.made, name)
+    assert site.current(name) == good
+    assert site.health(name) == "200"
+    assert root(site.made, name, starts).strip() == "1"
+    assert not site.on_trial(name)
+    root(site.made, name, f"/opt/strixfleet/lib/strixfleet-host discard {SUSPECT}")
 
 
 def test_a_first_deployment_goes_back_to_not_serving(site: Site) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from strixfleet.managed.json_text import json_map
+from strixfleet.managed.host_documents import json_map
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 
-from strixfleet.managed.things.file import Absent, File, Template
+from strixfleet.managed.things.file import Absent, File, Link, Template
 from strixfleet.managed.things.thing import Thing
 from strixfleet.managed.things.unit import Unit
 from strixfleet.on_host import sources
@@ -14,7 +14,10 @@ HOST_MODULES = "/opt/strixfleet/lib/strixfleet/on_host"
 OLD_MODULES = "/opt/strixfleet/lib/strixfleet/host"  # where versions before the rooms had them
 PROGRAM = "switch.strixfleet_host"
 TIMER = "strixfleet-revert.timer"
-UNIT_FILES = tuple(f"/etc/systemd/system/{name}" for name in ("strixfleet-revert.service", TIMER))
+UNITS = "/etc/systemd/system"
+AT_BOOT = "strixfleet-revert-boot.service"
+UNIT_FILES = tuple(f"{UNITS}/{name}" for name in ("strixfleet-revert.service", AT_BOOT, TIMER))
+ENABLED_AT_BOOT = f"{UNITS}/multi-user.target.wants/{AT_BOOT}"  # it runs at boot alone, so it is never active
 
 
 @cache
@@ -33,4 +36,5 @@ def _things() -> Iterator[Thing]:
     yield Absent(id=f"llama_cpp:{OLD_MODULES}", path=OLD_MODULES)
     for path in UNIT_FILES:
         yield File(id=f"llama_cpp:{path}", path=path, source=Template(f"host{path}.j2"))
+    yield Link(id=f"llama_cpp:{ENABLED_AT_BOOT}", path=ENABLED_AT_BOOT, target=f"{UNITS}/{AT_BOOT}")
     yield Unit(id=f"llama_cpp:{TIMER}", name=TIMER)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from strixfleet.inventory.schema.parts import Model, ModelFile
-from strixfleet.managed.json_text import json_map
+from strixfleet.managed.host_documents import json_map
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
 

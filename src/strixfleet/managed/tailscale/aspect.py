@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from strixfleet.findings.items import Cure, Rule
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.json_text import json_map
+from strixfleet.managed.host_documents import json_map
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.apt_sources import (
     OUR_TAILSCALE,

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
+import time
 
-from .. import command, files
-from ..envelope import BAD_BUILD, KNOWN_BAD, Refused
+from .. import command, files, json_text
+from ..envelope import BAD_BUILD, DAMAGED, KNOWN_BAD, Refused
 from .option_aliases import OPTIONS, known_options, options_text, respelled, takes_several
-from .records import JsonFile, Row, today
+from .records import Damaged, Record, Row, has, today
 
 
 BUILDS = "opt/strixfleet/llama.cpp"
 BUILD_ID = re.compile(r"[a-z0-9.]+-[a-z]+-[0-9a-f]{8}\Z")
+LINKS = ("current", "previous")
 REMEMBERED = 100
+MANIFEST_LIMIT_BYTES = 8 << 20
+BAD_REF = {"ref": str, "build": str, "reason": str, "at": str}
+
+
+def _valid(row: Row) -> bool:
+    rows = row.get("refs")
+    return (
+        isinstance(rows, list)
+        and len(row) == 1
+        and all(isinstance(one, dict) and has(one, BAD_REF) for one in rows)
+    )
 
 
 class Builds:
@@ -23,20 +35,32 @@ class Builds:
 
     def __init__(self, root: str) -> None:
         self.folder = os.path.join(root, BUILDS)
-        self.refused = JsonFile(root, "refused.json")
+        self.refused = Record(root, "refused.json", _valid)
 
     def link(self, name: str) -> str | None:
-        """Return the build that `current` or `previous` names."""
+        """Return the build that `current` or `previous` names; None where there is no such link."""
         try:
             return os.path.basename(os.readlink(os.path.join(self.folder, name)))
-        except FileNotFoundError:
+        except OSError:
             return None
+
+    def _is_foreign(self, path: str) -> bool:
+        return os.path.lexists(path) and not os.path.islink(path)
+
+    def check_links(self) -> None:
+        """Refuse to go on where something else is in the place of a link."""
+        for path in (os.path.join(self.folder, name) for name in LINKS):
+            if self._is_foreign(path):
+                text = "%s is not a link to a build; hint: move it away, then `strixfleet provision`"
+                raise Refused(text % path, DAMAGED)
 
     def point(self, name: str, build: str | None) -> None:
         """Make a link name a build, or remove it; atomically and durably."""
+        path, draft = os.path.join(self.folder, name), os.path.join(self.folder, ".%s.new" % name)
+        if self._is_foreign(path):  # kept, under a name that the audit reports
+            os.rename(path, os.path.join(self.folder, ".%s.%d" % (name, time.time_ns())))
         if self.link(name) == build:
             return
-        path, draft = os.path.join(self.folder, name), os.path.join(self.folder, ".%s.new" % name)
         if build is None:
             os.unlink(path)
         else:
@@ -46,6 +70,16 @@ class Builds:
             os.rename(draft, path)
         files.sync(self.folder)
 
+    def go_back(self, build: str | None, previous: str | None) -> None:
+        """Point both links where they were; a disk without room for another link keeps no bad build."""
+        if build is not None and self.link("current") != build == self.link("previous"):
+            current = os.path.join(self.folder, "current")
+            if not self._is_foreign(current):
+                os.rename(os.path.join(self.folder, "previous"), current)
+                files.sync(self.folder)
+        self.point("current", build)
+        self.point("previous", previous)
+
     def present(self) -> list[str]:
         """Name the builds on this host."""
         names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
@@ -54,16 +88,16 @@ class Builds:
     def manifest(self, build: str) -> Row:
         """Return a build's manifest, or an empty one."""
         try:
-            with open(os.path.join(self.folder, build, "manifest.json"), encoding="utf-8") as file:
-                manifest: Row = json.load(file)
-            return manifest if isinstance(manifest["files"], dict) else {}
-        except (OSError, ValueError, KeyError, TypeError):
+            with files.opened(os.path.join(self.folder, build, "manifest.json")) as file:
+                manifest = json_text.parsed_map(file.read(MANIFEST_LIMIT_BYTES))
+        except (OSError, ValueError):
             return {}
+        return manifest if isinstance(manifest.get("files"), dict) else {}
 
     def _digest(self, build: str, name: str) -> str | None:
         try:
             return files.digest(os.path.join(self.folder, build, name))
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     def verify(self, build: str, retry: bool) -> None:
@@ -78,8 +112,10 @@ class Builds:
         for name, digest in manifest["files"].items():
             if self._digest(build, name) != digest:
                 raise Refused("%s of build %s is not what was built" % (name, build), BAD_BUILD)
-        for row in self.bad():
-            if row["ref"] == manifest.get("ref") and not retry:
+        if retry:
+            return
+        for row in self._known_bad():
+            if row["ref"] == manifest.get("ref"):
                 text = "%s was taken back here on %s (%s); --retry tries it again"
                 raise Refused(text % (row["ref"], row["at"], row["reason"]), KNOWN_BAD)
 
@@ -114,13 +150,26 @@ class Builds:
         return True
 
     def bad(self) -> list[Row]:
-        """List the refs that were returned or rolled back."""
-        rows: list[Row] = self.refused.read().get("refs", [])
+        """List the refs that were returned or rolled back; none where the list is damaged."""
+        try:
+            rows: list[Row] = self.refused.read().get("refs", [])
+        except Damaged:
+            return []
+        return rows
+
+    def _known_bad(self) -> list[Row]:
+        """List the same; a damaged list may have named any ref."""
+        try:
+            rows: list[Row] = self.refused.read().get("refs", [])
+        except Damaged as problem:
+            text = "%s, and may have named this build; hint: --retry tries it, or remove that file"
+            raise Refused(text % problem, DAMAGED) from None
         return rows
 
     def remember(self, build: str, reason: str, bad: bool = True) -> None:
         """Remember that a ref is bad, or forget it."""
-        ref = self.manifest(build).get("ref", build)
+        said = self.manifest(build).get("ref")
+        ref = said if isinstance(said, str) else build
         rows = [row for row in self.bad() if row["ref"] != ref]
         if not bad and rows == self.bad():
             return

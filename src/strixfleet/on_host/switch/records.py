@@ -1,19 +1,31 @@
-"""Records that outlive a power cut, leases that do not outlive a reboot, and the lock around both."""
+"""
+Records that outlive a power cut, leases that do not outlive a reboot, and the lock around both.
+
+Each record carries a seal, the digest of what it says, and has the keys that its kind has. One that does not
+is damaged, and a damaged record is never taken for an absent one: who reads it decides what is safe then.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import os
+import shutil
 import time
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
-from .. import files
+from .. import files, json_text
+from ..envelope import DAMAGED, Refused
 
 
 Row = dict[str, Any]
 STATE = "var/lib/strixfleet"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+LIMIT_BYTES = 1 << 20
+LEASE = {"deadline_s": (int, float), "length_s": (int, float), "boot_id": str}
 
 
 def now_s() -> float:
@@ -38,22 +50,39 @@ def deadline(length_s: float) -> Row:
 
 
 def left_s(record: Row) -> float:
-    """Return the seconds that are left; none after a reboot."""
+    """Return the seconds that are left: none after a reboot, none where more are left than were given."""
     if not record or record["boot_id"] != boot_id():
         return 0.0
-    return max(0.0, float(record["deadline_s"]) - now_s())
+    left = float(record["deadline_s"]) - now_s()
+    return left if 0.0 < left <= record["length_s"] + 1.0 else 0.0
+
+
+def has(row: Row, kinds: dict[str, Any]) -> bool:
+    """Tell whether a row has these keys and no others, with values of these types; no number is a bool."""
+    return row.keys() == kinds.keys() and all(
+        isinstance(row[key], kind) and (kind is bool or not isinstance(row[key], bool))
+        for key, kind in kinds.items()
+    )
+
+
+class Damaged(Refused):
+    """A record that is there and cannot be believed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("%s is damaged" % path, DAMAGED)
 
 
 class HostLock:
     """The lock around every write, as `with alone:`; it ends with the process at the latest."""
 
     def __init__(self, root: str) -> None:
-        self.path = os.path.join(root, STATE, "host.lock")
+        self.path = os.path.join(root, STATE)
         self.descriptor = -1
 
     def __enter__(self) -> None:
-        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
-        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.makedirs(self.path, mode=0o755, exist_ok=True)
+        # The folder itself is locked: a disk may have no room for another file.
+        self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)
 
     def __exit__(self, *_problem: object) -> None:
@@ -69,27 +98,54 @@ class HostLock:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX)
 
 
-class JsonFile:
-    """A JSON file that is there whole, old or new, or is absent."""
+class Record:
+    """A JSON file that is there whole, old or new, or is absent; `valid` knows what its kind may say."""
 
-    def __init__(self, root: str, name: str) -> None:
+    def __init__(self, root: str, name: str, valid: Callable[[Row], bool]) -> None:
         self.path = os.path.join(root, STATE, name)
+        self.valid = valid
 
     def read(self) -> Row:
-        """Return the record; an empty one where there is none, or none that can be read."""
-        try:
-            with open(self.path, encoding="utf-8") as file:
-                data = json.load(file)
-        except (OSError, ValueError):
+        """Return the record, an empty one where there is none; raise Damaged where it cannot be believed."""
+        if not os.path.lexists(self.path):
             return {}
-        return data if isinstance(data, dict) else {}
+        try:
+            with files.opened(self.path) as file:
+                row = json_text.parsed_map(file.read(LIMIT_BYTES))
+        except (OSError, ValueError):
+            raise Damaged(self.path) from None
+        unsealed = "seal" not in row  # as in the version before
+        if not (row.pop("seal", None) == seal_of(row) or unsealed) or not self.valid(row):
+            raise Damaged(self.path)
+        return row
 
-    def write(self, data: Row) -> None:
-        """Replace it durably."""
-        files.write(self.path, json.dumps(data, sort_keys=True).encode())
+    def write(self, row: Row) -> None:
+        """Replace it durably; on a disk without room for another file, write into the one that is there."""
+        data = json.dumps({**row, "seal": seal_of(row)}, sort_keys=True).encode()
+        try:
+            files.write(self.path, data)
+        except OSError as problem:
+            if problem.errno not in NO_ROOM or not os.path.isfile(self.path):
+                raise
+            files.overwrite(self.path, data)
+
+    def replace(self, row: Row) -> None:
+        """Write it where something else may be in its place."""
+        if not os.path.isfile(self.path) or os.path.islink(self.path):
+            self.remove()
+        self.write(row)
 
     def remove(self) -> None:
-        """Remove it durably."""
-        if os.path.exists(self.path):
+        """Remove it durably, whatever is in its place."""
+        if not os.path.lexists(self.path):
+            return
+        if os.path.isdir(self.path) and not os.path.islink(self.path):
+            shutil.rmtree(self.path)
+        else:
             os.unlink(self.path)
-            files.sync(os.path.dirname(self.path))
+        files.sync(os.path.dirname(self.path))
+
+
+def seal_of(row: Row) -> str:
+    """Return the digest of what a record says."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:32]

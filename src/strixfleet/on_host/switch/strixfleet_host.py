@@ -4,7 +4,7 @@ strixfleet-host: the one program that switches which llama.cpp build a host runs
 
     status
     activate BUILD_ID [--expect BUILD_ID|none] [--lease S] [--retry] [--drain S]
-    renew [--lease S]     confirm BUILD_ID     return [--if-due] [--reason TEXT] [--forget]
+    renew [--lease S]     confirm BUILD_ID     return [--if-due] [--at-boot] [--reason TEXT] [--forget]
     rollback [--retry] [--drain S]             discard BUILD_ID               spell [BUILD_ID]
     lock --owner TEXT [--ttl S]                unlock [--force|--owner TEXT]
 
@@ -12,7 +12,8 @@ Playbook, controller, timer and boot call it alike. It prints one line of JSON, 
 the keys beside `data` are for callers of the first version. It holds a lock while it writes, and switches by
 renaming a link, so that a reader sees the old build or the new one. A build whose files are not what its
 manifest says is refused, and so is a ref that was returned or rolled back, unless --retry is given. With
---lease an activation is a trial: unless it is confirmed, the timer takes it back once the lease is over.
+--lease an activation is a trial: unless it is confirmed, the timer takes it back once the lease is over, and
+the next boot before any server starts (--at-boot: without waiting for servers, which wait for it).
 `spell` writes beside a build what it calls the options that releases spell differently (option_aliases.py).
 Before servers stop, new connections are refused and running generations end, for --drain seconds at most.
 --token N is the fleet lock's: an old one is refused. Standard library of Python 3.9 or newer.
@@ -33,6 +34,7 @@ from strixfleet.on_host.switch.trial import Trial
 
 
 SCHEMA = "strixfleet/host/1"
+UNTOLD: Row = {"current": None, "previous": None, "builds": [], "pending": None, "refused": [], "lock": None}
 VERBS = ("status", "activate", "renew", "confirm", "return", "rollback", "discard", "spell", "lock", "unlock")
 
 
@@ -55,6 +57,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         verb[name].add_argument("--drain", type=float, default=30.0)
     verb["activate"].add_argument("--expect")
     verb["return"].add_argument("--if-due", action="store_true")
+    verb["return"].add_argument("--at-boot", action="store_true")
     verb["return"].add_argument("--reason", default="the lease ran out")
     verb["return"].add_argument("--forget", action="store_true")
     verb["rollback"].add_argument("--reason", default="rolled back")
@@ -67,7 +70,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def status(trial: Trial, fence: Fence) -> Row:
     """Return what is current, on trial, refused and locked, and which builds there are."""
-    pending, held = trial.record.read(), fence.held()
+    pending, held = trial.pending(), fence.held()
     return {
         "current": trial.builds.link("current"),
         "previous": trial.builds.link("previous"),
@@ -80,10 +83,10 @@ def status(trial: Trial, fence: Fence) -> Row:
 
 def go_back(trial: Trial, fence: Fence, given: argparse.Namespace) -> bool:
     """End a trial badly, if its lease is over or somebody with the right to says so."""
-    pending = trial.record.read()
+    pending = trial.pending()
     if not given.if_due:
         fence.check(given.token, own=pending.get("token") == given.token)
-    changed = trial.go_back(given.reason, given.if_due, given.forget)
+    changed = trial.go_back(given.reason, given.if_due, given.forget, wait=not given.at_boot)
     if changed:  # <4> is journald's mark of a warning
         print("<4>%s: %s; back to %s" % (pending["to"], given.reason, pending["from"]), file=sys.stderr)
     return changed
@@ -98,6 +101,7 @@ def act(trial: Trial, fence: Fence, given: argparse.Namespace) -> Row:
     if given.verb == "return":
         return {"changed": go_back(trial, fence, given)}
     fence.check(given.token)
+    trial.builds.check_links()
     if given.verb == "renew":
         fence.renew()
     deeds: dict[str, Callable[[], bool]] = {
@@ -124,7 +128,10 @@ def main(argv: list[str]) -> int:
             return act(trial, fence, given)
 
     done = answered(locked)
-    data = {"changed": False, **(done.data or {}), **status(trial, fence)}
+    told = answered(lambda: status(trial, fence))
+    sound = answered(trial.builds.check_links)
+    data = {"changed": False, **(done.data or {}), **(told.data or UNTOLD)}
+    done = next((one for one in (done, told, sound) if not one.ok), done)
     first_version = {**data, "schema": SCHEMA, "error": done.text or None}
     print(json.dumps({**first_version, **done._replace(data=data)._asdict()}, sort_keys=True))
     return 0 if done.ok else 1

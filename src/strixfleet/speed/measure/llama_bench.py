@@ -1,6 +1,5 @@
 """The arguments of llama-bench, its results, and whether the right device computed them."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -9,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from strixfleet.inventory.schema.parts import SmokeBench
+from strixfleet.on_host import json_text
 from strixfleet.speed.measure.answer_types import Count, Shown, UnreadableAnswerError, read_as
 
 
@@ -81,7 +81,7 @@ def parse_bench(text: str) -> tuple[BenchRow, ...]:
     """Read llama-bench's JSON, which may follow other output; raise BenchUnreadableError if it cannot be."""
     start = text.find("[")
     try:
-        rows = json.loads(text[start:]) if start >= 0 else None
+        rows = json_text.parsed(text[start:]) if start >= 0 else None
     except ValueError as problem:
         raise BenchUnreadableError(f"the output of llama-bench is not JSON: {problem}") from None
     if not isinstance(rows, list) or not rows:

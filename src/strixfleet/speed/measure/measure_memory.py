@@ -1,9 +1,9 @@
 """How fast a host reads memory: measured once and recorded on the host, the best of all tries."""
 
-import json
 from dataclasses import asdict
 
 from strixfleet.inventory.hardware import Profile
+from strixfleet.on_host import json_text
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.expect.roofline import Machine
 from strixfleet.speed.measure.host_answer import Bandwidth, HostAnswer
@@ -53,7 +53,7 @@ class MemorySpeed:
         request: dict[str, Json] = {"program": "strixfleet-membw", "arguments": [], "users": ["nobody"]}
         done = self._bench.program(request, TIMEOUT_S)
         try:
-            return float(json.loads(done.stdout)["read_gb_s"]), done.others_share
+            return float(json_text.parsed(done.stdout)["read_gb_s"]), done.others_share
         except (ValueError, KeyError, TypeError):
             return 0.0, None
 

@@ -24,7 +24,7 @@ from strixfleet.speed.model.model_file import GgufHeader
 
 
 LOOK_TIMEOUT_S = 60.0
-_HEADER_STEPS_BYTES = tuple(mib << 20 for mib in (4, 16, 64, 256))
+_HEADER_STEPS_BYTES = tuple(mib << 20 for mib in (4, 16, 40))
 _MARGIN_S = 30.0
 
 
@@ -111,5 +111,13 @@ class Bench:
         for path in paths:
             request: dict[str, Json] = {"do": "header", "path": path, "count": count}
             answer = self._ask("run_program", request, LOOK_TIMEOUT_S * 4)
-            data = zlib.decompress(base64.b64decode(str(answer["packed"])))
+            data = self._unpacked(answer.get("packed"), count)
             host_files.write(str(folder / PurePosixPath(path).name), data)
+
+    def _unpacked(self, packed: Json, count: int) -> bytes:
+        unpack = zlib.decompressobj()
+        try:
+            return unpack.decompress(base64.b64decode(str(packed), validate=True), count)
+        except (ValueError, zlib.error):
+            message = "could not be measured: the header that it sent is damaged"
+            raise ProbeFailed(message, where=self._host.name) from None

@@ -1,8 +1,6 @@
 """The host program: switching, trials, the lock, and being cut at every write."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import subprocess
@@ -14,94 +12,9 @@ from typing import Any
 import pytest
 
 from strixfleet.on_host import envelope
-from strixfleet.on_host.switch import records, strixfleet_host
+from strixfleet.on_host.switch import records
 from strixfleet.on_host.switch.units import Units
-
-
-OLD, NEW, OLDER = "b1-cpu-00000001", "b2-cpu-00000002", "b0-cpu-00000000"
-SYSTEMCTL = """#!/bin/sh
-case "$1" in
-reset-failed|show) ;;
-*) echo "$*" >> "$(dirname "$0")/calls" ; test ! -e "$(dirname "$0")/broken" || { echo no >&2; exit 1; } ;;
-esac
-"""
-
-
-class Machine:
-    """A root directory with builds, and the program pointed at it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.builds = root / "opt/strixfleet/llama.cpp"
-        self.state = root / "var/lib/strixfleet"
-        self.builds.mkdir(parents=True)
-        wants = root / "etc/systemd/system/multi-user.target.wants"
-        wants.mkdir(parents=True)
-        (wants / "llama-server@chat.service").symlink_to("../llama-server@.service")
-        systemctl = root / "systemctl"
-        systemctl.write_text(SYSTEMCTL)
-        systemctl.chmod(0o755)
-        for build in (OLDER, OLD, NEW):
-            self.build(build)
-
-    def build(self, name: str) -> None:
-        server = self.builds / name / "bin" / "llama-server"
-        server.parent.mkdir(parents=True)
-        server.write_text(name)
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        manifest = {"id": name, "ref": name.split("-", maxsplit=1)[0], "files": {"bin/llama-server": digest}}
-        (self.builds / name / "manifest.json").write_text(json.dumps(manifest))
-
-    def call(self, *words: str) -> dict[str, Any]:
-        out = io.StringIO()
-        argv = ["--root", str(self.root), "--systemctl", str(self.root / "systemctl"), *words]
-        with contextlib.redirect_stdout(out):
-            code = strixfleet_host.main(argv)
-        answer: dict[str, Any] = json.loads(out.getvalue())
-        assert code == (1 if answer["error"] else 0)
-        assert (answer["ok"], answer["text"]) == (not answer["error"], answer["error"] or "")
-        assert (answer["code"] == envelope.DONE) is answer["ok"]
-        assert answer["data"].items() <= answer.items()
-        return answer
-
-    def calls(self) -> list[str]:
-        path = self.root / "calls"
-        rows = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return rows
-
-    def links(self) -> tuple[str | None, str | None]:
-        rows = [self.builds / name for name in ("current", "previous")]
-        current, previous = (str(row.readlink()) if row.is_symlink() else None for row in rows)
-        return current, previous
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    passed = [0.0]
-    real = records.now_s
-    monkeypatch.setattr(records, "now_s", lambda: real() + passed[0])
-
-    def wait(seconds: float) -> None:
-        passed[0] += seconds
-
-    return wait
-
-
-Clock = Callable[[float], None]
-
-
-@pytest.fixture
-def serving(machine: Machine) -> Machine:
-    machine.call("activate", OLDER)
-    machine.call("activate", OLD)
-    machine.calls()
-    return machine
+from tests.fixtures.switching import NEW, OLD, OLDER, Clock, Machine
 
 
 def test_activation_without_a_lease_is_final(machine: Machine) -> None:
@@ -138,7 +51,7 @@ def test_an_unconfirmed_trial_goes_back_and_is_remembered(serving: Machine, cloc
     answer = serving.call("return", "--if-due")
     assert answer["changed"] is True
     assert serving.links() == (OLD, OLDER)
-    assert serving.calls() == ["restart --no-block llama-server@chat.service"]
+    assert serving.calls() == ["restart llama-server@chat.service"]
     assert [row["ref"] for row in answer["refused"]] == ["b2"]
     assert "was taken back here" in serving.call("activate", NEW, "--lease", "60")["error"]
     assert serving.links() == (OLD, OLDER)
@@ -152,7 +65,7 @@ def test_the_first_deployment_goes_back_to_not_serving(machine: Machine, clock: 
     clock(61)
     machine.call("return", "--if-due")
     assert machine.links() == (None, None)
-    assert machine.calls() == ["stop --no-block llama-server@chat.service"]
+    assert machine.calls() == ["stop llama-server@chat.service"]
 
 
 def test_a_trial_for_the_sake_of_a_search_is_forgotten(serving: Machine) -> None:
