@@ -15,6 +15,7 @@ from strixfleet.errors import MistakeCode
 from strixfleet.inventory.hardware import PROFILES
 from strixfleet.inventory.schema.addresses import is_private_listener
 from strixfleet.inventory.schema.field_types import quoted
+from strixfleet.inventory.schema.pin_rules import Release, check_instance
 from strixfleet.inventory.schema.problems import Problem, from_validation
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.inventory.schema.spelling import nearest
@@ -187,6 +188,12 @@ def _pin(values: Values) -> Iterator[Problem]:
         yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving, code=MistakeCode.MISSING)
 
 
+def _release(values: Values) -> Iterator[Problem]:
+    release = Release.of(values.get("llama_cpp_ref"))
+    for index, entry in _entries(values, "llama_server_instances") if release else ():
+        yield from check_instance(index, entry, release)
+
+
 def _kernel_twins(values: Values) -> Iterator[Problem]:
     arguments = values.get("kernel_arguments")
     seen: dict[str, str] = {}
@@ -226,5 +233,6 @@ RULES: tuple[Callable[[Values], Iterator[Problem]], ...] = (
     _encryption,
     _listeners,
     _pin,
+    _release,
     _kernel_twins,
 )
