@@ -88,7 +88,7 @@ def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType
     yield _headline(host)
     if host.error is not None:
         yield Padding(Text(words.inert(host.error), style="red"), (0, 0, 0, 2))
-    rows = [row for row in host.items if everything or row.status is not Status.OK]
+    rows = [row for row in host.items if everything or row.message or row.status is not Status.OK]
     changes = _maps(host.extra.get("changes"))
     changed = {str(change.get("id")) for change in changes}
     if rest := [row for row in rows if row.id not in changed]:
@@ -167,10 +167,11 @@ def _reason(verdict: Verdict) -> RenderableType:
 def _instances(rows: Iterable[dict[str, Json]]) -> RenderableType:
     table = _table("instance", "state", "health", "model", "address", "t/s")
     for row in rows:
+        shown = {**row, "health": row.get("loading") or row.get("health")}
         names = ("name", "state", "health", "model", "address")
         last = row.get("last_tps")
         tps = words.speed(last if isinstance(last, float) else None)
-        table.add_row(*(Text(words.value(row.get(name))) for name in names), tps)
+        table.add_row(*(Text(words.value(shown.get(name))) for name in names), tps)
     return Padding(table, (0, 0, 1, 2))
 
 
