@@ -10,7 +10,7 @@ from strixfleet.managed.llama_cpp.build import BUILDS, parse_manifest
 from strixfleet.managed.llama_models.model_store import StoredFile, catalogue
 from strixfleet.managed.llama_server.loading import CLOCK, UPTIME, Loading, loading_of
 from strixfleet.managed.llama_server.server_command import listening
-from strixfleet.managed.llama_server.server_files import files_of
+from strixfleet.managed.llama_server.server_files import GENERATES, files_of, probe_of
 from strixfleet.managed.llama_server.server_unit import http_questions, unit_name
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
@@ -67,10 +67,12 @@ def status_of(host: Host, answers: Answers) -> dict[str, Json]:
 
 
 def is_measured(host: Host, answers: Answers) -> bool:
-    """Tell whether each server's model has a last good speed under the build that is current."""
+    """Tell whether the first server that generates text has a last good speed under the current build."""
     rows = status_of(host, answers)["instances"]
     found = rows if isinstance(rows, list) else []
-    return all(isinstance(row, dict) and row["last_tps"] is not None for row in found[:1])
+    generating = {one.name for one in host.settings.llama_server_instances if probe_of(one) == GENERATES}
+    speeds = [row["last_tps"] for row in found if isinstance(row, dict) and row["name"] in generating]
+    return all(speed is not None for speed in speeds[:1])
 
 
 def needs_attention(row: Mapping[str, Json]) -> bool:

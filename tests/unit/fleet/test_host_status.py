@@ -1,16 +1,26 @@
 """What a host runs, from one round of answers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from strixfleet.findings.last_good import LastGood, Subject
 from strixfleet.findings.verdict import Grade, Verdict
-from strixfleet.fleet.host_status import CURRENT, LAST_GOOD, MANIFEST, needs_attention, questions, status_of
+from strixfleet.fleet.host_status import (
+    CURRENT,
+    LAST_GOOD,
+    MANIFEST,
+    is_measured,
+    needs_attention,
+    questions,
+    status_of,
+)
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.llama_server.loading import CLOCK, UPTIME
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
+from strixfleet.speed.measure.evidence import targets_of
 
 
 BUILD = "v0.3.36-cpu-00000000"
@@ -121,3 +131,14 @@ def test_a_bare_host_needs_attention_and_says_so_with_nulls() -> None:
     row = status_of(HOST, Answers({}))
     assert (row["build"], row["commit"]) == (None, None)
     assert needs_attention(row)
+
+
+@pytest.mark.parametrize("argument", ["embeddings", "reranking"])
+def test_a_box_that_only_embeds_has_no_speed_to_prove(argument: str) -> None:
+    instance = {"name": "main", "model": "m", "port": 8080, "arguments": {argument: None}}
+    settings = HOST.settings.model_dump() | {"llama_server_instances": [instance]}
+    host = replace(HOST, settings=HostSettings.model_validate(settings))
+    unmeasured = {LAST_GOOD.subject: None}
+    assert not is_measured(HOST, answers(**unmeasured))
+    assert is_measured(host, answers(**unmeasured))
+    assert targets_of(host) == targets_of(host, everything=True) == ()

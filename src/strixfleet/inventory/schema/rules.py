@@ -190,7 +190,9 @@ def _pin(values: Values) -> Iterator[Problem]:
 
 def _release(values: Values) -> Iterator[Problem]:
     release = Release.of(values.get("llama_cpp_ref"))
-    for index, entry in _entries(values, "llama_server_instances") if release else ():
+    if release is None:
+        return
+    for index, entry in _entries(values, "llama_server_instances"):
         yield from check_instance(index, entry, release)
 
 
