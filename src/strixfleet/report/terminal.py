@@ -36,7 +36,7 @@ _ENDINGS = {
     ExitCode.OK: "as desired",
     ExitCode.ATTENTION: "needs attention",
     ExitCode.USAGE: "wrong usage",
-    ExitCode.UNREACHABLE: "unreachable or unreadable",
+    ExitCode.UNREACHABLE: "unreachable",
     ExitCode.FAILED: "failed",
     ExitCode.DEFECT: "defect",
 }
@@ -77,10 +77,18 @@ def show(report: Report, *, stream: TextIO | None = None, everything: bool = Fal
 
 def ending(report: Report) -> Text:
     """Return the last line: how many hosts are in which state, and the exit code."""
-    counts = Counter(_ENDINGS[host.exit_code] for host in report.hosts)
+    counts = Counter(_ending_of(host) for host in report.hosts)
     parts = ", ".join(f"{number} {ending}" for ending, number in counts.items())
     hosts = words.counted(len(report.hosts), "host")
     return Text(f"{report.verb}: {hosts}: {parts or 'nothing to do'} (exit code {int(report.exit_code)})")
+
+
+def _ending_of(host: HostReport) -> str:
+    """Say in which state a host is; one that was reached and read is not unreachable for a fact it lacks."""
+    if host.exit_code is not ExitCode.UNREACHABLE or not host.reachable:
+        return _ENDINGS[host.exit_code]
+    unknown = sum(row.status is Status.UNKNOWN for row in host.items)
+    return f"unknown: {words.counted(unknown, 'fact')}" if unknown and host.error is None else "unreadable"
 
 
 def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType]:
