@@ -128,7 +128,7 @@ def run_provision(options: Options, consent: Consent) -> Report:
     if not work:
         step("nothing for provision to do" if good else "no host answered")
         return finish("provision", started, _reports(fleet, before, {}, options, consent))
-    _ask(plan_report(before, started), work, consent)
+    _ask(plan_report(fleet, before, started), work, consent)
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
     settled = replace(consent, reboot=reboot)
     chosen = {name: good[name] for name in work}

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from rich import box
@@ -31,6 +31,7 @@ _STYLES = {
     Status.UNKNOWN: "magenta",
     Status.WAIVED: "dim",
 }
+_OUR_PROGRAM = ":/opt/strixfleet/lib/"
 _SHORT = {Status.PENDING_REBOOT: "reboot"}
 _ENDINGS = {
     ExitCode.OK: "as desired",
@@ -80,7 +81,10 @@ def ending(report: Report) -> Text:
     counts = Counter(_ending_of(host) for host in report.hosts)
     parts = ", ".join(f"{number} {ending}" for ending, number in counts.items())
     hosts = words.counted(len(report.hosts), "host")
-    return Text(f"{report.verb}: {hosts}: {parts or 'nothing to do'} (exit code {int(report.exit_code)})")
+    forecasts = [one for host in report.hosts if isinstance(one := host.extra.get("forecast"), dict)]
+    total = f"; {cost}" if (cost := words.cost_of(forecasts)) else ""
+    code = int(report.exit_code)
+    return Text(f"{report.verb}: {hosts}: {parts or 'nothing to do'}{total} (exit code {code})")
 
 
 def _ending_of(host: HostReport) -> str:
@@ -102,7 +106,10 @@ def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType
     if rest := [row for row in rows if row.id not in changed]:
         yield _items(rest)
     if changes:
-        yield _changes(changes)
+        yield _changes(folded(changes))
+    forecast = host.extra.get("forecast")
+    if isinstance(forecast, dict):
+        yield from _forecast(forecast)
     if host.verdicts:
         yield _verdicts(host.verdicts)
         yield from (_reason(verdict) for verdict in host.verdicts)
@@ -155,6 +162,26 @@ def _changes(rows: Iterable[dict[str, Json]]) -> RenderableType:
         what.append("".join(f"\n  {line}" for line in words.steps(row.get("have"), row.get("want"))))
         table.add_row(Text(words.value(row.get("cost"))), what)
     return Padding(table, (0, 0, 1, 2))
+
+
+def folded(rows: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
+    """Return the rows with our own program on the host as one: its modules say nothing apart."""
+    ours = [row for row in rows if _OUR_PROGRAM in str(row.get("id"))]
+    kept = [row for row in rows if row not in ours]
+    if len(ours) <= 1:
+        return [*kept, *ours]
+    one: dict[str, Json] = {"id": "llama_cpp:/opt/strixfleet/lib", "cost": ours[0].get("cost")}
+    files = words.counted(len(ours), "file")
+    return [*kept, {**one, "have": "not as shipped", "want": f"strixfleet's program, {files}"}]
+
+
+def _forecast(forecast: dict[str, Json]) -> Iterator[RenderableType]:
+    for text in _texts(forecast.get("refusals")):
+        yield Padding(Text(f"provision would fail: {words.inert(text)}", style="red"), (0, 0, 0, 2))
+    if names := _texts(forecast.get("packages")):
+        yield Padding(Text(f"packages, where missing: {words.inert(', '.join(names))}"), (0, 0, 0, 2))
+    if total := words.cost_of([forecast]):
+        yield Padding(Text(f"in all: {total}"), (0, 0, 1, 2))
 
 
 def _verdicts(rows: Iterable[Verdict]) -> RenderableType:
