@@ -21,10 +21,11 @@ KEEPALIVE_S = 15
 POLL_S = 0.25
 BLOCK_BYTES = 65536
 BUSY = "try again later, or give it longer with ansible_timeout"
+HANDSHAKE = "the SSH server took the connection and did not finish the handshake in time"
 # What paramiko says, and what it means to an operator.
 PLAIN = {
-    "Error reading SSH protocol banner": "the SSH server took the connection and did not answer in time",
-    "No existing session": "the connection ended before the login was done",
+    "Error reading SSH protocol banner": HANDSHAKE,
+    "No existing session": HANDSHAKE,
     "Timeout opening channel.": "the SSH server opened no session in time",
     "Timeout openning channel.": "the SSH server opened no session in time",
     "Authentication timeout.": "the SSH server did not answer the login in time",
@@ -32,7 +33,7 @@ PLAIN = {
     "EOFError": "the SSH server closed the connection",
 }
 
-# paramiko's threads log tracebacks, which Python prints where nobody listens; what went wrong is raised as well.
+# paramiko's threads log tracebacks, which Python prints where nobody listens; the error is raised as well.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 

@@ -117,7 +117,7 @@ def test_a_server_that_says_nothing_is_one_clear_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     (line,) = done.stdout.splitlines()
-    assert "the SSH server took the connection and did not answer in time; hint: try again later" in line
+    assert "took the connection and did not finish the handshake in time; hint: try again later" in line
 
 
 @pytest.mark.parametrize("said", ["No existing session", "Error reading SSH protocol banner"])
