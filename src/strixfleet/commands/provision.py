@@ -139,7 +139,35 @@ def run_provision(options: Options, consent: Consent) -> Report:
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]
     after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
+    if broken := _broken_by_reboot(good, after, outcomes):
+        step(f"mending what the reboot broke: {', '.join(broken)}")
+        with Connections.checked_by(fleet.known_hosts) as connections:
+            mended = _play(fleet, broken, options, replace(settled, reboot="never"), connections)
+        outcomes |= {name: _both(outcomes[name], one) for name, one in mended.items() if name in broken}
+        after |= look_at_all(fleet, [fleet.host(name) for name in broken], options.forks)
     return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
+
+
+def _broken_by_reboot(
+    before: dict[str, ProbedHost],
+    after: dict[str, ProbedHost | FleetError],
+    outcomes: dict[str, HostOutcome],
+) -> dict[str, ProbedHost]:
+    """Return the hosts that booted during a play that went well, and lack something that needs no reboot."""
+    found = {}
+    for name, outcome in outcomes.items():
+        seen = after.get(name)
+        if outcome.status not in {PlayStatus.OK, PlayStatus.CHANGED} or not isinstance(seen, ProbedHost):
+            continue
+        booted = seen.state.facts.boot_id != before[name].state.facts.boot_id
+        if booted and _needs_work(seen) and not _reboots(seen):
+            found[name] = seen
+    return found
+
+
+def _both(first: HostOutcome, second: HostOutcome) -> HostOutcome:
+    """Return the second of two plays, with what either changed."""
+    return replace(second, changed_tasks=(*first.changed_tasks, *second.changed_tasks))
 
 
 def _is_proved(fleet: Fleet, seen: ProbedHost | FleetError, outcome: HostOutcome | None) -> bool:
