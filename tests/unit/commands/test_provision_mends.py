@@ -8,6 +8,7 @@ import pytest
 
 from strixfleet.commands import provision
 from strixfleet.commands.provision import Consent
+from strixfleet.fleet import session
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.session import ProbedHost
 from strixfleet.inventory.schema.fleet_model import Fleet
@@ -45,10 +46,9 @@ def provisioned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Provisioned:
         monkeypatch.setattr(provision, "refuse_busy", lambda _statuses: None)
         monkeypatch.setattr(provision, "statuses", lambda *_: {})
         monkeypatch.setattr(provision, "smoke_reports", lambda *_args, **_more: {})
-        monkeypatch.setattr(provision, "finish", lambda _verb, _started, hosts: [*hosts])
-        (report,) = provision.run_provision(
-            Options(), Consent(yes=True, check=False, diff=False, reboot="auto")
-        )
+        monkeypatch.setattr(session, "remember", lambda _report: None)
+        consent = Consent(yes=True, check=False, diff=False, reboot="auto")
+        report = provision.run_provision(Options(), consent)
         return plays, int(report.exit_code)
 
     return run
