@@ -7,6 +7,7 @@ import click
 from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.items import Difference
 from strixfleet.findings.results import Report
+from strixfleet.fleet.forecast import forecast
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.session import (
     ProbedHost,
@@ -18,6 +19,8 @@ from strixfleet.fleet.session import (
     now,
     with_extra,
 )
+from strixfleet.inventory.files.paths import folder_of
+from strixfleet.inventory.schema.fleet_model import Fleet
 from strixfleet.on_host.questions import Json
 
 
@@ -37,12 +40,15 @@ def changes(rows: tuple[Difference, ...]) -> list[Json]:
     ]
 
 
-def plan_report(probed: dict[str, ProbedHost | FleetError], started: datetime) -> Report:
+def plan_report(fleet: Fleet, probed: dict[str, ProbedHost | FleetError], started: datetime) -> Report:
     """Return the plan of all hosts."""
-    hosts = []
+    hosts, folder = [], folder_of(fleet.source)
     for name, one in probed.items():
-        rows = () if isinstance(one, FleetError) else one.differences
-        hosts.append(with_extra(host_report(name, one), {"changes": changes(rows)}))
+        if isinstance(one, FleetError):
+            extra: dict[str, Json] = {"changes": []}
+        else:
+            extra = {"changes": changes(one.differences), "forecast": forecast(one, folder).to_json()}
+        hosts.append(with_extra(host_report(name, one), extra))
     return finish("plan", started, hosts)
 
 
@@ -50,10 +56,11 @@ def plan_report(probed: dict[str, ProbedHost | FleetError], started: datetime) -
 @fleet_options
 def plan(options: Options) -> ExitCode:
     """
-    Show what provision would change on each host, old → new, and the cost.
+    Show what provision would change on each host, old → new, the cost, and why it would be refused.
 
     Changes nothing. Exit code 0: nothing to change, 1: something to change.
     """
     started = now()
     fleet = load_fleet(options)
-    return conclude(plan_report(look_at_all(fleet, fleet.hosts, options.forks), started), options)
+    probed = look_at_all(fleet, fleet.hosts, options.forks)
+    return conclude(plan_report(fleet, probed, started), options)

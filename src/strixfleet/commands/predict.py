@@ -4,15 +4,17 @@ import json
 import re
 import sys
 import textwrap
-from dataclasses import dataclass
-from math import isinf
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import inf, isinf
 from pathlib import Path
 from typing import Any
 
 import click
 
 from strixfleet.errors import ExitCode, UsageError
-from strixfleet.findings.verdict import BenchRun, Verdict, judge
+from strixfleet.findings.expectation import Expectation
+from strixfleet.findings.verdict import BenchRun, Grade, Verdict, judge
 from strixfleet.fleet.options import FiniteRange
 from strixfleet.inventory.hardware import GIB, PROFILES
 from strixfleet.report.output import emit, medium
@@ -84,6 +86,9 @@ class _Answer:
 @click.option(
     "--claim", type=FiniteRange(min=0, min_open=True), metavar="TPS", help="Judge this claimed decode speed."
 )
+@click.option(
+    "--speculation", is_flag=True, help="The claimed speed was reached with a draft model or drafted tokens."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write results to FILE.")
 def predict(
@@ -94,6 +99,7 @@ def predict(
     depth: int,
     *,
     claim: float | None,
+    speculation: bool,
     as_json: bool,
     output: Path | None,
     **memory: float | None,
@@ -102,7 +108,8 @@ def predict(
     Predict from the header of MODEL.gguf whether it fits in memory, and its speed.
 
     Needs no host and reads no tensor data. The speed is what llama-bench would show for tg128. Below the
-    floor, `bench` calls a host slow; no host can exceed the ceiling.
+    floor, `bench` calls a host slow; no host can exceed the ceiling. Exit code 1, and no speed: the model
+    does not fit.
     """
     from strixfleet.speed.expect import prediction
     from strixfleet.speed.expect.reference_data import library
@@ -117,15 +124,20 @@ def predict(
     setting, assumed = _setting(profile, backend, given, (context, depth))
     header = read_header(model)
     found = prediction.predict(shape_of(header), setting, library())
-    warnings = [*assumed, *found.decode.notes]
+    warnings = [*assumed, *found.notes]
     if header.missing_bytes:
         missing = f"{header.missing_bytes / GIB:.1f} GiB"
         warnings.append(f"the file lacks {missing} of data: it is only a header, or an incomplete download")
-    answer = _Answer(found, setting, profile, tuple(warnings), _judged(found, backend, claim))
+    verdict = _judged(found, backend, claim, speculated=speculation)
+    answer = _Answer(found, setting, profile, tuple(warnings), verdict)
     wants_json = medium(output, as_json=as_json) == "json"
     text = json.dumps(_document(answer), indent=2) if wants_json else _in_words(answer)
     emit(f"{text}\n", output)
-    return ExitCode.OK
+    return _exit_code(found)
+
+
+def _exit_code(found: Prediction) -> ExitCode:
+    return ExitCode.OK if found.memory.fits else ExitCode.ATTENTION
 
 
 def _setting(
@@ -173,19 +185,44 @@ def _setting(
     ), assumed
 
 
-def _judged(found: Prediction, backend: str, claim: float | None) -> Verdict | None:
-    """Judge a claimed speed as if it had been measured."""
+def _judged(found: Prediction, backend: str, claim: float | None, *, speculated: bool) -> Verdict | None:
+    """Judge a claimed speed as if it had been measured; several tokens a read have no ceiling."""
     if claim is None:
         return None
-    return judge(BenchRun("", found.shape.name, backend, "", "tg128", (claim,)), found.decode)
+    run = BenchRun("", found.shape.name, backend, "", "tg128", (claim,), speculated=speculated)
+    expectation = found.decode
+    if expectation is None:
+        return replace(judge(run, None), grade=Grade.INVALID, reason=found.no_speed)
+    if speculated:
+        return judge(run, replace(expectation, ceiling_tps=inf))
+    verdict = judge(run, expectation)
+    if verdict.grade is not Grade.IMPOSSIBLE:
+        return verdict
+    reason = (
+        f"{claim:.2f} t/s is more than memory allows where each token reads the weights "
+        f"({expectation.ceiling_tps:.2f}); was it reached with a draft model? Then add --speculation"
+    )
+    return replace(verdict, reason=reason)
+
+
+def _speeds(found: Expectation | None) -> dict[str, Any]:
+    """Return the keys of a speed, null where there is none."""
+    if found is None:
+        return {"expected_tps": None, "floor_tps": None, "ceiling_tps": None, "basis": None}
+    return {
+        "expected_tps": found.expected_tps,
+        "floor_tps": found.floor_tps,
+        "ceiling_tps": None if isinf(found.ceiling_tps) else found.ceiling_tps,
+        "basis": str(found.basis),
+    }
 
 
 def _document(answer: _Answer) -> dict[str, Any]:
-    shape, memory, decode = answer.found.shape, answer.found.memory, answer.found.decode
+    shape, memory, partial = answer.found.shape, answer.found.memory, answer.found.partial
     claim = answer.claim
     return {
         "schema": "strixfleet/predict/1",
-        "exit_code": int(ExitCode.OK),
+        "exit_code": int(_exit_code(answer.found)),
         "profile": answer.profile,
         "backend": answer.setting.backend,
         "context": answer.setting.context,
@@ -211,12 +248,8 @@ def _document(answer: _Answer) -> dict[str, Any]:
             "fits": memory.fits,
             "layers_on_gpu": memory.layers_on_gpu,
         },
-        "decode": {
-            "expected_tps": decode.expected_tps,
-            "floor_tps": decode.floor_tps,
-            "ceiling_tps": None if isinf(decode.ceiling_tps) else decode.ceiling_tps,
-            "basis": str(decode.basis),
-        },
+        "decode": _speeds(answer.found.decode),
+        "partial": {**_speeds(partial), "layers_on_gpu": memory.layers_on_gpu} if partial else None,
         "reason": answer.found.reason,
         "notes": answer.warnings,
         "claim": {"tps": claim.measured_tps, "grade": claim.grade, "reason": claim.reason} if claim else None,
@@ -226,24 +259,37 @@ def _document(answer: _Answer) -> dict[str, Any]:
 def _in_words(answer: _Answer) -> str:
     from strixfleet.report.terminal import WIDTH, console_for
 
-    shape, decode, setting = answer.found.shape, answer.found.decode, answer.setting
+    found, setting = answer.found, answer.setting
+    shape = found.shape
     experts = f", {shape.experts_used} of {shape.experts} experts" if shape.experts else ""
     lines = [
         ("model", f"{shape.name} ({shape.architecture}, {shape.layers} layers{experts})"),
         ("size", f"{shape.size_bytes / GIB:.2f} GiB, mostly {shape.main_type}"),
         ("on", f"{answer.profile}, {setting.backend}, context {setting.context}"),
-        ("memory", answer.found.memory.in_words()),
-        ("decode", f"{decode.expected_tps:.2f} t/s expected ({decode.basis})"),
-        ("", f"{decode.floor_tps:.2f} t/s is the floor: below it, `bench` calls a host slow"),
+        ("memory", found.memory.in_words()),
+        *_speed_lines(found),
     ]
-    if not isinf(decode.ceiling_tps):
-        lines.append(("", f"{decode.ceiling_tps:.2f} t/s is the ceiling: a higher figure is wrong"))
-    lines.append(("because", decode.reason))
     if answer.claim:
         lines.append(("claim", f"{answer.claim.grade}: {answer.claim.reason}"))
     lines += [("note", warning) for warning in answer.warnings]
     width = min(WIDTH, console_for(sys.stdout).width)
     return "\n".join(_row(label, text, width) for label, text in lines)
+
+
+def _speed_lines(found: Prediction) -> Iterator[tuple[str, str]]:
+    decode, partial = found.decode, found.partial
+    if decode is None:
+        yield "decode", found.no_speed
+        if partial:
+            layers = f"{found.memory.layers_on_gpu} of {found.shape.layers} layers on the GPU"
+            yield "", f"{partial.expected_tps:.2f} t/s with {layers} (--gpu-layers), a rough figure"
+            yield "because", partial.reason
+        return
+    yield "decode", f"{decode.expected_tps:.2f} t/s expected ({decode.basis})"
+    yield "", f"{decode.floor_tps:.2f} t/s is the floor: below it, `bench` calls a host slow"
+    if not isinf(decode.ceiling_tps):
+        yield "", f"{decode.ceiling_tps:.2f} t/s is the ceiling: a higher figure is wrong"
+    yield "because", decode.reason
 
 
 def _row(label: str, text: str, width: int) -> str:

@@ -97,6 +97,26 @@ def _ask(plan: Report, work: list[str], consent: Consent) -> None:
         raise UsageError("nothing was changed")
 
 
+def _play(
+    fleet: Fleet,
+    chosen: dict[str, ProbedHost],
+    options: Options,
+    consent: Consent,
+    connections: Connections,
+) -> dict[str, HostOutcome]:
+    return play_on(
+        chosen,
+        "provision.yml",
+        fleet,
+        options,
+        connections,
+        variables={"strixfleet_reboot": consent.reboot},
+        states={name: handed_state(one, fleet) for name, one in chosen.items()},
+        check=consent.check,
+        diff=consent.diff,
+    )
+
+
 def run_provision(options: Options, consent: Consent) -> Report:
     """Plan, ask, play, measure, look again; give what the hosts are then."""
     started = now()
@@ -108,27 +128,46 @@ def run_provision(options: Options, consent: Consent) -> Report:
     if not work:
         step("nothing for provision to do" if good else "no host answered")
         return finish("provision", started, _reports(fleet, before, {}, options, consent))
-    _ask(plan_report(before, started), work, consent)
+    _ask(plan_report(fleet, before, started), work, consent)
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
+    settled = replace(consent, reboot=reboot)
     chosen = {name: good[name] for name in work}
     serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
     with Connections.checked_by(fleet.known_hosts) as connections:
         refuse_busy(statuses(serving, connections, options.forks))
-        outcomes = play_on(
-            chosen,
-            "provision.yml",
-            fleet,
-            options,
-            connections,
-            variables={"strixfleet_reboot": reboot},
-            states={name: handed_state(one, fleet) for name, one in chosen.items()},
-            check=consent.check,
-            diff=consent.diff,
-        )
+        outcomes = _play(fleet, chosen, options, settled, connections)
     step("looking again")
     hosts = [host for host in fleet.hosts if host.name in good]
     after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
-    return finish("provision", started, _reports(fleet, after, outcomes, options, consent))
+    if broken := _broken_by_reboot(good, after, outcomes):
+        step(f"mending what the reboot broke: {', '.join(broken)}")
+        with Connections.checked_by(fleet.known_hosts) as connections:
+            mended = _play(fleet, broken, options, replace(settled, reboot="never"), connections)
+        outcomes |= {name: _both(outcomes[name], one) for name, one in mended.items() if name in broken}
+        after |= look_at_all(fleet, [fleet.host(name) for name in broken], options.forks)
+    return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
+
+
+def _broken_by_reboot(
+    before: dict[str, ProbedHost],
+    after: dict[str, ProbedHost | FleetError],
+    outcomes: dict[str, HostOutcome],
+) -> dict[str, ProbedHost]:
+    """Return the hosts that booted during a play that went well, and lack something that needs no reboot."""
+    found = {}
+    for name, outcome in outcomes.items():
+        seen = after.get(name)
+        if outcome.status not in {PlayStatus.OK, PlayStatus.CHANGED} or not isinstance(seen, ProbedHost):
+            continue
+        booted = seen.state.facts.boot_id != before[name].state.facts.boot_id
+        if booted and _needs_work(seen) and not _reboots(seen):
+            found[name] = seen
+    return found
+
+
+def _both(first: HostOutcome, second: HostOutcome) -> HostOutcome:
+    """Return the second of two plays, with what either changed."""
+    return replace(second, changed_tasks=(*first.changed_tasks, *second.changed_tasks))
 
 
 def _is_proved(fleet: Fleet, seen: ProbedHost | FleetError, outcome: HostOutcome | None) -> bool:

@@ -62,8 +62,8 @@ class Difference:
 
     @property
     def calls_for_provision(self) -> bool:
-        """Tell whether `provision`, with its reboot, could make it as desired."""
-        return self.status not in {Status.OK, Status.WAIVED} and self.cure is not Cure.MANUAL
+        """Tell whether `provision` could cure it, a reboot included; what is unknown calls for nothing."""
+        return self.status in {Status.DRIFT, Status.PENDING_REBOOT} and self.cure is not Cure.MANUAL
 
     def to_json(self) -> dict[str, Json]:
         """Return the contract's `items[]` entry."""

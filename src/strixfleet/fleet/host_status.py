@@ -8,7 +8,9 @@ from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.parts import Instance
 from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
 from strixfleet.managed.llama_models.model_store import StoredFile, catalogue
+from strixfleet.managed.llama_server.loading import CLOCK, UPTIME, Loading, loading_of
 from strixfleet.managed.llama_server.server_command import listening
+from strixfleet.managed.llama_server.server_files import GENERATES, files_of, probe_of
 from strixfleet.managed.llama_server.server_unit import http_questions, unit_name
 from strixfleet.on_host import json_text
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -17,12 +19,13 @@ from strixfleet.on_host.questions import Answers, Ask, Json, Question
 LAST_GOOD = Question(Ask.READ, "/var/lib/strixfleet/last-good.json")
 PREVIOUS = Question(Ask.LINK, f"{BUILDS}/previous")
 SIMULATED = Question(Ask.RUN, "simulated")
-_HEALTHY, _LOADING = 200, 503
+_HEALTHY = 200
+_UP = {"ok", "loading"}
 
 
 def questions(host: Host) -> Iterator[Question]:
     """Ask what is installed and what runs."""
-    yield from (LAST_GOOD, CURRENT, PREVIOUS, MANIFEST, SIMULATED)
+    yield from (LAST_GOOD, CURRENT, PREVIOUS, MANIFEST, SIMULATED, UPTIME, CLOCK)
     for files in catalogue(host.settings.llama_models).values():
         yield from (Question(Ask.STAT, file.path) for file in files)
     for instance in host.settings.llama_server_instances:
@@ -50,22 +53,30 @@ def status_of(host: Host, answers: Answers) -> dict[str, Json]:
         "pin": settings.llama_cpp_ref,
         "models": [_model(name, files, answers) for name, files in models.items()],
         "instances": [
-            _instance(one, answers, _subject(build or "", models[one.model], answers), last_good)
+            _instance(
+                one,
+                files_of(one, models),
+                answers,
+                _subject(build or "", models[one.model], answers),
+                last_good,
+            )
             for one in settings.llama_server_instances
         ],
     }
 
 
 def is_measured(host: Host, answers: Answers) -> bool:
-    """Tell whether each server's model has a last good speed under the build that is current."""
+    """Tell whether the first server that generates text has a last good speed under the current build."""
     rows = maps_in(status_of(host, answers)["instances"])
-    return all(row["last_tps"] is not None for row in rows[:1])
+    generating = {one.name for one in host.settings.llama_server_instances if probe_of(one) == GENERATES}
+    speeds = [row["last_tps"] for row in rows if row["name"] in generating]
+    return all(speed is not None for speed in speeds[:1])
 
 
 def needs_attention(row: Mapping[str, Json]) -> bool:
-    """Tell whether something is not up."""
+    """Tell whether something is not up; a server that loads within its time is."""
     rows = maps_in(row.get("instances"))
-    return row.get("build") is None or any(one.get("health") != "ok" for one in rows)
+    return row.get("build") is None or any(one.get("health") not in _UP for one in rows)
 
 
 def _json(text: str | None) -> Json:
@@ -97,10 +108,17 @@ def _subject(build: str, files: tuple[StoredFile, ...], answers: Answers) -> Sub
     return Subject(build, files[0].path.rpartition("/")[2], sum(sizes))
 
 
-def _instance(instance: Instance, answers: Answers, subject: Subject, last_good: LastGood) -> dict[str, Json]:
+def _instance(
+    instance: Instance,
+    files: tuple[StoredFile, ...],
+    answers: Answers,
+    subject: Subject,
+    last_good: LastGood,
+) -> dict[str, Json]:
     unit = answers[Question(Ask.UNIT, unit_name(instance.name))].value
     shown = unit if isinstance(unit, dict) else {}
     health, props = (answers[question].value for question in _http(instance))
+    loads = loading_of(shown, health, [file.path for file in files], answers)
     body = props.get("body") if isinstance(props, dict) else None
     said = body if isinstance(body, dict) else {}
     decoded = [
@@ -109,7 +127,8 @@ def _instance(instance: Instance, answers: Answers, subject: Subject, last_good:
     return {
         "name": instance.name,
         "state": shown.get("ActiveState") or "absent",
-        "health": _health(health),
+        "health": _health(health, loads),
+        "loading": loads.words if loads else None,
         "model": instance.model,
         "model_path": said.get("model_path"),
         "build_info": said.get("build_info"),
@@ -123,8 +142,10 @@ def _count(value: Json) -> int:
     return int(value) if isinstance(value, str) and value.isdigit() else 0
 
 
-def _health(answer: Json) -> str:
+def _health(answer: Json, loads: Loading | None) -> str:
     status = answer.get("status") if isinstance(answer, dict) else None
     if status == _HEALTHY:
         return "ok"
-    return "loading" if status == _LOADING else "no answer" if not status else f"status {status}"
+    if loads and loads.in_time:
+        return "loading"
+    return f"status {status}" if status else "no answer"

@@ -1,7 +1,8 @@
-"""A play as it runs: a line per task on stderr, with the hosts that it changed."""
+"""A play as it runs: a line per change on stderr, and one at least every half minute."""
 
 from typing import Any
 
+from strixfleet.fleet.heartbeat import EVERY_S, Heartbeat
 from strixfleet.fleet.progress import say, step
 
 
@@ -12,8 +13,9 @@ NAMES_SHOWN = 4
 class PlayProgress:
     """Turn the events of a play into lines."""
 
-    def __init__(self, *, verbose: int = 0) -> None:
+    def __init__(self, *, verbose: int = 0, every_s: float = EVERY_S) -> None:
         self.verbose = verbose
+        self._heartbeat = Heartbeat(every_s)
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show one event."""
@@ -27,8 +29,14 @@ class PlayProgress:
 
     def on_task(self, event: dict[str, Any]) -> None:
         """Begin a task."""
+        self._heartbeat.begin(event["name"].rpartition(" : ")[2])
         if self.verbose:
             step(f"  {event['name']}")
+
+    def on_stats(self, event: dict[str, Any]) -> None:
+        """End the play."""
+        del event
+        self._heartbeat.end()
 
     def on_ok(self, event: dict[str, Any]) -> None:
         """Name what changed."""

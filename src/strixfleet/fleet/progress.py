@@ -5,11 +5,19 @@ import time
 
 
 _STARTED = time.monotonic()
+_said_at = _STARTED
 
 
 def say(text: str) -> None:
     """Say one line."""
+    global _said_at  # noqa: PLW0603 - stderr is one for the whole process, and so is its silence
+    _said_at = time.monotonic()
     print(text, file=sys.stderr, flush=True)
+
+
+def silent_s() -> float:
+    """Return the seconds since the last line."""
+    return time.monotonic() - _said_at
 
 
 def step(text: str) -> None:

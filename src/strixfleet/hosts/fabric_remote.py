@@ -5,6 +5,7 @@ fabric accepts any host key by default (fabric#2071, connection.py sets AutoAddP
 changed key is refused before anything is sent.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +21,21 @@ from strixfleet.inventory.schema.fleet_model import Host
 KEEPALIVE_S = 15
 POLL_S = 0.25
 BLOCK_BYTES = 65536
+BUSY = "try again later, or give it longer with ansible_timeout"
+HANDSHAKE = "the SSH server took the connection and did not finish the handshake in time"
+# What paramiko says, and what it means to an operator.
+PLAIN = {
+    "Error reading SSH protocol banner": HANDSHAKE,
+    "No existing session": HANDSHAKE,
+    "Timeout opening channel.": "the SSH server opened no session in time",
+    "Timeout openning channel.": "the SSH server opened no session in time",
+    "Authentication timeout.": "the SSH server did not answer the login in time",
+    "SSH session not active": "the connection ended",
+    "EOFError": "the SSH server closed the connection",
+}
+
+# paramiko's threads log tracebacks, which Python prints where nobody listens; the error is raised as well.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 def _place(host: Host) -> str:
@@ -44,12 +60,18 @@ def _failure(host: Host, error: Exception) -> HostError:
     if isinstance(error, paramiko.BadHostKeyException):
         message = f"the host key of {_place(host)} is not the enrolled one; nothing was sent"
         return HostKeyError(message, where=host.name, hint=trust_hint(host))
-    if isinstance(error, paramiko.AuthenticationException):
+    if isinstance(error, paramiko.AuthenticationException) and str(error) not in PLAIN:
         message = f"{_place(host)} refused the login as {host.connection.user or 'the current user'}"
         hint = "check ansible_user and ansible_ssh_private_key_file"
         return Unreachable(message, where=host.name, hint=hint)
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return Unreachable(f"unreachable at {_place(host)}: {reason}", where=host.name)
+    reason, hint = _plain(error)
+    return Unreachable(f"unreachable at {_place(host)}: {reason}", where=host.name, hint=hint)
+
+
+def _plain(error: Exception) -> tuple[str, str]:
+    """Return an error in plain words, and a hint where there is one."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return (PLAIN[said], BUSY) if said in PLAIN else (said, "")
 
 
 class FabricRemote:
@@ -108,8 +130,8 @@ class FabricRemote:
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout_s:.0f} s", where=self._host.name) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            reason = str(error) or type(error).__name__
-            raise Unreachable(f"the connection broke: {reason}", where=self._host.name) from None
+            reason, hint = _plain(error)
+            raise Unreachable(f"the connection broke: {reason}", where=self._host.name, hint=hint) from None
 
     def _converse(self, channel: Any, command: str, text: str, deadline: float) -> CommandResult:
         out, err = bytearray(), bytearray()

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from rich import box
@@ -31,12 +31,13 @@ _STYLES = {
     Status.UNKNOWN: "magenta",
     Status.WAIVED: "dim",
 }
+_OUR_PROGRAM = ":/opt/strixfleet/lib/"
 _SHORT = {Status.PENDING_REBOOT: "reboot"}
 _ENDINGS = {
     ExitCode.OK: "as desired",
     ExitCode.ATTENTION: "needs attention",
     ExitCode.USAGE: "wrong usage",
-    ExitCode.UNREACHABLE: "unreachable or unreadable",
+    ExitCode.UNREACHABLE: "unreachable",
     ExitCode.FAILED: "failed",
     ExitCode.DEFECT: "defect",
 }
@@ -77,10 +78,21 @@ def show(report: Report, *, stream: TextIO | None = None, everything: bool = Fal
 
 def ending(report: Report) -> Text:
     """Return the last line: how many hosts are in which state, and the exit code."""
-    counts = Counter(_ENDINGS[host.exit_code] for host in report.hosts)
+    counts = Counter(_ending_of(host) for host in report.hosts)
     parts = ", ".join(f"{number} {ending}" for ending, number in counts.items())
     hosts = words.counted(len(report.hosts), "host")
-    return Text(f"{report.verb}: {hosts}: {parts or 'nothing to do'} (exit code {int(report.exit_code)})")
+    forecasts = [one for host in report.hosts if isinstance(one := host.extra.get("forecast"), dict)]
+    total = f"; {cost}" if (cost := words.cost_of(forecasts)) else ""
+    code = int(report.exit_code)
+    return Text(f"{report.verb}: {hosts}: {parts or 'nothing to do'}{total} (exit code {code})")
+
+
+def _ending_of(host: HostReport) -> str:
+    """Say in which state a host is; one that was reached and read is not unreachable for a fact it lacks."""
+    if host.exit_code is not ExitCode.UNREACHABLE or not host.reachable:
+        return _ENDINGS[host.exit_code]
+    unknown = sum(row.status is Status.UNKNOWN for row in host.items)
+    return f"unknown: {words.counted(unknown, 'fact')}" if unknown and host.error is None else "unreadable"
 
 
 def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType]:
@@ -88,13 +100,16 @@ def host_parts(host: HostReport, *, everything: bool) -> Iterator[RenderableType
     yield _headline(host)
     if host.error is not None:
         yield Padding(Text(words.inert(host.error), style="red"), (0, 0, 0, 2))
-    rows = [row for row in host.items if everything or row.status is not Status.OK]
+    rows = [row for row in host.items if everything or row.message or row.status is not Status.OK]
     changes = maps_in(host.extra.get("changes"))
     changed = {str(change.get("id")) for change in changes}
     if rest := [row for row in rows if row.id not in changed]:
         yield _items(rest)
     if changes:
-        yield _changes(changes)
+        yield _changes(folded(changes))
+    forecast = host.extra.get("forecast")
+    if isinstance(forecast, dict):
+        yield from _forecast(forecast)
     if host.verdicts:
         yield _verdicts(host.verdicts)
         yield from (_reason(verdict) for verdict in host.verdicts)
@@ -149,6 +164,26 @@ def _changes(rows: Iterable[dict[str, Json]]) -> RenderableType:
     return Padding(table, (0, 0, 1, 2))
 
 
+def folded(rows: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
+    """Return the rows with our own program on the host as one: its modules say nothing apart."""
+    ours = [row for row in rows if _OUR_PROGRAM in str(row.get("id"))]
+    kept = [row for row in rows if row not in ours]
+    if len(ours) <= 1:
+        return [*kept, *ours]
+    one: dict[str, Json] = {"id": "llama_cpp:/opt/strixfleet/lib", "cost": ours[0].get("cost")}
+    files = words.counted(len(ours), "file")
+    return [*kept, {**one, "have": "not as shipped", "want": f"strixfleet's program, {files}"}]
+
+
+def _forecast(forecast: dict[str, Json]) -> Iterator[RenderableType]:
+    for text in _texts(forecast.get("refusals")):
+        yield Padding(Text(f"provision would fail: {words.inert(text)}", style="red"), (0, 0, 0, 2))
+    if names := _texts(forecast.get("packages")):
+        yield Padding(Text(f"packages, where missing: {words.inert(', '.join(names))}"), (0, 0, 0, 2))
+    if total := words.cost_of([forecast]):
+        yield Padding(Text(f"in all: {total}"), (0, 0, 1, 2))
+
+
 def _verdicts(rows: Iterable[Verdict]) -> RenderableType:
     table = _table("grade", "instance", "model", "test", "t/s", "expected", "band")
     for row in rows:
@@ -167,10 +202,11 @@ def _reason(verdict: Verdict) -> RenderableType:
 def _instances(rows: Iterable[dict[str, Json]]) -> RenderableType:
     table = _table("instance", "state", "health", "model", "address", "t/s")
     for row in rows:
+        shown = {**row, "health": row.get("loading") or row.get("health")}
         names = ("name", "state", "health", "model", "address")
         last = row.get("last_tps")
         tps = words.speed(last if isinstance(last, float) else None)
-        table.add_row(*(Text(words.value(row.get(name))) for name in names), tps)
+        table.add_row(*(Text(words.value(shown.get(name))) for name in names), tps)
     return Padding(table, (0, 0, 1, 2))
 
 

@@ -1,6 +1,7 @@
 """Write values for people, the same in every format, and safe to show."""
 
 import re
+from collections.abc import Iterable, Mapping
 from math import isfinite
 
 from strixfleet.on_host.questions import Json
@@ -59,6 +60,22 @@ def band(floor: float | None, ceiling: float | None) -> str:
 def counted(number: int, noun: str) -> str:
     """Write `1 host`, `2 hosts`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def cost_of(forecasts: Iterable[Mapping[str, Json]]) -> str:
+    """Write `1 reboot, 2 builds, 1.3 GB, about 25 minutes`: hosts work side by side, the slowest counts."""
+    rows = list(forecasts)
+
+    def numbers(key: str) -> list[int]:
+        return [value for row in rows if isinstance(value := row.get(key), int)]
+
+    counts = ((sum(numbers(f"{noun}s")), noun) for noun in ("reboot", "build", "download"))
+    parts = [counted(number, noun) for number, noun in counts if number]
+    if size_bytes := sum(numbers("download_bytes")):
+        parts.append(f"{size_bytes / 1e9:.1f} GB")
+    if minutes := max(numbers("minutes"), default=0):
+        parts.append(f"about {counted(minutes, 'minute')}")
+    return ", ".join(parts)
 
 
 def simulated(text: str) -> str:

@@ -89,7 +89,9 @@ class HostBench:
             last_good = with_results(last_good, evidence, expectations.subject, found, now)
         self._keep(last_good)
         if not targets:
-            self._note("the inventory describes no instance: nothing to measure")
+            embeds = bool(self.host.settings.llama_server_instances)
+            why = "every instance embeds or ranks" if embeds else "the inventory describes no instance"
+            self._note(f"{why}: nothing to measure")
         return self._report(tuple(verdicts), extra, time.monotonic() - started)
 
     def _report(

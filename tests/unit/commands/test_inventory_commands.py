@@ -47,8 +47,27 @@ def test_init_then_validate(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     assert run("init").exit_code == 0
     assert (tmp_path / "inventory" / "hosts.yml").is_file()
     result = run("validate")
-    assert (result.exit_code, result.stdout) == (0, "2 hosts, no mistakes\n")
+    assert (result.exit_code, result.stdout) == (0, "1 host, no mistakes\n")
     assert load(InventoryRequest(("inventory",))).hosts[0].settings.llama_cpp_ref is not None
+
+
+def test_init_writes_one_host_and_nothing_that_outlives_it(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    written = run("init", str(folder)).stdout.splitlines()
+    assert not any("host_vars" in line for line in written)
+    hosts = folder / "hosts.yml"
+    hosts.write_text(hosts.read_text().replace("halo-1:", "big-box:"))
+    result = run("validate", "-i", str(folder))
+    assert (result.exit_code, result.stdout) == (0, "1 host, no mistakes\n")
+
+
+def test_a_left_over_file_of_a_host_is_noticed(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    run("init", str(folder))
+    (folder / "host_vars").mkdir()
+    (folder / "host_vars" / "gone.yml").write_text("# kernel_gtt_gib: 56\n")
+    result = run("validate", "-i", str(folder))
+    assert "there is no host 'gone': Ansible does not read this file" in result.stdout + result.stderr
 
 
 def test_init_refuses_to_overwrite(run: Run, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_words_fit_eighty_columns(header_of: HeaderOf, typed: Typed) -> None:
     path = header_of("qwen3-next-80b-a3b", "BF16")
     for rest in (HALO, ("--profile", "strix-point", "--backend", "rocm", "--depth", 30000)):
         code, out, _ = typed(path, *rest)
-        assert code == 0
+        assert code == 1
         assert max(map(len, out.splitlines())) <= 80
         assert out.startswith("model    qwen3-next-80b-a3b (qwen3next, 48 layers, 10 of 512 experts)\n")
         assert out.isascii()
@@ -167,3 +167,80 @@ def test_a_claim_is_judged(header_of: HeaderOf, typed: Typed, claim: float, grad
     assert code == 0
     assert json.loads(out)["claim"]["grade"] == grade
     assert f"\nclaim    {grade}: " in typed(path, *HALO, "--claim", claim)[1]
+
+
+def test_what_does_not_fit_gets_no_speed_and_code_1(header_of: HeaderOf, typed: Typed) -> None:
+    path = header_of("qwen3-235b-a22b", "Q8_0")
+    code, out, err = typed(path, *HALO, "--json")
+    document = json.loads(out)
+    assert (code, err, document["exit_code"]) == (1, "", 1)
+    assert document["memory"]["fits"] is False
+    assert [document["decode"][key] for key in ("expected_tps", "floor_tps", "ceiling_tps")] == [None] * 3
+    assert document["partial"] is None
+    code, out, _ = typed(path, *HALO)
+    assert code == 1
+    assert "\ndecode   no speed: the model does not fit\n" in out
+    assert "t/s expected" not in out
+
+
+def test_what_fits_in_part_has_its_speed_apart(header_of: HeaderOf, typed: Typed) -> None:
+    path = header_of("gpt-oss-120b", "MXFP4")
+    halo_64 = ("--profile", "strix-halo-64", "--backend", "vulkan")
+    code, out, _ = typed(path, *halo_64, "--json")
+    document = json.loads(out)
+    assert (code, document["decode"]["expected_tps"]) == (1, None)
+    code, out, _ = typed(header_of("qwen3-30b-a3b", "BF16"), *halo_64, "--json")
+    document = json.loads(out)
+    assert (code, document["decode"]["expected_tps"]) == (1, None)
+    assert 0 < document["partial"]["layers_on_gpu"] < 48
+    assert document["partial"]["expected_tps"] > 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "more", "what"),
+    [
+        ("bert", {}, "bert"),
+        ("nomic-bert-moe", {}, "nomic-bert-moe"),
+        ("qwen3", {"qwen3.pooling_type": 3}, "embedding"),
+        ("qwen3", {"qwen3.pooling_type": 4}, "reranking"),
+        ("gemma-embedding", {}, "gemma-embedding"),
+    ],
+)
+def test_embedding_and_reranking_models_have_no_decode_speed(
+    tmp_path: Path, typed: Typed, architecture: str, more: dict[str, int], what: str
+) -> None:
+    path = tmp_path / "bge-m3-F16.gguf"
+    metadata = {
+        "general.architecture": architecture,
+        f"{architecture}.block_count": 1,
+        f"{architecture}.embedding_length": 64,
+        f"{architecture}.attention.head_count": 1,
+    }
+    write_header_only(path, metadata | more, [("blk.0.attn_q.weight", (64, 64), "F16")])
+    code, out, _ = typed(path, *HALO, "--json")
+    document = json.loads(out)
+    assert (code, document["exit_code"]) == (0, 0)
+    assert document["memory"]["fits"] is True
+    assert document["decode"]["expected_tps"] is None
+    assert what in document["reason"]
+    assert "does not generate text" in " ".join(typed(path, *HALO)[1].split())
+
+
+def test_a_claim_with_speculation_is_not_called_a_wrong_measurement(
+    header_of: HeaderOf, typed: Typed
+) -> None:
+    path = header_of("llama-3.3-70b", "Q8_0")
+    found = json.loads(typed(path, *HALO, "--claim", 20, "--json")[1])["claim"]
+    assert found["grade"] == "impossible"
+    assert "measurement" not in found["reason"]
+    assert "a draft model" in found["reason"]
+    found = json.loads(typed(path, *HALO, "--claim", 5, "--speculation", "--json")[1])["claim"]
+    assert found["grade"] == "ok"
+
+
+def test_a_claim_for_what_does_not_fit_cannot_be_held_against_a_speed(
+    header_of: HeaderOf, typed: Typed
+) -> None:
+    path = header_of("qwen3-235b-a22b", "Q8_0")
+    found = json.loads(typed(path, *HALO, "--claim", 20, "--json")[1])["claim"]
+    assert found == {"tps": 20.0, "grade": "invalid", "reason": "no speed: the model does not fit"}

@@ -1,14 +1,19 @@
 """What a host runs, from one round of answers."""
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from strixfleet.findings.last_good import LastGood, Subject
 from strixfleet.findings.verdict import Grade, Verdict
-from strixfleet.fleet.host_status import LAST_GOOD, needs_attention, questions, status_of
+from strixfleet.fleet.host_status import LAST_GOOD, is_measured, needs_attention, questions, status_of
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.llama_cpp.build import CURRENT, MANIFEST
+from strixfleet.managed.llama_server.loading import CLOCK, UPTIME
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
+from strixfleet.speed.measure.evidence import targets_of
 
 
 BUILD = "v0.3.36-cpu-00000000"
@@ -35,6 +40,8 @@ def answers(**changed: Json) -> Answers:
         LAST_GOOD: json.dumps(kept.to_json()),
         Question(Ask.STAT, "/m.gguf"): {"size_bytes": 1000},
         Question(Ask.UNIT, "llama-server@main.service"): {"ActiveState": "active", "NRestarts": "2"},
+        UPTIME: "100000.0 1.0",
+        CLOCK: "1795225000",
         Question(Ask.HTTP, "http://127.0.0.1:8080/health"): {"status": 200, "body": {"status": "ok"}},
         Question(Ask.HTTP, "http://127.0.0.1:8080/props"): {"status": 200, "body": {"build_info": "b2-cc"}},
     }
@@ -56,6 +63,7 @@ def test_a_healthy_host() -> None:
             "name": "main",
             "state": "active",
             "health": "ok",
+            "loading": None,
             "model": "m",
             "model_path": None,
             "build_info": "b2-cc",
@@ -68,17 +76,62 @@ def test_a_healthy_host() -> None:
     assert not needs_attention(row)
 
 
-def test_a_server_that_loads_or_is_down_needs_attention() -> None:
-    for status, word in ((503, "loading"), (0, "no answer"), (500, "status 500")):
+def instance_of(row: dict[str, Json]) -> dict[str, Json]:
+    instances = row["instances"]
+    assert isinstance(instances, list)
+    instance = instances[0]
+    assert isinstance(instance, dict)
+    return instance
+
+
+def test_a_server_that_is_down_needs_attention() -> None:
+    for status, word in ((503, "status 503"), (0, "no answer"), (500, "status 500")):
         health: dict[str, Json] = {"http://127.0.0.1:8080/health": {"status": status, "body": None}}
         row = status_of(HOST, answers(**health))
-        assert isinstance(instances := row["instances"], list)
-        assert isinstance(instance := instances[0], dict)
-        assert instance["health"] == word
+        assert instance_of(row)["health"] == word
         assert needs_attention(row)
+
+
+@pytest.mark.parametrize(
+    ("uptime", "size_bytes", "health", "attention"),
+    [
+        ("140.0", 1000, "loading", False),
+        ("170.0", 1000, "status 503", True),
+        ("1000.0", 100_000_000_000, "loading", False),
+        ("1170.0", 100_000_000_000, "status 503", True),
+    ],
+)
+def test_a_server_may_load_for_as_long_as_its_size_allows(
+    uptime: str, size_bytes: int, health: str, attention: bool
+) -> None:
+    rows: dict[str, Json] = {
+        "http://127.0.0.1:8080/health": {"status": 503, "body": None},
+        "llama-server@main.service": {
+            "ActiveState": "active",
+            "ActiveEnterTimestampMonotonic": "100000000",
+        },
+        "/m.gguf": {"size_bytes": size_bytes},
+        "/proc/uptime": f"{uptime} 1.0",
+        "clock": "1795225000",
+    }
+    row = status_of(HOST, answers(**rows))
+    assert instance_of(row)["health"] == health
+    assert str(instance_of(row)["loading"]).startswith("loading since" if not attention else "has not loaded")
+    assert needs_attention(row) == attention
 
 
 def test_a_bare_host_needs_attention_and_says_so_with_nulls() -> None:
     row = status_of(HOST, Answers({}))
     assert (row["build"], row["commit"]) == (None, None)
     assert needs_attention(row)
+
+
+@pytest.mark.parametrize("argument", ["embeddings", "reranking"])
+def test_a_box_that_only_embeds_has_no_speed_to_prove(argument: str) -> None:
+    instance = {"name": "main", "model": "m", "port": 8080, "arguments": {argument: None}}
+    settings = HOST.settings.model_dump() | {"llama_server_instances": [instance]}
+    host = replace(HOST, settings=HostSettings.model_validate(settings))
+    unmeasured = {LAST_GOOD.subject: None}
+    assert not is_measured(HOST, answers(**unmeasured))
+    assert is_measured(host, answers(**unmeasured))
+    assert targets_of(host) == targets_of(host, everything=True) == ()

@@ -1,6 +1,8 @@
 """fabric against an SSH server in this process: keys that are unknown or changed are refused by type."""
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from strixfleet.errors import HostError, HostKeyError, Unreachable
+from strixfleet.hosts.fabric_remote import _failure
 from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
@@ -89,3 +92,39 @@ def test_nobody_listens(tmp_path: Path) -> None:
     error = refusal(port, tmp_path / "known_hosts")
     assert isinstance(error, Unreachable)
     assert f"unreachable at 127.0.0.1:{port}" in error.message
+
+
+SILENT = """
+import socket, sys
+from pathlib import Path
+from strixfleet.errors import HostError
+from strixfleet.hosts.fabric_remote import _failure
+from strixfleet.hosts.reach import remote_for
+from strixfleet.inventory.schema.fleet_model import Connection, Host
+from strixfleet.inventory.schema.settings import HostSettings
+
+listener = socket.create_server(("127.0.0.1", 0))
+connection = Connection("127.0.0.1", listener.getsockname()[1], "admin", timeout_s=1)
+try:
+    remote_for(Host("h1", connection, HostSettings()), "absent").run(["true"], timeout_s=1)
+except HostError as error:
+    print(error)
+"""
+
+
+def test_a_server_that_says_nothing_is_one_clear_sentence() -> None:
+    """In a process of its own: here pytest takes what libraries log."""
+    done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    assert "took the connection and did not finish the handshake in time; hint: try again later" in line
+
+
+@pytest.mark.parametrize("said", ["No existing session", "Error reading SSH protocol banner"])
+def test_what_paramiko_says_is_put_in_plain_words(said: str) -> None:
+    host = Host("h1", Connection("192.0.2.1"), HostSettings())
+    for error in (paramiko.SSHException(said), paramiko.AuthenticationException(said)):
+        text = str(_failure(host, error))
+        assert said not in text
+        assert "refused the login" not in text
+        assert "hint: try again later, or give it longer with ansible_timeout" in text

@@ -69,7 +69,9 @@ def test_ok_rows_are_shown_when_asked(report: Report) -> None:
 
 
 def test_the_last_line_sums_up(report: Report) -> None:
-    assert text_of(report).splitlines()[-1] == "audit: 2 hosts: 2 unreachable or unreadable (exit code 3)"
+    assert (
+        text_of(report).splitlines()[-1] == "audit: 2 hosts: 1 unknown: 1 fact, 1 unreachable (exit code 3)"
+    )
     fine = Report("audit", (HostReport("h", True),))
     assert text_of(fine).splitlines()[-1] == "audit: 1 host: 1 as desired (exit code 0)"
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from strixfleet.inventory.schema.field_types import BOOLEANS, as_map, has_control, quoted, refusal
+from strixfleet.inventory.schema.server_options import server_argument
 
 
 VALUE_MAX_CHARS = 1024
@@ -16,7 +17,6 @@ KERNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 KERNEL_VALUE = re.compile(r"[A-Za-z0-9._,:/=@+%~\[\]-]*\Z")
 CMAKE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
-ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 
 DEAD_CMAKE = {
     "LLAMA_HIPBLAS": "GGML_HIP comes with llama_cpp_backend: rocm",
@@ -39,43 +39,6 @@ OWNED_CMAKE = {
     "CMAKE_BUILD_TYPE": "drop it; builds are Release",
     "CMAKE_INSTALL_PREFIX": "drop it; strixfleet names the folder after the build",
     "GGML_CCACHE": "drop it; ccache is always used",
-}
-OWNED_ARGUMENTS = {
-    "model": "use the field `model`",
-    "port": "use the field `port`",
-    "host": "use the field `host`",
-    "ctx-size": "use the field `context_size`",
-    "model-draft": "use the field `draft_model`",
-    "spec-draft-model": "use the field `draft_model`",
-    "api-key": "use the field `api_key`",
-    "api-key-file": "use the field `api_key`",
-    "alias": "drop it; the model's name in the catalogue is its alias",
-    "log-file": "drop it; the journal has the log",
-}
-RISKY_ARGUMENTS = {
-    "tools": "it lets every caller run commands on the host",
-    "tools-runtime": "it lets every caller run commands on the host",
-    "mcp-servers-config": "it lets callers reach other services through the host",
-    "mcp-servers-json": "it lets callers reach other services through the host",
-    "agent": "it lets every caller run commands on the host",
-    "rpc": "the RPC backend allows remote code execution",
-    "ui-mcp-proxy": "it lets callers reach other services through the host",
-    "webui-mcp-proxy": "it lets callers reach other services through the host",
-    "hf-repo-draft": "a model must come from llama_models, with its digest",
-    "hf-repo-v": "a model must come from llama_models, with its digest",
-    "hf-file-v": "a model must come from llama_models, with its digest",
-    "spec-draft-hf": "a model must come from llama_models, with its digest",
-    "docker-repo": "a model must come from llama_models, with its digest",
-    "mmproj-url": "a file must come from llama_models, with its digest",
-    "path": "it serves files of the host to callers",
-    "models-dir": "router mode is not safe on untrusted networks",
-    "models-preset": "router mode is not safe on untrusted networks",
-    "hf-repo": "a model must come from llama_models, with its digest",
-    "hf-file": "a model must come from llama_models, with its digest",
-    "hf-token": "a secret must not be on a command line; use llama_models_token",
-    "model-url": "a model must come from llama_models, with its digest",
-    "slot-save-path": "it writes prompts of all callers to disk",
-    "media-path": "it lets callers read files of the host",
 }
 RISKY_ENVIRONMENT = re.compile(
     r"(LD_.*|PATH|HOME|BASH_ENV|GCONV_PATH|GGML_BACKEND_PATH|HSA_TOOLS_LIB|VK_.*LAYER.*PATH)\Z"
@@ -177,24 +140,6 @@ def _cmake_argument(name: str, value: str | None) -> str | None:
     return value
 
 
-def _server_argument(name: str, value: str | None) -> str | None:
-    """Refuse arguments that strixfleet sets, and those that give callers access to the host."""
-    bare = name.lstrip("-")
-    if bare != name:
-        raise refusal(
-            "argument", f"{quoted(name)} has leading dashes", f"write the name without dashes: {bare}"
-        )
-    if len(name) == 1 or not ARGUMENT_NAME.match(name):
-        raise refusal(
-            "argument", f"{quoted(name)} is not a long option", "write the long name, such as n-gpu-layers"
-        )
-    if name in OWNED_ARGUMENTS:
-        raise refusal("argument", f"{name} is set by strixfleet", OWNED_ARGUMENTS[name])
-    if name in RISKY_ARGUMENTS:
-        raise refusal("argument", f"{name} is refused: {RISKY_ARGUMENTS[name]}", "drop it")
-    return value
-
-
 def _environment_variable(name: str, value: str | None) -> str | None:
     """Refuse names that no shell accepts, those that load foreign code, and secrets."""
     if not ENVIRONMENT_NAME.match(name):
@@ -228,5 +173,5 @@ KernelArguments = Annotated[dict[str, str | None], BeforeValidator(partial(_chec
 CmakeArguments = Annotated[
     dict[str, str], BeforeValidator(partial(_checked, _cmake_argument)), BeforeValidator(_cmake_booleans)
 ]
-ServerArguments = Annotated[dict[str, str | None], BeforeValidator(partial(_checked, _server_argument))]
+ServerArguments = Annotated[dict[str, str | None], BeforeValidator(partial(_checked, server_argument))]
 Environment = Annotated[dict[str, str], BeforeValidator(partial(_checked, _environment_variable))]

@@ -26,6 +26,7 @@ from strixfleet.inventory.schema.field_types import (
     refusal,
 )
 from strixfleet.inventory.schema.maps import Environment, ServerArguments
+from strixfleet.inventory.schema.split_models import check_parts, check_single
 
 
 CONTEXT_MAX_TOKENS = 4_194_304
@@ -90,6 +91,11 @@ class ModelFile(_Source):
         """Return the name of the file in the store."""
         return self.name or base_name(self.address)
 
+    @property
+    def name_on_host(self) -> str:
+        """Return the name under which llama-server finds it."""
+        return base_name(self.address) if self.origin == "host_path" else self.file_name
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.check_source()
@@ -118,6 +124,7 @@ class Model(_Source):
     def _check(self) -> Self:
         if self.files is None:
             self.check_source()
+            check_single(base_name(self.address), self.origin)
             return self
         if self.given() or self.sha256:
             raise refusal("files", "has both `files` and a source", "keep only `files`")
@@ -136,6 +143,7 @@ class Model(_Source):
         doubles = sorted({name for name in names if names.count(name) > 1})
         if doubles:
             raise refusal("files", f"has {quoted(doubles[0])} twice", "give each file its own `name`")
+        check_parts([part.name_on_host for part in self.files])
         return self
 
 

@@ -15,6 +15,7 @@ from strixfleet.errors import MistakeCode
 from strixfleet.inventory.hardware import PROFILES
 from strixfleet.inventory.schema.addresses import is_private_listener
 from strixfleet.inventory.schema.field_types import quoted
+from strixfleet.inventory.schema.pin_rules import Release, check_instance
 from strixfleet.inventory.schema.problems import Problem, from_validation
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.inventory.schema.spelling import nearest
@@ -187,6 +188,14 @@ def _pin(values: Values) -> Iterator[Problem]:
         yield Problem(("llama_cpp_ref",), message, PIN_EXAMPLE, warning=not serving, code=MistakeCode.MISSING)
 
 
+def _release(values: Values) -> Iterator[Problem]:
+    release = Release.of(values.get("llama_cpp_ref"))
+    if release is None:
+        return
+    for index, entry in _entries(values, "llama_server_instances"):
+        yield from check_instance(index, entry, release)
+
+
 def _waivers(values: Values, today: date) -> Iterator[Problem]:
     for index, entry in _entries(values, "audit_waivers"):
         expires, item = entry.get("expires"), entry.get("item")
@@ -216,4 +225,5 @@ RULES: tuple[Callable[[Values], Iterator[Problem]], ...] = (
     _encryption,
     _listeners,
     _pin,
+    _release,
 )

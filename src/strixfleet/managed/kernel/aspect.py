@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from strixfleet.findings.items import Cost, Cure, Rule, version_key
+from strixfleet.inventory.hardware import PROFILES
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.facts import DRM, card_bytes
 from strixfleet.managed.kernel.arguments import CMDLINE, GTT_NAMES, KernelArgument
@@ -49,6 +50,25 @@ def wanted_gtt_gib(settings: HostSettings, machine: Machine) -> int | None:
     if machine.gtt_gib is None or machine.carve_out_gib <= CARVE_OUT_LIMIT_GIB:
         return machine.gtt_gib
     return max(1, min(machine.gtt_gib, machine.visible_gib - machine.reserve_gib))
+
+
+def most_gtt_gib(machine: Machine) -> int | None:
+    """
+    Return the largest size that leaves the system its reserve; None where the memory is not known.
+
+    The size is known from the profile and from what the kernel sees: a small carve-out counts as memory, a
+    large one is out of GTT's reach. A simulated box has the memory of its profile, not that of the machine
+    that it runs on.
+    """
+    limits = []
+    profile = PROFILES.get(machine.profile or "")
+    if profile and profile.memory_gib:
+        limits.append(profile.memory_gib - profile.reserve_gib)
+    if machine.visible_gib and machine.simulated is None:
+        carved = machine.carve_out_gib if machine.carve_out_gib <= CARVE_OUT_LIMIT_GIB else 0
+        kept = 0 if limits else machine.reserve_gib
+        limits.append(machine.visible_gib + carved - kept)
+    return min(limits, default=None)
 
 
 def wanted_arguments(settings: HostSettings, machine: Machine) -> dict[str, str | None]:
@@ -213,6 +233,23 @@ def _profile(machine: Machine) -> Check:
     )
 
 
+def _gtt_fits_memory(gtt_gib: int, most_gib: int) -> Check:
+    """Refuse the host before anything is written: such a size takes the memory that the system runs in."""
+    message = (
+        f"kernel_gtt_gib asks for {gtt_gib} GiB, and this machine can spare {most_gib}: "
+        f"write kernel_gtt_gib: {most_gib} or less, or check hardware_profile"
+    )
+    return Check(
+        id="kernel:gtt_fits_memory",
+        wanted=most_gib,
+        reader=lambda _answers: Have(gtt_gib),
+        rule=Rule.AT_MOST,
+        cure=Cure.MANUAL,
+        message=message,
+        steps=lambda _answers: (Deed("problem", {"text": message}),),
+    )
+
+
 def _boot_loader(loader: BootLoader) -> Check:
     tool = Question(Ask.STAT, loader.tool)
 
@@ -249,7 +286,9 @@ def kernel(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     for name, value in arguments.items():
         yield KernelArgument(id=f"kernel:{name}", name=name, value=value, loader=loader)
     yield _removed(loader, arguments)
-    gtt_gib = wanted_gtt_gib(settings, machine)
+    gtt_gib, most_gib = wanted_gtt_gib(settings, machine), most_gtt_gib(machine)
+    if gtt_gib is not None and most_gib is not None and gtt_gib > most_gib:
+        yield _gtt_fits_memory(gtt_gib, most_gib)
     if gtt_gib is not None:
         asked = {name: value for name, value in arguments.items() if name in GTT_NAMES and value}
         yield GttTotal(

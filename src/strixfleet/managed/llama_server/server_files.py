@@ -15,6 +15,7 @@ from strixfleet.on_host.switch.option_aliases import PREFIX
 
 
 TEMPLATE = f"{UNITS}/llama-server@.service"
+GENERATES = "completion"
 PROBES = {"embedding": "embedding", "embeddings": "embedding", "rerank": "health", "reranking": "health"}
 
 
@@ -62,6 +63,11 @@ def _drop_in(settings: HostSettings, machine: Machine, instance: Instance, confi
     )
 
 
+def probe_of(instance: Instance) -> str:
+    """Name the request that shows that a server works; one that embeds or ranks generates no text."""
+    return next((PROBES[name] for name in instance.arguments if name in PROBES), GENERATES)
+
+
 def files_of(instance: Instance, models: Mapping[str, tuple[StoredFile, ...]]) -> tuple[StoredFile, ...]:
     """Return the model files that an instance reads."""
     names = [instance.model, *([instance.draft_model] if instance.draft_model else [])]
@@ -93,7 +99,7 @@ def server_of(settings: HostSettings, machine: Machine, instance: Instance) -> S
         url=where.url,
         listeners=where.bound[:1] if machine.one_address else where.bound,
         models=tuple(file.path for file in files),
-        probe=next((PROBES[name] for name in instance.arguments if name in PROBES), "completion"),
+        probe=probe_of(instance),
         renamed=PREFIX in drop_in.content,
         waits_for_tailnet=instance.host == "tailnet" and not machine.tailnet_address,
     )

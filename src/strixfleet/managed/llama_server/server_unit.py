@@ -4,11 +4,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
-from strixfleet.findings.items import Cost
+from strixfleet.findings.items import Cost, Difference, Status
 from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
+from strixfleet.managed.llama_server import loading
+from strixfleet.managed.llama_server.loading import Loading
 from strixfleet.managed.things.file import File, SecretFile
 from strixfleet.managed.things.thing import Deed, Have, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -108,6 +110,15 @@ class Server(Thing):
         yield self.unit_question
         yield from self.http_questions
         yield from (LISTENERS, CURRENT, MANIFEST)
+        yield from loading.questions(self.models)
+
+    def loading(self, answers: Answers) -> Loading | None:
+        """Return since when it loads, where it does."""
+        unit = answers[self.unit_question].value
+        health = answers[self.http_questions[0]].value
+        if not isinstance(unit, dict):
+            return None
+        return loading.loading_of(unit, health, self.models, answers)
 
     def read(self, answers: Answers) -> Have:
         if error := unread(answers, self.asks()):
@@ -117,15 +128,29 @@ class Server(Thing):
         if not isinstance(unit, dict):
             return Have(error="systemd does not describe this unit")
         found = listeners(answers.text(LISTENERS.verb, LISTENERS.subject) or "")
+        loads = self.loading(answers)
+        status = health.value.get("status") if isinstance(health.value, dict) else None
         have: dict[str, Json] = {
             "enabled": unit.get("UnitFileState"),
             "active": unit.get("ActiveState"),
             "config": unit.get("config"),
             "build": build_of(unit, props.value, answers),
-            "health": health.value.get("status") if isinstance(health.value, dict) else None,
+            "health": "loading" if loads and loads.in_time else status,
             "listening": [one for one in self.listeners if one in found],
         }
-        return Have(have, message="the host has no tailnet address yet" if self.waits_for_tailnet else "")
+        waits = "the host has no tailnet address yet" if self.waits_for_tailnet else ""
+        return Have(have, message=loads.words if loads and not waits else waits)
+
+    def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
+        """Accept a server that loads within its time; before it listens it has no address either."""
+        if have.get("health") == "loading" and key in {"health", "listening"} and not self.waits_for_tailnet:
+            return True
+        return super().key_holds(key, have)
+
+    def compare(self, answers: Answers) -> Difference:
+        """Say of a server that loads since when."""
+        row, loads = super().compare(answers), self.loading(answers)
+        return replace(row, message=loads.words) if loads and row.status is Status.OK else row
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
         yield Deed(

@@ -34,6 +34,8 @@ STATUS = Question(Ask.RUN, "tailscale")
 PREFERENCES = Question(Ask.RUN, "tailscale_prefs")
 CLOCK = Question(Ask.RUN, "clock")
 INSTALLED = Question(Ask.PACKAGE, "tailscale")
+FORCED = "`tailscale up --force-reauth --auth-key=file:KEY"
+CUTS = "that cuts connections over the tailnet, so reach the host by another way first"
 EXPIRY_DAYS = 14
 DAY_S = 86_400
 
@@ -161,15 +163,14 @@ class Joined(Thing):
         )
 
 
-def _set_at_join(key: str, wanted: Json, reader: Reader) -> Check:
-    """Return what only joining anew changes."""
+def _set_at_join(key: str, wanted: Json, reader: Reader, cure: str) -> Check:
+    """Return what a member changes only by authenticating again; a logout would lose it and the way to it."""
 
     def read(answers: Answers) -> Have:
         have = reader(answers)
         if Membership.read(answers).state != "Running":
             return have
-        message = "set when a host joins: `tailscale logout` on it, then provision"
-        return Have(have.value, have.error, message, Cure.MANUAL)
+        return Have(have.value, have.error, f"set when a host joins: {cure}; {CUTS}", Cure.MANUAL)
 
     questions = (STATUS, PREFERENCES, *UNIT.asks())
     return Check(id=f"tailscale:{key}", wanted=wanted, reader=read, questions=questions)
@@ -230,8 +231,13 @@ def tailscale(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
             questions=(STATUS, *UNIT.asks()),
         )
     if settings.tailscale_tags:
-        yield _set_at_join("tags", [*sorted(settings.tailscale_tags)], _tags)
-    yield _set_at_join("login_server", server_address(settings.tailscale_login_server), _login_server)
+        tags = sorted(settings.tailscale_tags)
+        again = f"{FORCED} --advertise-tags={','.join(tags)}` on it"
+        cure = f"change the tags at the control server (`headscale nodes tag`), or run {again}"
+        yield _set_at_join("tags", [*tags], _tags, cure)
+    server = server_address(settings.tailscale_login_server)
+    again = f"run {FORCED} --login-server={server}` on it with a key of that server"
+    yield _set_at_join("login_server", server, _login_server, again)
     yield Check(
         id="tailscale:key_expiry",
         wanted=EXPIRY_DAYS,

@@ -23,26 +23,41 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Whether a model fits, and how fast it is."""
+    """
+    Whether a model fits, and how fast it is.
+
+    `decode` is None where there is no speed to expect, and `no_speed` says why. `partial` is the speed with
+    some layers on the CPU, of a model that fits in no other way.
+    """
 
     shape: ModelShape
     memory: MemoryFit
-    decode: Expectation
+    decode: Expectation | None
+    partial: Expectation | None = None
+    no_speed: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
         """Write out how speed and memory are computed."""
-        notes = "".join(f". {note}" for note in self.decode.notes)
-        return f"{self.decode.reason}. Memory: {self.memory.in_words()}{notes}"
+        notes = "".join(f". {note}" for note in self.notes)
+        found = self.decode or self.partial
+        speed = ": ".join(filter(None, (self.no_speed, found.reason if found else "")))
+        return f"{speed}. Memory: {self.memory.in_words()}{notes}"
 
 
 def predict(shape: ModelShape, setting: Setting, library: Library) -> Prediction:
     """Predict from shape and setting; published references are used for Strix Halo only."""
     memory = memory_fit(shape, setting.context, setting.available_bytes, setting.system_bytes)
+    if shape.not_generating:
+        why = f"no speed: it is a {shape.not_generating}, which does not generate text"
+        return Prediction(shape, memory, None, no_speed=why)
     decode = expected_decode(shape, setting, library)
-    if memory.fits_in_part and setting.backend != "cpu":
-        decode = _in_part(shape, setting, memory, decode)
-    return Prediction(shape, memory, decode)
+    if memory.fits:
+        return Prediction(shape, memory, decode, notes=decode.notes)
+    runs_in_part = memory.fits_in_part and memory.layers_on_gpu and setting.backend != "cpu"
+    partial = _in_part(shape, setting, memory, decode) if runs_in_part else None
+    return Prediction(shape, memory, None, partial, "no speed: the model does not fit", decode.notes)
 
 
 def expected_decode(shape: ModelShape, setting: Setting, library: Library) -> Expectation:

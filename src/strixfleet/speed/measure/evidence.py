@@ -6,6 +6,7 @@ from strixfleet.errors import UsageError
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.parts import Instance
 from strixfleet.managed.llama_models.model_store import stored_files
+from strixfleet.managed.llama_server.server_files import GENERATES, probe_of
 from strixfleet.speed.measure.against_cpu import AgainstCpu
 from strixfleet.speed.measure.draft import DraftGain
 from strixfleet.speed.measure.host_conditions import UNKNOWN_MEMORY, HostConditions, MemoryNow, busy_remark
@@ -36,10 +37,15 @@ class Target:
 
 
 def targets_of(host: Host, *, everything: bool = False) -> tuple[Target, ...]:
-    """Choose what is measured: `smoke_bench.model`, or the first instance's model, or all instances'."""
+    """
+    Choose what is measured: `smoke_bench.model`, or the first instance's model, or all instances'.
+
+    A server that embeds or ranks generates no text: it has no decode speed, and nothing of it is measured.
+    """
     settings = host.settings
     models = {model.name: tuple(file.path for file in stored_files(model)) for model in settings.llama_models}
-    found = [Target(one.model, models[one.model], one) for one in settings.llama_server_instances]
+    generating = (one for one in settings.llama_server_instances if probe_of(one) == GENERATES)
+    found = [Target(one.model, models[one.model], one) for one in generating]
     if everything:
         return tuple(found)
     wanted = settings.smoke_bench.model

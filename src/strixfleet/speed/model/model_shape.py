@@ -25,6 +25,8 @@ _ROUTED = re.compile(r"_(ch)?exps\.|^blk\.\d+\.ffn_(gate|up|down)\.\d+\.")
 _LOOKED_UP = re.compile(r"^(token_embd|per_layer_token_embd|position_embd|token_types)\.weight$")
 _ELSEWHERE = re.compile(r"^(enc|v|mm|a|mtp|cls)\.")  # encoders, projectors, prediction heads
 _NARROW = 16  # a matrix is wider than this in both directions; convolutions of four taps count as vectors
+_ENCODER = re.compile(r"bert|embedding|t5encoder|^wavtokenizer")
+_RANK = 4  # llama_pooling_type: 0 none, 1 mean, 2 first token, 3 last token, 4 rank
 SIXTEEN_BIT = frozenset({"F16", "BF16", "F32"})
 
 
@@ -60,6 +62,7 @@ class ModelShape:
     state_bytes: int
     vocabulary: int
     width: int
+    not_generating: str = ""  # what kind of model it is that generates no text
 
     @property
     def bytes_read_per_token(self) -> int:
@@ -120,7 +123,20 @@ def shape_of(header: GgufHeader) -> ModelShape:
         state_bytes=recurrent * state_bytes_per_layer(hyper),
         vocabulary=hyper.vocabulary(_head_rows(header.tensors)),
         width=hyper.number("embedding_length", 0),
+        not_generating=_not_generating(hyper),
     )
+
+
+def _not_generating(hyper: Hyperparameters) -> str:
+    """
+    Name what a model is that generates no text: an encoder, or a decoder trained to embed or to rank.
+
+    llama.cpp's converters write a pooling type for the latter alone (enum llama_pooling_type).
+    """
+    if _ENCODER.search(hyper.architecture):
+        return f"{hyper.architecture} model"
+    pooling = hyper.number("pooling_type", 0)
+    return "reranking model" if pooling == _RANK else "embedding model" if 0 < pooling < _RANK else ""
 
 
 def is_routed(name: str) -> bool:

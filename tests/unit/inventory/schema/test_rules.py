@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from strixfleet.inventory.schema.rules import check, check_gtt
+from strixfleet.inventory.schema.server_options import INVENTED_ARGUMENTS, SHORT_ARGUMENTS
 
 
 SHA = "a" * 64
@@ -319,3 +320,69 @@ def test_mistakes_do_not_show_secrets(values: dict[str, Any]) -> None:
     assert found
     for problem in found:
         assert SECRET not in problem.message + problem.hint
+
+
+FLASH_ATTN = "llama_server_instances[0].arguments.flash-attn"
+DRAFT = "llama_server_instances[0].draft_model"
+COMMIT = "0c1e57098a1b2c3d4e5f60718293a4b5c6d7e8f9"
+
+
+@pytest.mark.parametrize(
+    ("pin", "value", "fields"),
+    [
+        ("b6324", None, []),
+        ("b6324", "on", [FLASH_ATTN]),
+        ("b6325", None, [FLASH_ATTN]),
+        ("b6325", "on", []),
+        ("v0.3.36", None, [FLASH_ATTN]),
+        (COMMIT, None, [f"({FLASH_ATTN})"]),
+        (COMMIT, "auto", []),
+    ],
+)
+def test_flash_attn_has_a_value_exactly_where_the_pin_wants_one(
+    pin: str, value: str | None, fields: list[str]
+) -> None:
+    instance = {**CHAT, "arguments": {"flash-attn": value}}
+    assert problems(llama_cpp_ref=pin, llama_server_instances=[instance]) == fields
+
+
+@pytest.mark.parametrize(
+    ("pin", "arguments", "fields"),
+    [
+        ("b9000", {}, []),
+        ("b10991", {}, [DRAFT]),
+        ("v0.3.36", {}, [DRAFT]),
+        (COMMIT, {}, [f"({DRAFT})"]),
+        ("b10991", {"spec-type": "draft-simple"}, []),
+    ],
+)
+def test_a_draft_model_that_the_pin_would_not_use_is_refused(
+    pin: str, arguments: dict[str, str], fields: list[str]
+) -> None:
+    instance = {**CHAT, "draft_model": "tiny", "arguments": arguments}
+    assert problems(llama_cpp_ref=pin, llama_server_instances=[instance]) == fields
+
+
+@pytest.mark.parametrize("name", [*SHORT_ARGUMENTS, *INVENTED_ARGUMENTS])
+def test_options_that_llama_server_lacks_are_refused(name: str) -> None:
+    assert chat(arguments={name: "1"}) == [f"llama_server_instances[0].arguments.{name}"]
+
+
+@pytest.mark.parametrize("name", SHORT_ARGUMENTS.values())
+def test_the_long_name_of_a_short_option_is_accepted(name: str) -> None:
+    assert chat(arguments={name: "1"}) == []
+
+
+@pytest.mark.parametrize(
+    "names", [["one-00001-of-00001.gguf"], ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"], ["plain.gguf"]]
+)
+def test_whole_models_are_accepted(names: list[str]) -> None:
+    files = [{"host_path": f"/m/{name}", "sha256": SHA} for name in names]
+    assert problems(llama_models=[{"name": "tiny", "files": files}]) == []
+
+
+def test_the_store_name_of_a_part_counts_where_it_is_copied() -> None:
+    files = [{"path": f"/m/{n}.gguf", "name": f"a-0000{n}-of-00002.gguf", "sha256": SHA} for n in (1, 2)]
+    assert problems(llama_models=[{"name": "tiny", "files": files}]) == []
+    unnamed = [{"path": f"/m/{n}.gguf", "sha256": SHA} for n in (1, 2)]
+    assert problems(llama_models=[{"name": "tiny", "files": unnamed}]) == ["llama_models[0]"]
