@@ -95,7 +95,11 @@ def test_package_and_collection_take_the_same_three_lines_of_ansible_core() -> N
 def newer_python() -> str | None:
     """Return a Python that starts: pyenv has stand-ins on PATH for those that it does not run."""
     found = (shutil.which(name) for name in NEWER_PYTHONS)
-    starts = (path for path in found if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0)
+    starts = (
+        path
+        for path in found
+        if path and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
+    )
     return next(starts, None)
 
 

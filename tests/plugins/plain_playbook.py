@@ -1,4 +1,4 @@
-"""Run a playbook with plain ansible-playbook, as AWX does, on hosts that are this machine or answer nowhere."""
+"""Run a playbook with plain ansible-playbook, as AWX does, on this machine or on hosts that do not answer."""
 
 import json
 import os

@@ -43,10 +43,15 @@ def test_why_a_host_cannot_be_compiled_is_said(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_no_secret_is_shown_at_any_verbosity(tmp_path: Path) -> None:
     inventory = fleet(tmp_path, {"h1": HERE}, **SETTINGS)
-    roles = ({"ansible.builtin.import_role": {"name": f"strixfleet.fleet.{name}"}} for name in
-             ("llama_models", "tailscale"))
+    roles = (
+        {"ansible.builtin.import_role": {"name": f"strixfleet.fleet.{name}"}}
+        for name in ("llama_models", "tailscale")
+    )
     keys = {"folder": [], "secret_file": "{{ strixfleet_state.deeds.llama_server.secret_file }}"}
-    digest = {"ansible.builtin.debug": {"msg": "{{ keys | to_json | hash('sha256') }}"}, "vars": {"keys": keys}}
+    digest = {
+        "ansible.builtin.debug": {"msg": "{{ keys | to_json | hash('sha256') }}"},
+        "vars": {"keys": keys},
+    }
     write = {"strixfleet.fleet.apply": {"deeds": keys}}
 
     done = plain(inventory, tasks(tmp_path, COMPILE, digest, write, *roles), "--check", "--diff", "-vvvvv")
