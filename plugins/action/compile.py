@@ -69,5 +69,9 @@ class ActionModule(ActionBase):
         except FleetError as error:
             raise AnsibleActionFail(str(error)) from None
         revision = revision_of(str(inventory_folder(variables)))
-        known = state_for_roles(state, answers, rows, revision)
+        known = state_for_roles(state, answers, rows, revision, self._consent(variables))
         return {**result, **HIDDEN, "changed": False, "warnings": warnings, **known}
+
+    def _consent(self, variables: dict[str, Any]) -> Any:
+        """Return which servers may be taken away, as the operator wrote it."""
+        return self._templar.template(variables.get("strixfleet_retire"))

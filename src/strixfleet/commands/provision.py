@@ -10,7 +10,7 @@ from strixfleet.errors import ExitCode, FleetError, UsageError
 from strixfleet.findings.items import Cost, Status
 from strixfleet.findings.results import HostReport, Report
 from strixfleet.fleet.build_watch import BuildWatch
-from strixfleet.fleet.handed_state import state_for_roles
+from strixfleet.fleet.handed_state import retired_servers, state_for_roles
 from strixfleet.fleet.host_status import is_measured
 from strixfleet.fleet.options import Options, change_options, fleet_options
 from strixfleet.fleet.play_progress import PlayProgress
@@ -63,9 +63,10 @@ def _settle_reboot(consent: Consent, due: list[str]) -> str:
 
 
 def handed_state(seen: ProbedHost, fleet: Fleet) -> dict[str, Json]:
-    """Return what the play need not find out again."""
+    """Return what the play need not find out again; to what the plan takes away, the operator has agreed."""
     revision = revision_of(str(folder_of(fleet.source)))
-    return state_for_roles(seen.state, seen.answers, seen.differences, revision)
+    retired: list[Json] = [*retired_servers(seen.state, seen.answers)]
+    return state_for_roles(seen.state, seen.answers, seen.differences, revision, retired)
 
 
 def _play(
@@ -82,7 +83,12 @@ def _play(
         fleet.source,
         ",".join(chosen),
         fleet.known_hosts,
-        variables={"strixfleet_reboot": consent.reboot},
+        variables={
+            "strixfleet_hosts": "all",  # within the limit: the plan has chosen them
+            "strixfleet_reboot": consent.reboot,
+            "strixfleet_reboot_due": "report",  # the command's exit code and report say it
+            "strixfleet_retire": sorted({name for names in _retired(chosen).values() for name in names}),
+        },
         states={name: handed_state(one, fleet) for name, one in chosen.items()},
         extra_vars=options.extra_vars,
         check=consent.check,
@@ -109,11 +115,22 @@ def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
     return with_extra(report, extra)
 
 
-def _ask(plan: Report, work: list[str], consent: Consent) -> None:
+def _retired(chosen: dict[str, ProbedHost]) -> dict[str, list[str]]:
+    """Return the servers that left the inventory, by host."""
+    found = {name: retired_servers(one.state, one.answers) for name, one in chosen.items()}
+    return {name: servers for name, servers in found.items() if servers}
+
+
+def _ask(plan: Report, chosen: dict[str, ProbedHost], consent: Consent) -> None:
+    """Show the plan and ask; what takes a server away is said once more, since a slip may have done it."""
     show(plan, to_stderr=True)
+    retired = [f"{', '.join(servers)} on {name}" for name, servers in _retired(chosen).items()]
+    if retired:
+        say(f"Servers to take away, because the inventory no longer has them: {'; '.join(retired)}")
     if consent.yes or consent.check:
         return
-    if not click.confirm(f"Change {', '.join(work)}?", err=True):
+    also = " and take these servers away" if retired else ""
+    if not click.confirm(f"Change {', '.join(chosen)}{also}?", err=True):
         raise UsageError("nothing was changed")
 
 
@@ -128,10 +145,10 @@ def run_provision(options: Options, consent: Consent) -> Report:
     if not work:
         step("nothing for provision to do" if good else "no host answered")
         return finish("provision", started, _reports(fleet, before, {}, options, consent))
-    _ask(plan_report(before, started), work, consent)
+    chosen = {name: good[name] for name in work}
+    _ask(plan_report(before, started), chosen, consent)
     reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
     settled = replace(consent, reboot=reboot)
-    chosen = {name: good[name] for name in work}
     serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
     with Connections.checked_by(fleet.known_hosts) as connections:
         refuse_busy(statuses(serving, connections, options.forks))

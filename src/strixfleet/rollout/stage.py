@@ -83,6 +83,7 @@ class Stage:
             fleet.source,
             ",".join(chosen),
             fleet.known_hosts,
+            variables={"strixfleet_hosts": "all"},  # within the limit: the survey has chosen them
             extra_vars=options.extra_vars,
             diff=self.diff,
             forks=options.forks,
