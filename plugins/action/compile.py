@@ -39,8 +39,8 @@ class ActionModule(ActionBase):
     """
     Probe, compile, and return what each role needs; changes nothing, also outside check mode.
 
-    What was compiled holds secrets, so that result alone is hidden: why it failed, or why the host is unreachable,
-    is shown. What the probe answers holds none: of files with secrets it tells the digest.
+    What was compiled holds secrets, so that result alone is hidden: why it failed, or why the host is
+    unreachable, is shown. What the probe answers holds none: of files with secrets it tells the digest.
     """
 
     _supports_check_mode = True

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ HERE = {"ansible_connection": "local"}
 NOWHERE = {"ansible_host": "127.0.0.1", "ansible_port": 1}  # nothing listens there
 
 
-def fleet(folder: Path, hosts: dict[str, Any], **variables: object) -> Path:
+def fleet(folder: Path, hosts: Mapping[str, Any], **variables: object) -> Path:
     """Write an inventory of hosts and of variables that all of them carry."""
     made = folder / "inventory"
     (made / "group_vars").mkdir(parents=True)
-    (made / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    (made / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": dict(hosts)}}))
     (made / "group_vars" / "all.yml").write_text(yaml.safe_dump(variables))
     return made
 
@@ -50,7 +51,7 @@ def plain(
     )
 
 
-def tasks(folder: Path, *rows: dict[str, object]) -> Path:
+def tasks(folder: Path, *rows: Mapping[str, object]) -> Path:
     """Write a playbook of these tasks for all hosts."""
     made = folder / "play.yml"
     made.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": list(rows)}]))

@@ -1,13 +1,14 @@
 """`strixfleet provision`: from a bare OS to a verified service; running it again changes nothing."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from strixfleet.commands.plan import plan_report
-from strixfleet.errors import ExitCode, FleetError, UsageError
-from strixfleet.findings.items import Cost, Status
+from strixfleet.errors import ExitCode, FleetError, ProbeFailed, UsageError
+from strixfleet.findings.items import Cost, Difference, Status
 from strixfleet.findings.results import HostReport, Report
 from strixfleet.fleet.build_watch import BuildWatch
 from strixfleet.fleet.handed_state import retired_servers, state_for_roles
@@ -19,9 +20,11 @@ from strixfleet.fleet.session import ProbedHost, finish, host_report, load_fleet
 from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.managed.llama_cpp.host_program import HOST_PROGRAM
 from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.refuse_busy import refuse_busy, statuses
+from strixfleet.rollout.sole_operator import Alone, sole_operator
 from strixfleet.speed.bench_all import smoke_reports
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus, play
 from strixfleet.tools.git import revision_of
@@ -74,7 +77,9 @@ def _play(
     chosen: dict[str, ProbedHost],
     options: Options,
     consent: Consent,
+    *,
     connections: Connections,
+    alone: Alone,
 ) -> dict[str, HostOutcome]:
     become = next((host.connection.become_password for host in fleet.hosts), None)
     secret = become.get_secret_value() if become is not None and options.ask_become_pass else None
@@ -88,6 +93,7 @@ def _play(
             "strixfleet_reboot": consent.reboot,
             "strixfleet_reboot_due": "report",  # the command's exit code and report say it
             "strixfleet_retire": sorted({name for names in _retired(chosen).values() for name in names}),
+            **({"strixfleet_tokens": str(alone.tokens_file)} if alone.tokens_file else {}),
         },
         states={name: handed_state(one, fleet) for name, one in chosen.items()},
         extra_vars=options.extra_vars,
@@ -139,24 +145,55 @@ def run_provision(options: Options, consent: Consent) -> Report:
     started = now()
     fleet = load_fleet(options)
     step(f"looking at {len(fleet.hosts)} host(s)")
-    before = look_at_all(fleet, fleet.hosts, options.forks)
-    good = {name: one for name, one in before.items() if isinstance(one, ProbedHost)}
-    work = [name for name, one in good.items() if _needs_work(one)]
-    if not work:
+    seen = look_at_all(fleet, fleet.hosts, options.forks)
+    good = {name: one for name, one in seen.items() if isinstance(one, ProbedHost)}
+    work = {name: one for name, one in good.items() if _needs_work(one)}
+    if work:
+        _ask(plan_report(seen, started), work, consent)
+        reboot = _settle_reboot(consent, [name for name, one in work.items() if _reboots(one)])
+        consent = replace(consent, reboot=reboot)
+    else:
         step("nothing for provision to do" if good else "no host answered")
-        return finish("provision", started, _reports(fleet, before, {}, options, consent))
-    chosen = {name: good[name] for name in work}
-    _ask(plan_report(before, started), chosen, consent)
-    reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
-    settled = replace(consent, reboot=reboot)
-    serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
-    with Connections.checked_by(fleet.known_hosts) as connections:
-        refuse_busy(statuses(serving, connections, options.forks))
-        outcomes = _play(fleet, chosen, options, settled, connections)
-    step("looking again")
-    hosts = [host for host in fleet.hosts if host.name in good]
-    after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
-    return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
+    touched = {name: one for name, one in good.items() if name in work or not _is_proved(fleet, one, None)}
+    outcomes: dict[str, HostOutcome] = {}
+    with (
+        Connections.checked_by(fleet.known_hosts) as connections,
+        _alone(fleet, touched, connections, options, consent) as alone,
+    ):
+        refused = {name: one for name, one in alone.refused.items() if not _is_mended(good[name], one)}
+        seen |= refused
+        chosen = {name: one for name, one in work.items() if name not in refused}
+        if chosen:
+            outcomes = _play(fleet, chosen, options, consent, connections=connections, alone=alone)
+            step("looking again")
+            hosts = [host for host in fleet.hosts if host.name in good and host.name not in refused]
+            seen |= look_at_all(fleet, hosts, options.forks)
+        return finish("provision", started, _reports(fleet, seen, outcomes, options, consent))
+
+
+def _host_program(seen: ProbedHost) -> Difference:
+    return next(row for row in seen.differences if row.id == f"llama_cpp:{HOST_PROGRAM}")
+
+
+def _is_mended(seen: ProbedHost, error: FleetError) -> bool:
+    """Tell whether a host gives no lock because its program is damaged, which this provision mends."""
+    return isinstance(error, ProbeFailed) and _host_program(seen).status is not Status.OK
+
+
+def _alone(
+    fleet: Fleet,
+    touched: dict[str, ProbedHost],
+    connections: Connections,
+    options: Options,
+    consent: Consent,
+) -> AbstractContextManager[Alone]:
+    """Keep others from the hosts that are changed or measured; one without our program has no lock to take."""
+    with_program = {name for name, one in touched.items() if _host_program(one).have is not None}
+    hosts = [host for host in fleet.hosts if host.name in with_program]
+    if consent.check or not hosts:
+        refuse_busy(statuses(hosts, connections, options.forks))
+        return nullcontext(Alone({}, None))
+    return sole_operator(hosts, connections, options.forks)
 
 
 def _is_proved(fleet: Fleet, seen: ProbedHost | FleetError, outcome: HostOutcome | None) -> bool:

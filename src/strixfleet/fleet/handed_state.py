@@ -25,8 +25,8 @@ def state_for_roles(
     Return the variables of a play.
 
     `deeds` are {role: {kind: [arguments]}}; `recorded` is what is written on the host once all is applied;
-    `problems` is what keeps the host from being provisioned at all. `retire` is the consent to take away servers
-    that left the inventory: yes, or the names of instances.
+    `problems` is what keeps the host from being provisioned at all. `retire` is the consent to take away
+    servers that left the inventory: yes, or the names of instances.
     """
     deeds = state.deeds(answers)
     for aspect, problem in [*_unrecognised(state), *_kept(deeds, retire)]:
@@ -64,7 +64,7 @@ def _unrecognised(state: DesiredState) -> Iterator[tuple[str, str]]:
 
 
 def _kept(deeds: Deeds, retire: Json) -> Iterator[tuple[str, str]]:
-    """Refuse to take away servers without consent: their names may be missing by a slip. None is taken away then."""
+    """Refuse to take away servers without consent: a slip may have lost their names. Then none is taken away."""
     kinds = deeds["llama_server"]
     names = [str(one["name"]) for one in _rows(kinds.get(RETIRED))]
     if all(_may_go(name, retire) for name in names):

@@ -1,9 +1,10 @@
 """
 Which of Ansible's settings a play of ours gets.
 
-A plan is only as good as the play that follows it, so nothing that is left over in a shell or an ansible.cfg may
-have the play act elsewhere or leave tasks out. What decides how the inventory is read and how hosts are reached is
-passed on: plan and play then agree. The environment outranks ansible.cfg, and a host's own variables outrank both.
+A plan is only as good as the play that follows it, so nothing that is left over in a shell or ansible.cfg may
+have the play act elsewhere or leave tasks out. What decides how the inventory is read and how hosts are
+reached is passed on: plan and play then agree. The environment outranks ansible.cfg, a host's own variables
+outrank both.
 """
 
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ SETTLED: Mapping[str, str] = {
 def settings_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without Ansible's settings but those that are kept, and with ours."""
     kept = {name: text for name, text in environment.items() if _is_kept(name)}
-    return kept | SETTLED
+    return {**kept, **SETTLED}
 
 
 def _is_kept(name: str) -> bool:

@@ -1,6 +1,7 @@
 """What roles are handed: no server is taken away, and no hardware provisioned, by an oversight."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ CARD = "/sys/class/drm/card1/device"
 UNKNOWN_GPU = "the hardware is not recognised: no known GPU (found: none); set hardware_profile"
 
 
-def handed(case: Case, **settings: Json) -> dict[str, Json]:
+def handed(case: Case, **settings: Json) -> dict[str, Any]:
     retire = settings.pop("retire", None)
     wanted = replace(case, settings={**case.settings, **settings})
     state = wanted.state
@@ -42,7 +43,7 @@ def test_it_is_taken_away_with_consent(retire: Json) -> None:
     assert found["deeds"]["llama_server"]["retired_server"] == [{"name": "chat"}, {"name": "plain"}]
 
 
-def elsewhere(**settings: Json) -> dict[str, Json]:
+def elsewhere(**settings: Json) -> dict[str, Any]:
     """Return what a machine with a GPU of another vendor is handed."""
     cards = Question(Ask.GLOB, f"{DRM}/device")
     vendors = Question(Ask.GLOB, f"{DRM}/vendor")
