@@ -187,7 +187,7 @@ def _alone(
     options: Options,
     consent: Consent,
 ) -> AbstractContextManager[Alone]:
-    """Keep others from the hosts that are changed or measured; one without our program has no lock to take."""
+    """Keep others from the hosts that are changed or measured; one without our program has no lock."""
     with_program = {name for name, one in touched.items() if _host_program(one).have is not None}
     hosts = [host for host in fleet.hosts if host.name in with_program]
     if consent.check or not hosts:

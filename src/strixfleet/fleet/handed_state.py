@@ -64,7 +64,7 @@ def _unrecognised(state: DesiredState) -> Iterator[tuple[str, str]]:
 
 
 def _kept(deeds: Deeds, retire: Json) -> Iterator[tuple[str, str]]:
-    """Refuse to take away servers without consent: a slip may have lost their names. Then none is taken away."""
+    """Refuse to take away servers without consent, all or none: a slip may have lost their names."""
     kinds = deeds["llama_server"]
     names = [str(one["name"]) for one in _rows(kinds.get(RETIRED))]
     if all(_may_go(name, retire) for name in names):
