@@ -22,6 +22,9 @@ from strixfleet.managed.compiled import compile_host, questions_for
 from strixfleet.tools.git import revision_of
 
 
+HIDDEN = {"_ansible_no_log": True}  # as include_vars hides what it read
+
+
 def _known(name: str, variables: dict[str, Any]) -> dict[str, Any]:
     """Return the state that this play compiled before, else the one that the command handed on."""
     state = variables.get("strixfleet_state")
@@ -33,7 +36,12 @@ def _known(name: str, variables: dict[str, Any]) -> dict[str, Any]:
 
 
 class ActionModule(ActionBase):
-    """Probe, compile, and return what each role needs; changes nothing, also outside check mode."""
+    """
+    Probe, compile, and return what each role needs; changes nothing, also outside check mode.
+
+    What was compiled holds secrets, so that result alone is hidden: why it failed, or why the host is
+    unreachable, is shown. What the probe answers holds none: of files with secrets it tells the digest.
+    """
 
     _supports_check_mode = True
     _requires_connection = True
@@ -44,7 +52,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         name = str(variables["inventory_hostname"])
         if not boolean(self._task.args.get("again", False)) and (known := _known(name, variables)):
-            return {**result, **known, "changed": False}
+            return {**result, **known, **HIDDEN, "changed": False}
         try:
             host = host_from_vars(name, variables, self._loader)
             controller = controller_facts(host.settings)
@@ -61,5 +69,9 @@ class ActionModule(ActionBase):
         except FleetError as error:
             raise AnsibleActionFail(str(error)) from None
         revision = revision_of(str(inventory_folder(variables)))
-        known = state_for_roles(state, answers, rows, revision)
-        return {**result, "changed": False, "warnings": warnings, **known}
+        known = state_for_roles(state, answers, rows, revision, self._consent(variables))
+        return {**result, **HIDDEN, "changed": False, "warnings": warnings, **known}
+
+    def _consent(self, variables: dict[str, Any]) -> Any:
+        """Return which servers may be taken away, as the operator wrote it."""
+        return self._templar.template(variables.get("strixfleet_retire"))

@@ -25,7 +25,6 @@ EXAMPLES = """
 - name: Compile the desired state
   strixfleet.fleet.compile:
   register: strixfleet_state
-  no_log: true
 """
 
 RETURN = """

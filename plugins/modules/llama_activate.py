@@ -26,6 +26,9 @@ options:
     description: Name of the build's folder.
     type: str
     required: true
+  token:
+    description: Token of the fleet's lock, where the caller holds it.
+    type: int
 """
 
 EXAMPLES = """
@@ -50,14 +53,17 @@ CURRENT = "/opt/strixfleet/llama.cpp/current"
 
 
 def main() -> None:
-    spec = {"id": {"type": "str", "required": True}}
+    """Run the module."""
+    spec = {"id": {"type": "str", "required": True}, "token": {"type": "int", "no_log": False}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     wanted = module.params["id"]
     before = os.readlink(CURRENT) if os.path.islink(CURRENT) else ""
     diff = {"before": f"{CURRENT} -> {before}\n" if before else "", "after": f"{CURRENT} -> {wanted}\n"}
     if module.check_mode:
         module.exit_json(changed=before != wanted, diff=diff)
-    code, out, err = module.run_command([PROGRAM, "activate", wanted, "--expect", "none"])
+    token = module.params["token"]
+    fence = [] if token is None else ["--token", str(token)]
+    code, out, err = module.run_command([PROGRAM, "activate", wanted, "--expect", "none", *fence])
     try:
         answer = json.loads(out)
     except ValueError:

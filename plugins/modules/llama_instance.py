@@ -71,6 +71,9 @@ options:
     description: How long to wait for health; the time to read the models at 50 MB/s is added.
     type: int
     default: 120
+  token:
+    description: Token of the fleet's lock, where the caller holds it.
+    type: int
 """
 
 EXAMPLES = """
@@ -105,6 +108,7 @@ SPEC: dict[str, Any] = {
     "program": {"type": "path", "default": "/opt/strixfleet/llama.cpp/current/bin/llama-server"},
     "drain_s": {"type": "int", "default": 30},
     "load_s": {"type": "int", "default": 120},
+    "token": {"type": "int", "no_log": False},
 }
 UNITS = "/etc/systemd/system"
 PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NRestarts", "Result")
@@ -232,7 +236,9 @@ class Instance:
 
     def spell(self) -> None:
         """Have the builds here tell what they call the options that releases spell differently."""
-        done = command.run([HOST_PROGRAM, "spell"], SPELL_TIMEOUT_S)
+        token = self.wanted.get("token")
+        fence = [] if token is None else ["--token", str(token)]
+        done = command.run([HOST_PROGRAM, "spell", *fence], SPELL_TIMEOUT_S)
         if done.code != 0:
             raise InstanceError(f"{HOST_PROGRAM} spell: {done.err.strip() or json.loads(done.out)['error']}")
 

@@ -44,7 +44,6 @@ EXAMPLES = """
   strixfleet.fleet.tailscale_up:
     auth_key: "{{ vault_tailscale_key }}"
     tags: ["tag:llm"]
-  no_log: true
 """
 
 RETURN = """

@@ -24,6 +24,7 @@ ALLOWED = (
     "/var/lib/strixfleet/bandwidth.json",  # a measurement
     "/var/lib/strixfleet/last-good.json",  # a measurement
     "/var/lib/strixfleet/.cache",
+    "/var/lib/strixfleet/lock.json",  # who held the fleet's lock last
     "/etc/strixfleet/applied.json",  # says when; it changes only where what was applied does
     "/etc/tuned/bootcmdline",  # tuned's own
 )

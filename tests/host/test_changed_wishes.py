@@ -1,13 +1,16 @@
 """What an owner asks for later, on a real host that serves: another address, argument or backend."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from strixfleet.sandbox import lifecycle
 from strixfleet.sandbox.boxes import HARDWARE_ROOT, Sandbox, SandboxRequest
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 from tests.host.outside import changed, picture, root
 from tests.host.small import furnish
 
@@ -131,3 +134,41 @@ def test_rival_power_daemons_end_wherever_their_unit_stands(served: Sandbox, str
     look = f"systemctl is-enabled {' '.join(RIVALS)} || true"
     assert root(served, HOST, look).split() == ["masked", "disabled"]
     assert root(served, HOST, "systemctl is-active tuned").strip() == "active"
+
+
+def test_plain_ansible_playbook_takes_no_server_away_by_an_oversight(
+    served: Sandbox, strixfleet: Run
+) -> None:
+    file = served.inventory / "group_vars" / "all.yml"
+    kept = file.read_text()
+    wish(served, llama_server_instances=[])
+    try:
+        done = plainly(served)
+        assert done.returncode != 0
+        assert "served here, but not in llama_server_instances: chat" in " ".join(done.stdout.split())
+        assert healthy(served, "127.0.0.1")
+    finally:
+        file.write_text(kept)
+
+
+def test_provision_waits_for_another_operator_and_changes_nothing(served: Sandbox, strixfleet: Run) -> None:
+    program = "/opt/strixfleet/lib/strixfleet-host"
+    root(served, HOST, f"{program} lock --owner ann --ttl 120; systemctl stop llama-server@chat")
+    before = picture(served, HOST)
+    try:
+        done = strixfleet("provision", "-i", str(served.inventory), "--yes")
+        assert done.returncode == 4
+        assert f"{HOST}: locked by ann" in done.stderr
+        assert changed(before, picture(served, HOST)) == []
+    finally:
+        root(served, HOST, f"{program} unlock --force; systemctl start llama-server@chat")
+
+
+def plainly(made: Sandbox) -> subprocess.CompletedProcess[str]:
+    """Provision as AWX does."""
+    argv = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        *("-i", str(made.inventory), "playbooks/provision.yml"),
+        *("--ssh-extra-args", f"-o UserKnownHostsFile={made.known_hosts}"),
+    ]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=600)

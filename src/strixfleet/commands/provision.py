@@ -1,15 +1,16 @@
 """`strixfleet provision`: from a bare OS to a verified service; running it again changes nothing."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from strixfleet.commands.plan import plan_report
-from strixfleet.errors import ExitCode, FleetError, UsageError
-from strixfleet.findings.items import Cost, Status
+from strixfleet.errors import ExitCode, FleetError, ProbeFailed, UsageError
+from strixfleet.findings.items import Cost, Difference, Status
 from strixfleet.findings.results import HostReport, Report
-from strixfleet.fleet.handed_state import state_for_roles
+from strixfleet.fleet.handed_state import retired_servers, state_for_roles
 from strixfleet.fleet.host_status import is_measured
 from strixfleet.fleet.options import Options, change_options, fleet_options
 from strixfleet.fleet.plays import play_on
@@ -27,9 +28,11 @@ from strixfleet.fleet.session import (
 from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.managed.llama_cpp.host_program import HOST_PROGRAM
 from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
 from strixfleet.rollout.refuse_busy import refuse_busy, statuses
+from strixfleet.rollout.sole_operator import Alone, sole_operator
 from strixfleet.speed.bench_all import smoke_reports
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
 from strixfleet.tools.git import revision_of
@@ -71,9 +74,38 @@ def _settle_reboot(consent: Consent, due: list[str]) -> str:
 
 
 def handed_state(seen: ProbedHost, fleet: Fleet) -> dict[str, Json]:
-    """Return what the play need not find out again."""
+    """Return what the play need not find out again; to what the plan takes away, the operator has agreed."""
     revision = revision_of(str(folder_of(fleet.source)))
-    return state_for_roles(seen.state, seen.answers, seen.differences, revision)
+    retired: list[Json] = [*retired_servers(seen.state, seen.answers)]
+    return state_for_roles(seen.state, seen.answers, seen.differences, revision, retired)
+
+
+def _play(
+    fleet: Fleet,
+    chosen: dict[str, ProbedHost],
+    options: Options,
+    consent: Consent,
+    *,
+    connections: Connections,
+    alone: Alone,
+) -> dict[str, HostOutcome]:
+    return play_on(
+        chosen,
+        "provision.yml",
+        fleet,
+        options,
+        connections,
+        variables={
+            "strixfleet_hosts": "all",  # within the limit: the plan has chosen them
+            "strixfleet_reboot": consent.reboot,
+            "strixfleet_reboot_due": "report",  # the command's exit code and report say it
+            "strixfleet_retire": sorted({name for names in _retired(chosen).values() for name in names}),
+            **({"strixfleet_tokens": str(alone.tokens_file)} if alone.tokens_file else {}),
+        },
+        states={name: handed_state(one, fleet) for name, one in chosen.items()},
+        check=consent.check,
+        diff=consent.diff,
+    )
 
 
 def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
@@ -89,32 +121,23 @@ def _merge(report: HostReport, outcome: HostOutcome | None) -> HostReport:
     return with_extra(report, extra)
 
 
-def _ask(plan: Report, work: list[str], consent: Consent) -> None:
+def _retired(chosen: dict[str, ProbedHost]) -> dict[str, list[str]]:
+    """Return the servers that left the inventory, by host."""
+    found = {name: retired_servers(one.state, one.answers) for name, one in chosen.items()}
+    return {name: servers for name, servers in found.items() if servers}
+
+
+def _ask(plan: Report, chosen: dict[str, ProbedHost], consent: Consent) -> None:
+    """Show the plan and ask; what takes a server away is said once more, since a slip may have done it."""
     show(plan, to_stderr=True)
+    retired = [f"{', '.join(servers)} on {name}" for name, servers in _retired(chosen).items()]
+    if retired:
+        say(f"Servers to take away, because the inventory no longer has them: {'; '.join(retired)}")
     if consent.yes or consent.check:
         return
-    if not click.confirm(f"Change {', '.join(work)}?", err=True):
+    also = " and take these servers away" if retired else ""
+    if not click.confirm(f"Change {', '.join(chosen)}{also}?", err=True):
         raise UsageError("nothing was changed")
-
-
-def _play(
-    fleet: Fleet,
-    chosen: dict[str, ProbedHost],
-    options: Options,
-    consent: Consent,
-    connections: Connections,
-) -> dict[str, HostOutcome]:
-    return play_on(
-        chosen,
-        "provision.yml",
-        fleet,
-        options,
-        connections,
-        variables={"strixfleet_reboot": consent.reboot},
-        states={name: handed_state(one, fleet) for name, one in chosen.items()},
-        check=consent.check,
-        diff=consent.diff,
-    )
 
 
 def run_provision(options: Options, consent: Consent) -> Report:
@@ -122,30 +145,63 @@ def run_provision(options: Options, consent: Consent) -> Report:
     started = now()
     fleet = load_fleet(options)
     step(f"looking at {len(fleet.hosts)} host(s)")
-    before = look_at_all(fleet, fleet.hosts, options.forks)
-    good = {name: one for name, one in before.items() if isinstance(one, ProbedHost)}
-    work = [name for name, one in good.items() if _needs_work(one)]
-    if not work:
+    seen = look_at_all(fleet, fleet.hosts, options.forks)
+    good = {name: one for name, one in seen.items() if isinstance(one, ProbedHost)}
+    work = {name: one for name, one in good.items() if _needs_work(one)}
+    if work:
+        _ask(plan_report(fleet, seen, started), work, consent)
+        reboot = _settle_reboot(consent, [name for name, one in work.items() if _reboots(one)])
+        consent = replace(consent, reboot=reboot)
+    else:
         step("nothing for provision to do" if good else "no host answered")
-        return finish("provision", started, _reports(fleet, before, {}, options, consent))
-    _ask(plan_report(fleet, before, started), work, consent)
-    reboot = _settle_reboot(consent, [name for name in work if _reboots(good[name])])
-    settled = replace(consent, reboot=reboot)
-    chosen = {name: good[name] for name in work}
-    serving = [fleet.host(name) for name, one in chosen.items() if one.current_build is not None]
-    with Connections.checked_by(fleet.known_hosts) as connections:
-        refuse_busy(statuses(serving, connections, options.forks))
-        outcomes = _play(fleet, chosen, options, settled, connections)
-    step("looking again")
-    hosts = [host for host in fleet.hosts if host.name in good]
-    after: dict[str, ProbedHost | FleetError] = {**before, **look_at_all(fleet, hosts, options.forks)}
-    if broken := _broken_by_reboot(good, after, outcomes):
-        step(f"mending what the reboot broke: {', '.join(broken)}")
-        with Connections.checked_by(fleet.known_hosts) as connections:
-            mended = _play(fleet, broken, options, replace(settled, reboot="never"), connections)
-        outcomes |= {name: _both(outcomes[name], one) for name, one in mended.items() if name in broken}
-        after |= look_at_all(fleet, [fleet.host(name) for name in broken], options.forks)
-    return finish("provision", started, _reports(fleet, after, outcomes, options, settled))
+    touched = {name: one for name, one in good.items() if name in work or not _is_proved(fleet, one, None)}
+    outcomes: dict[str, HostOutcome] = {}
+    with (
+        Connections.checked_by(fleet.known_hosts) as connections,
+        _alone(fleet, touched, connections, options, consent) as alone,
+    ):
+        refused = {name: one for name, one in alone.refused.items() if not _is_mended(good[name], one)}
+        seen |= refused
+        chosen = {name: one for name, one in work.items() if name not in refused}
+        if chosen:
+            outcomes = _play(fleet, chosen, options, consent, connections=connections, alone=alone)
+            step("looking again")
+            hosts = [host for host in fleet.hosts if host.name in good and host.name not in refused]
+            seen |= look_at_all(fleet, hosts, options.forks)
+            if broken := _broken_by_reboot(good, seen, outcomes):
+                step(f"mending what the reboot broke: {', '.join(broken)}")
+                again = replace(consent, reboot="never")
+                mended = _play(fleet, broken, options, again, connections=connections, alone=alone)
+                outcomes |= {
+                    name: _both(outcomes[name], one) for name, one in mended.items() if name in broken
+                }
+                seen |= look_at_all(fleet, [fleet.host(name) for name in broken], options.forks)
+        return finish("provision", started, _reports(fleet, seen, outcomes, options, consent))
+
+
+def _host_program(seen: ProbedHost) -> Difference:
+    return next(row for row in seen.differences if row.id == f"llama_cpp:{HOST_PROGRAM}")
+
+
+def _is_mended(seen: ProbedHost, error: FleetError) -> bool:
+    """Tell whether a host gives no lock because its program is damaged, which this provision mends."""
+    return isinstance(error, ProbeFailed) and _host_program(seen).status is not Status.OK
+
+
+def _alone(
+    fleet: Fleet,
+    touched: dict[str, ProbedHost],
+    connections: Connections,
+    options: Options,
+    consent: Consent,
+) -> AbstractContextManager[Alone]:
+    """Keep others from the hosts that are changed or measured; one without our program has no lock."""
+    with_program = {name for name, one in touched.items() if _host_program(one).have is not None}
+    hosts = [host for host in fleet.hosts if host.name in with_program]
+    if consent.check or not hosts:
+        refuse_busy(statuses(hosts, connections, options.forks))
+        return nullcontext(Alone({}, None))
+    return sole_operator(hosts, connections, options.forks)
 
 
 def _broken_by_reboot(

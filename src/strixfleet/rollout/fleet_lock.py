@@ -22,19 +22,21 @@ from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostProgram
 from strixfleet.inventory.schema.fleet_model import Host
+from strixfleet.on_host.envelope import LOCK_EXPIRED
 
 
 HEARTBEAT_S = 15.0
 LOCK_TTL_S = 45.0  # three heartbeats
 LOST_AFTER_S = 30.0
 CALL_TIMEOUT_S = 8.0
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 LOCK_HINT = "wait until it is free, or see `strixfleet unlock`; the lock of a dead holder expires after 45 s"
 
 
 def _where() -> str:
     """Identify this boot of this machine, or this container: host names are not unique."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        boot = Path(BOOT_ID).read_text(encoding="ascii")
         return hashlib.sha256(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
     except OSError:  # not Linux
         return f"{uuid.getnode():x}"
@@ -61,13 +63,19 @@ def is_dead(other: str) -> bool:
 
 @dataclass(slots=True)
 class FleetLock:
-    """The lock on some hosts; `on_lost` is told of a host without heartbeat, `on_taken` of a lost lock."""
+    """
+    The lock on some hosts; `on_lost` is told of a host without heartbeat, `on_taken` of a lost lock.
+
+    With `on_taken_again` the lock of a host that was rebooted, which ends it, is taken again.
+    """
 
     connections: Connections
     on_lost: Callable[[str], None]
     on_taken: Callable[[str], None]
+    on_taken_again: Callable[[], None] | None = None
     tokens: dict[str, int] = field(default_factory=dict)
     _hosts: dict[str, Host] = field(default_factory=dict)
+    _boots: dict[str, str] = field(default_factory=dict)
     _heard: dict[str, float] = field(default_factory=dict)
     _end: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -78,6 +86,8 @@ class FleetLock:
         for host in sorted(hosts, key=lambda one: one.name):
             try:
                 self.tokens[host.name] = self._take(host)
+                if self.on_taken_again is not None:
+                    self._boots[host.name] = self._boot(host)
             except HostError as error:
                 unreachable[host.name] = error
             except FleetError:
@@ -125,10 +135,29 @@ class FleetLock:
     def _renew(self, host: Host) -> None:
         program = HostProgram(host.name, self.connections.to(host), self.tokens[host.name])
         answer = program.call("renew", timeout_s=CALL_TIMEOUT_S)
-        if answer.lost_lock:
+        if answer.code == LOCK_EXPIRED and self.on_taken_again is not None and self._is_rebooted(host):
+            self._take_again(host)
+            self.on_taken_again()
+        elif answer.lost_lock:
             raise LockHeld(answer.error, where=host.name)
-        if answer.error:  # a full disk, say: its lease runs out, as that of a host which does not answer
+        elif answer.error:  # a full disk, say: its lease runs out, as that of a host which does not answer
             raise HostError(answer.error, where=host.name)
+
+    def _is_rebooted(self, host: Host) -> bool:
+        return self._boot(host) != self._boots[host.name]
+
+    def _boot(self, host: Host) -> str:
+        """Name the boot of a host."""
+        ask = ["cat", BOOT_ID]
+        done = self.connections.to(host).run(ask, timeout_s=CALL_TIMEOUT_S, become=False)
+        return done.stdout.strip()
+
+    def _take_again(self, host: Host) -> None:
+        """Take the lock that a reboot ended; its token tells whether somebody had it meanwhile."""
+        old = self.tokens[host.name]
+        self.tokens[host.name], self._boots[host.name] = self._take(host), self._boot(host)
+        if self.tokens[host.name] != old + 1:
+            raise LockHeld("another operator worked on this host meanwhile", where=host.name)
 
     def release(self) -> None:
         """Release the lock wherever it is still ours."""

@@ -43,6 +43,11 @@ def refuse_locked(answers: Answers) -> None:
 def refuse_busy(answers: Answers) -> None:
     """Raise LockHeld where a rollout is under way, or was interrupted and left a host on trial."""
     refuse_locked(answers)
+    refuse_trials(answers)
+
+
+def refuse_trials(answers: Answers) -> None:
+    """Raise LockHeld where an interrupted rollout left a host on trial."""
     for name, left_s in on_trial(answers).items():
         hint = f"wait {left_s:.0f} s for it to revert, or resume that rollout"
         text = "is still running an unconfirmed build from an interrupted rollout"

@@ -77,7 +77,16 @@ class Stage:
     def _play(self, chosen: Mapping[str, SurveyedHost]) -> dict[str, HostOutcome]:
         seen = {name: one.seen for name, one in chosen.items()}
         pinned = self.survey.pinned
-        return play_on(seen, "stage.yml", pinned.fleet, pinned.options, self.connections, diff=self.diff)
+        chosen_there = {"strixfleet_hosts": "all"}  # within the limit: the survey has chosen them
+        return play_on(
+            seen,
+            "stage.yml",
+            pinned.fleet,
+            pinned.options,
+            self.connections,
+            variables=chosen_there,
+            diff=self.diff,
+        )
 
     def _check(self, one: SurveyedHost) -> dict[str, OptionCheck]:
         """Ask the staged build whether it understands the options of the servers that run now."""

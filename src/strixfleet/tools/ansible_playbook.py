@@ -20,6 +20,7 @@ import platformdirs
 from strixfleet import __version__, assets
 from strixfleet.errors import ChangeFailed
 from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
+from strixfleet.tools.play_settings import settings_of
 
 
 EVENT = "strixfleet-event: "
@@ -87,29 +88,20 @@ def collections_path() -> Path:
     return base
 
 
-def _environment(request: PlayRequest, temporary: Path) -> dict[str, str]:
+def environment_for(request: PlayRequest, temporary: Path) -> dict[str, str]:
+    """Return the environment of ansible-playbook: the operator's, with our settings of Ansible."""
     given = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
     paths = [str(collections_path()), *([given] if given else [])]
     checked = f"-o UserKnownHostsFile={request.known_hosts} -o StrictHostKeyChecking=yes"
     alive = "-o ServerAliveInterval=15 -o ServerAliveCountMax=2 -o GlobalKnownHostsFile=/dev/null"
     control = f"-o ControlMaster=auto -o ControlPersist=30s -o ControlPath={temporary}/%C"
     return {
-        **os.environ,
+        **settings_of(os.environ),
         "ANSIBLE_COLLECTIONS_PATH": ":".join(paths),
-        "ANSIBLE_STDOUT_CALLBACK": "strixfleet.fleet.events",
-        "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_SSH_ARGS": f"{control} {checked} {alive}",
-        "ANSIBLE_RETRY_FILES_ENABLED": "False",
-        "ANSIBLE_GATHERING": "explicit",
-        "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
-        "ANSIBLE_LOCALHOST_WARNING": "False",
-        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
-        "ANSIBLE_FORCE_COLOR": "False",
-        "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_LOCAL_TEMP": str(temporary),
         "LC_ALL": "C.UTF-8",  # ansible-playbook refuses to run with other encodings
         "PYTHONUNBUFFERED": "1",
-        "ANSIBLE_LOCAL_TEMP": str(temporary),
     }
 
 
@@ -158,7 +150,7 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
         temporary = Path(folder)
         process = subprocess.Popen(
             _argv(request, temporary),
-            env=_environment(request, temporary),
+            env=environment_for(request, temporary),
             stdin=subprocess.DEVNULL if sys.stdin is None or not sys.stdin.isatty() else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -59,7 +59,7 @@ def test_a_dropped_link_is_noticed_and_the_host_goes_back(site: Site) -> None:
     wait_for(process, "running the gate")
     started = time.monotonic()
     with no_link(canary.address):
-        wait_for(process, "silent: no heartbeat")
+        wait_for(process, "silent: no heartbeat", "lost: the connection broke")
         assert time.monotonic() - started <= 45
     _out, said = process.communicate(timeout=300)
     assert process.returncode == 4, said

@@ -1,6 +1,7 @@
 """What a reboot breaks is mended in the same run, once."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from strixfleet.fleet import session
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.session import ProbedHost
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.rollout.sole_operator import Alone
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayStatus
 from tests.cases.aspect_cases import ASPECT_CASES, load_case
 
@@ -36,15 +38,16 @@ def provisioned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Provisioned:
         fleet = Fleet((host,), (str(tmp_path),), str(tmp_path / "known_hosts"))
         left: Iterator[ProbedHost] = iter(looks)
 
-        def play(_fleet: Fleet, chosen: dict[str, ProbedHost], *_more: object) -> dict[str, HostOutcome]:
+        def play(
+            _fleet: Fleet, chosen: dict[str, ProbedHost], *_: object, **_more: object
+        ) -> dict[str, HostOutcome]:
             plays.append([*chosen])
             return {name: HostOutcome(status, ("a task",), "a task", "failed") for name in chosen}
 
         monkeypatch.setattr(provision, "load_fleet", lambda _options: fleet)
         monkeypatch.setattr(provision, "look_at_all", lambda *_: {host.name: next(left)})
         monkeypatch.setattr(provision, "_play", play)
-        monkeypatch.setattr(provision, "refuse_busy", lambda _statuses: None)
-        monkeypatch.setattr(provision, "statuses", lambda *_: {})
+        monkeypatch.setattr(provision, "_alone", lambda *_: nullcontext(Alone({}, None)))
         monkeypatch.setattr(provision, "smoke_reports", lambda *_args, **_more: {})
         monkeypatch.setattr(session, "remember", lambda _report: None)
         consent = Consent(yes=True, check=False, diff=False, reboot="auto")

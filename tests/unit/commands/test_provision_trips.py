@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from strixfleet.inventory.schema.fleet_model import Fleet
 from strixfleet.managed.facts import APPLIED
 from strixfleet.on_host.envelope import MARK
 from strixfleet.on_host.questions import Answers, Ask
+from strixfleet.rollout.sole_operator import Alone
 from strixfleet.tools.ansible_playbook import HostOutcome, PlayRequest, PlayStatus
 from tests.cases.aspect_cases import Case
 from tests.unit.managed.hosts import changed, healthy, said
@@ -55,8 +57,8 @@ def provisioned(monkeypatch: pytest.MonkeyPatch, case: Case) -> tuple[World, Exi
     monkeypatch.setattr(provision, "load_fleet", lambda _options: fleet)
     monkeypatch.setattr(session, "remote_for", lambda _host, _known: world)
     monkeypatch.setattr(plays, "play", world.play)
-    for name in ("statuses", "refuse_busy", "smoke_reports"):
-        monkeypatch.setattr(provision, name, nothing)
+    monkeypatch.setattr(provision, "_alone", lambda *_: nullcontext(Alone({}, None)))
+    monkeypatch.setattr(provision, "smoke_reports", nothing)
     monkeypatch.setattr(session, "remember", lambda _report: None)
     return world, provision.run_provision(Options(), CONSENT).exit_code
 

@@ -1,7 +1,7 @@
 """
 Ansible's own inventory code, called as its command line calls it: hosts, precedence, vault, templates.
 
-ansible-core has no public API for this, so all of it is here, for the minor version that pyproject.toml
+ansible-core has no public API for this, so all of it is here, for the minor versions that pyproject.toml
 names. Module-level caches are emptied before each load, so that a second load sees changed files.
 """
 

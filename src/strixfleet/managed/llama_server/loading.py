@@ -59,7 +59,11 @@ def loading_of(
     """
     status = health.get("status") if isinstance(health, dict) else None
     restarts = _number(unit.get("NRestarts")) or 0
-    if unit.get("ActiveState") != "active" or status not in {_LOADING, _NO_ANSWER}:
+    if (
+        not isinstance(status, int)
+        or unit.get("ActiveState") != "active"
+        or status not in {_LOADING, _NO_ANSWER}
+    ):
         return None
     if restarts >= CRASH_LOOP or (restarts and status == _NO_ANSWER):
         return None
