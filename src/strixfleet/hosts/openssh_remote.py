@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from strixfleet.errors import HostKeyError, Unreachable
 from strixfleet.hosts.local_remote import run_here
 from strixfleet.hosts.remote import CommandResult, command_line, trust_hint
+from strixfleet.inventory.ansible.host_key_options import NO_SHARED_CONNECTION, checked_by
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -22,8 +23,7 @@ class OpensshRemote:
         key = ["-i", connection.private_key_file] if connection.private_key_file else []
         user = ["-l", connection.user] if connection.user else []
         ssh = [
-            *("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"),
-            *("-o", f"UserKnownHostsFile={self._known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"),
+            *("ssh", *checked_by(self._known_hosts), *NO_SHARED_CONNECTION, "-o", "BatchMode=yes"),
             *("-o", f"ConnectTimeout={connection.timeout_s}", "-o", "ServerAliveInterval=15"),
             *("-p", str(connection.port), *key, *user, *connection.ssh_common_args),
             *("--", connection.ssh_name or connection.address, command),

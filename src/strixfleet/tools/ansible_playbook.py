@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import platformdirs
 
 from strixfleet import __version__, assets
 from strixfleet.errors import ChangeFailed
+from strixfleet.inventory.ansible.host_key_options import checked_by
 from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
 
 
@@ -87,19 +89,23 @@ def collections_path() -> Path:
     return base
 
 
+def ssh_arguments(request: PlayRequest, temporary: Path) -> tuple[str, ...]:
+    """Return the arguments that come before those of the inventory: who is checked, and how long it is kept."""
+    kept = ("ControlMaster=auto", "ControlPersist=30s", f"ControlPath={temporary}/%C")
+    alive = ("ServerAliveInterval=15", "ServerAliveCountMax=2")
+    return (*checked_by(request.known_hosts), *(word for one in (*kept, *alive) for word in ("-o", one)))
+
+
 def _environment(request: PlayRequest, temporary: Path) -> dict[str, str]:
     given = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
     paths = [str(collections_path()), *([given] if given else [])]
-    checked = f"-o UserKnownHostsFile={request.known_hosts} -o StrictHostKeyChecking=yes"
-    alive = "-o ServerAliveInterval=15 -o ServerAliveCountMax=2 -o GlobalKnownHostsFile=/dev/null"
-    control = f"-o ControlMaster=auto -o ControlPersist=30s -o ControlPath={temporary}/%C"
     return {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": ":".join(paths),
         "ANSIBLE_STDOUT_CALLBACK": "strixfleet.fleet.events",
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PIPELINING": "True",
-        "ANSIBLE_SSH_ARGS": f"{control} {checked} {alive}",
+        "ANSIBLE_SSH_ARGS": shlex.join(ssh_arguments(request, temporary)),
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         "ANSIBLE_GATHERING": "explicit",
         "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
