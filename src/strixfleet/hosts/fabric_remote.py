@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from strixfleet.errors import HostError, HostKeyError, Unreachable
-from strixfleet.hosts.remote import CommandResult, command_line, trust_hint
+from strixfleet.hosts.remote import CommandResult, answered, command_line, trust_hint
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -102,12 +102,13 @@ class FabricRemote:
         connection = self._open()
         try:
             channel = connection.transport.open_session(timeout=self._host.connection.timeout_s)
-            return self._converse(channel, command, text, time.monotonic() + timeout_s)
+            result = self._converse(channel, command, text, time.monotonic() + timeout_s)
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout_s:.0f} s", where=self._host.name) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"the connection broke: {reason}", where=self._host.name) from None
+        return answered(self._host, result)
 
     @staticmethod
     def _converse(channel: Any, command: str, text: str, deadline: float) -> CommandResult:

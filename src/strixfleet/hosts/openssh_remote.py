@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from strixfleet.errors import HostKeyError, Unreachable
 from strixfleet.hosts.local_remote import run_here
-from strixfleet.hosts.remote import CommandResult, command_line, trust_hint
+from strixfleet.hosts.remote import CommandResult, answered, command_line, trust_hint
 from strixfleet.inventory.ansible.host_key_options import NO_SHARED_CONNECTION, checked_by
 from strixfleet.inventory.schema.fleet_model import Host
 
@@ -30,7 +30,7 @@ class OpensshRemote:
         ]
         result = run_here(self._host.name, ssh, text, timeout_s)
         if result.exit_code != 255:  # noqa: PLR2004 - ssh's own failures are 255, see ssh(1)
-            return result
+            return answered(self._host, result)
         reason = (result.stderr.strip() or "ssh failed").splitlines()[-1]
         if "host key" in result.stderr.lower():  # ssh has one exit code for all failures
             raise HostKeyError(reason, where=self._host.name, hint=trust_hint(self._host))

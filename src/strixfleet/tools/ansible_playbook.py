@@ -90,7 +90,7 @@ def collections_path() -> Path:
 
 
 def ssh_arguments(request: PlayRequest, temporary: Path) -> tuple[str, ...]:
-    """Return the arguments that come before those of the inventory: who is checked, and how long it is kept."""
+    """Return the arguments that stand before those of the inventory."""
     kept = ("ControlMaster=auto", "ControlPersist=30s", f"ControlPath={temporary}/%C")
     alive = ("ServerAliveInterval=15", "ServerAliveCountMax=2")
     return (*checked_by(request.known_hosts), *(word for one in (*kept, *alive) for word in ("-o", one)))
