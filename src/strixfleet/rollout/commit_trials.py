@@ -86,7 +86,6 @@ class CommitTrials:
             retry=True,
             token=self.lock.tokens.get,
             note=lambda _host, **_facts: None,
-            forget=True,
         )
         work = HostWork(one, canary=True, context=context)
         try:
