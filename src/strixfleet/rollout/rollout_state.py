@@ -78,8 +78,8 @@ class Action:
     """
     Something to do; HALT and DONE concern no single host.
 
-    RETURN ends a trial. With `even_confirmed` it also rolls back a build that this rollout has confirmed. With
-    `verdict` the build itself failed its gate, so that the host remembers it as bad.
+    RETURN ends a trial. With `even_confirmed` it also rolls back a build that this rollout has confirmed.
+    With `verdict` the build itself failed its gate, so that the host remembers it as bad.
     """
 
     kind: ActionKind
@@ -95,8 +95,8 @@ class HostProgress:
     One host of the rollout.
 
     `reason` says why it failed, `gates` how often its gate was started. `activated`, `passed` and `confirmed`
-    tell how far it ever came: they stay true while the host is returned. So does `condemned`: the build failed
-    its gate here. A host that was lost, busy or stopped says nothing about the build.
+    tell how far it ever came: they stay true while the host is returned. So does `condemned`: the build
+    failed its gate here. A host that was lost, busy or stopped says nothing about the build.
     """
 
     name: str

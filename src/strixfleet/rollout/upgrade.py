@@ -1,7 +1,6 @@
 """An upgrade from beginning to end: survey, ask, take the lock, roll out, report, write the pin."""
 
 import queue
-import signal
 import time
 from dataclasses import dataclass, replace
 
@@ -87,6 +86,8 @@ def _upgrade(pinned: PinnedFleet, request: UpgradeRequest, connections: Connecti
         write_pin(pinned.edits)
     elif pinned.edits:
         say("inventory not updated: it still pins the previous build")
+    if ended.stopped:
+        say("nothing is held against the build: run the same command again to go on")
     say(f"journal: {journal.path.with_suffix('.log')}")
     return report
 
@@ -166,7 +167,6 @@ def roll_out(
     )
     canary = state.waves[0][0]
     works = {name: HostWork(one, name == canary, context) for name, one in found.answered.items()}
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         found = found.without(lock.take([one.host for one in found.answered.values()]))
         agree = consent(yes=request.yes)
@@ -181,7 +181,3 @@ def roll_out(
             work.close()
         lock.release()
     return ended, journal
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import platformdirs
 
@@ -25,6 +24,8 @@ from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
 
 
 EVENT = "strixfleet-event: "
+# The kernel stops the play even where nobody is left to do it, after SIGKILL: setpriv(1), prctl(2).
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 
 class PlayStatus(StrEnum):
@@ -41,8 +42,8 @@ class PlayRequest:
     """
     One run of a playbook.
 
-    `variables` go through a 0600 file, never through argv. So do `states`, the compiled states of hosts that
-    the play need not probe again; they are read as data and never templated.
+    `variables` hold no secrets: they go through a 0600 file. Passwords go through memory, and so do `states`,
+    the compiled states of hosts that the play need not probe again; they are read as data, never templated.
     """
 
     playbook: str
@@ -119,29 +120,47 @@ def _environment(request: PlayRequest, temporary: Path) -> dict[str, str]:
     }
 
 
-def _argv(request: PlayRequest, temporary: Path) -> list[str]:
+class InMemory:
+    """Texts that ansible-playbook reads from memory: whatever ends us, no file with a password is left."""
+
+    def __init__(self) -> None:
+        self.descriptors: list[int] = []
+
+    def file(self, text: str) -> str:
+        """Return the path of a text, as this process and those that it starts see it."""
+        descriptor = os.memfd_create("strixfleet")
+        self.descriptors.append(descriptor)
+        os.fchmod(descriptor, 0o600)  # Ansible runs a password file that may be executed
+        with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
+            file.write(text)
+        return f"/dev/fd/{descriptor}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+def _argv(request: PlayRequest, temporary: Path, memory: InMemory) -> list[str]:
     program = Path(sys.executable).with_name("ansible-playbook")
     found = str(program) if program.exists() else shutil.which("ansible-playbook")
     if found is None:
         raise ChangeFailed("ansible-playbook was not found", hint="install strixfleet again with pip")
-    variables = temporary / "variables.json"
-    variables.touch(mode=0o600)
     given = dict(request.variables)
     if request.states:
-        states = temporary / "states.json"
-        states.touch(mode=0o600)
-        states.write_text(json.dumps(request.states), encoding="utf-8")
-        given["strixfleet_states"] = str(states)
+        given["strixfleet_states"] = memory.file(json.dumps(request.states))
     if request.become_password is not None:
-        given["ansible_become_password"] = request.become_password
+        path = memory.file(request.become_password)
+        given["ansible_become_password"] = f"{{{{ lookup('ansible.builtin.file', '{path}', rstrip=false) }}}}"
+    variables = temporary / "variables.json"
+    variables.touch(mode=0o600)
     variables.write_text(json.dumps(given), encoding="utf-8")
-    vault = [*request.vault_password_files]
-    if request.ask_vault_pass:
-        typed = temporary / "vault"
-        typed.touch(mode=0o600)
-        typed.write_text(typed_password(VAULT_PROMPT), encoding="utf-8")
-        vault.append(str(typed))
+    # --vault-password-file would resolve the link that a path of memory is.
+    typed = [f"default@{memory.file(typed_password(VAULT_PROMPT))}"] if request.ask_vault_pass else []
     return [
+        *_ENDS_WITH_US,
         *(found, str(assets.path("playbooks", request.playbook))),
         *(part for source in request.sources for part in ("-i", source)),
         *("--limit", request.limit, "--forks", str(request.forks)),
@@ -150,7 +169,8 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
         *(["--check"] if request.check else []),
         *(["--diff"] if request.diff else []),
         *([f"-{'v' * request.verbose}"] if request.verbose else []),
-        *(part for file in vault for part in ("--vault-password-file", file)),
+        *(part for file in request.vault_password_files for part in ("--vault-password-file", file)),
+        *(part for one in typed for part in ("--vault-id", one)),
     ]
 
 
@@ -160,10 +180,12 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
 
     Events: {"event": "play"|"task"|"ok"|"failed"|"unreachable"|"diff"|"stats"|"line", …}.
     """
-    with tempfile.TemporaryDirectory(prefix="strixfleet-") as folder:
+    with tempfile.TemporaryDirectory(prefix="strixfleet-") as folder, InMemory() as memory:
         temporary = Path(folder)
+        argv = _argv(request, temporary, memory)
         process = subprocess.Popen(
-            _argv(request, temporary),
+            argv,
+            pass_fds=memory.descriptors,
             env=_environment(request, temporary),
             stdin=subprocess.DEVNULL if sys.stdin is None or not sys.stdin.isatty() else None,
             stdout=subprocess.PIPE,
@@ -173,7 +195,7 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
         )
         outcomes: dict[str, HostOutcome] = {}
         tail: list[str] = []
-        with _stopped_with_us(process):
+        with process, _stopped_with_us(process):
             for event in _events(process):
                 if event["event"] == "line":
                     tail = [*tail[-20:], event["text"]]
@@ -189,11 +211,11 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
 
 @contextlib.contextmanager
 def _stopped_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Stop the play when the operator interrupts strixfleet."""
+    """Stop the play when the operator interrupts strixfleet; it passes SIGTERM on to all that it started."""
     try:
         yield
     except BaseException:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -159,6 +159,11 @@ class Site:
     def current(self, host: str) -> str:
         return self.run(host, f"readlink {BUILDS}/current")
 
+    def refused(self, host: str) -> list[str]:
+        """Return the refs that a host remembers as bad."""
+        answer = json.loads(self.run(host, "/opt/strixfleet/lib/strixfleet-host status"))
+        return [row["ref"] for row in answer["refused"]]
+
     def health(self, host: str) -> str:
         ask = 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:8080/health", timeout=5).status)'
         return self.run(host, f"python3 -c '{ask}'".replace("'", "'\\''"))
