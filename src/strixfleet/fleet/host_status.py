@@ -65,11 +65,11 @@ def is_measured(host: Host, answers: Answers) -> bool:
 
 
 def needs_attention(row: Mapping[str, Json]) -> bool:
-    """Tell whether something is not up."""
+    """Tell whether something is not up, or did not stay up."""
     instances = row.get("instances")
     rows = instances if isinstance(instances, list) else []
     return row.get("build") is None or any(
-        isinstance(one, dict) and one.get("health") != "ok" for one in rows
+        isinstance(one, dict) and (one.get("health") != "ok" or one.get("restarts")) for one in rows
     )
 
 

@@ -167,10 +167,12 @@ def _reason(verdict: Verdict) -> RenderableType:
 def _instances(rows: Iterable[dict[str, Json]]) -> RenderableType:
     table = _table("instance", "state", "health", "model", "address", "t/s")
     for row in rows:
+        again = f", restarted {row['restarts']} times by itself" if row.get("restarts") else ""
+        shown = {**row, "health": f"{row.get('health')}{again}"}
         names = ("name", "state", "health", "model", "address")
         last = row.get("last_tps")
         tps = words.speed(last if isinstance(last, float) else None)
-        table.add_row(*(Text(words.value(row.get(name))) for name in names), tps)
+        table.add_row(*(Text(words.value(shown.get(name))) for name in names), tps)
     return Padding(table, (0, 0, 1, 2))
 
 

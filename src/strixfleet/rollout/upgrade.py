@@ -12,6 +12,7 @@ from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import now
 from strixfleet.hosts.connections import Connections
+from strixfleet.inventory.schema.fleet_model import Fleet
 from strixfleet.rollout.drive import Driver
 from strixfleet.rollout.fleet_lock import LOST_AFTER_S, FleetLock
 from strixfleet.rollout.host_work import HostWork, RolloutContext
@@ -27,6 +28,7 @@ from strixfleet.rollout.survey import (
     agreed_lease_s,
     load_pinned,
     refuse_known_bad,
+    refuse_never_provisioned,
     reported_builds,
     show_pin,
     survey,
@@ -71,6 +73,7 @@ def _upgrade(pinned: PinnedFleet, request: UpgradeRequest, connections: Connecti
         if not request.check:
             write_pin(pinned.edits)
         return report_of(_all_unchanged(state), found, {}, started)
+    refuse_never_provisioned(found)
     if not request.retry and interrupted is None:
         refuse_known_bad(found)
     show_waves(state, found)
@@ -118,14 +121,30 @@ def survey_without_trials(
 
 def plan_rollout(found: RolloutSurvey, request: UpgradeRequest) -> Rollout:
     """Return the rollout before its first event: waves and rules, from the flags or else the inventory."""
-    canary = request.canary or agreed(found.fleet, "rollout_canary")
+    canary = _canary(found.fleet, request.canary or agreed(found.fleet, "rollout_canary"))
     batch = request.batch or str(agreed(found.fleet, "rollout_batch"))
     allowed = request.max_failures
     if allowed is None:
         allowed = int(str(agreed(found.fleet, "rollout_max_failures")))
     names = [host.name for host in found.fleet.hosts]
-    waves = plan_waves(names, str(canary) if canary else None, batch)
+    waves = plan_waves(names, canary, batch)
     return new_rollout(waves, Rules(allowed, return_upgraded=request.return_upgraded))
+
+
+def _canary(fleet: Fleet, named: object) -> str | None:
+    """Return the canary: a host that serves, because the gate of another one proves nothing of the build."""
+    serving = [host.name for host in fleet.hosts if host.settings.llama_server_instances]
+    if not serving:
+        say(
+            "note: no selected host has llama_server_instances: the gate proves no more than that it was built"
+        )
+        return str(named) if named else None
+    if not named:
+        return serving[0]
+    if any(host.name == named for host in fleet.hosts) and named not in serving:
+        message = f"the canary {named} has no llama_server_instances, so its gate would prove nothing"
+        raise UsageError(message, hint=f"name a host that serves, as in --canary {serving[0]}")
+    return str(named)
 
 
 def _has_nothing_to_do(found: RolloutSurvey) -> bool:

@@ -33,7 +33,7 @@ def answers(**changed: Json) -> Answers:
         MANIFEST: json.dumps({**manifest, "definitions": {}, "files": {"bin/llama-server": "x"}}),
         LAST_GOOD: json.dumps(kept.to_json()),
         Question(Ask.STAT, "/m.gguf"): {"size_bytes": 1000},
-        Question(Ask.UNIT, "llama-server@main.service"): {"ActiveState": "active", "NRestarts": "2"},
+        Question(Ask.UNIT, "llama-server@main.service"): {"ActiveState": "active", "NRestarts": "0"},
         Question(Ask.HTTP, "http://127.0.0.1:8080/health"): {"status": 200, "body": {"status": "ok"}},
         Question(Ask.HTTP, "http://127.0.0.1:8080/props"): {"status": 200, "body": {"build_info": "b2-cc"}},
     }
@@ -59,7 +59,7 @@ def test_a_healthy_host() -> None:
             "model_path": None,
             "build_info": "b2-cc",
             "address": "127.0.0.1:8080",
-            "restarts": 2,
+            "restarts": 0,
             "last_tps": 42.0,
         }
     ]
@@ -75,6 +75,12 @@ def test_a_server_that_loads_or_is_down_needs_attention() -> None:
         assert isinstance(instance := instances[0], dict)
         assert instance["health"] == word
         assert needs_attention(row)
+
+
+def test_a_server_that_did_not_stay_up_needs_attention_however_healthy_it_is() -> None:
+    unit: dict[str, Json] = {"llama-server@main.service": {"ActiveState": "active", "NRestarts": "41"}}
+    row = status_of(HOST, answers(**unit))
+    assert needs_attention(row)
 
 
 def test_a_bare_host_needs_attention_and_says_so_with_nulls() -> None:
