@@ -16,7 +16,8 @@ from tests.host.outside import root
 
 
 pytestmark = pytest.mark.host
-HOST = "apt-1"
+NAME = f"apt-{os.getpid()}"  # free: test_interrupted_tests.py runs this file, too
+HOST = f"{NAME}-1"
 # What dpkg's status says of a library that was cut while it was unpacked, and of what needs it.
 CUT = """
 apt-get install -qy jq >/dev/null
@@ -37,8 +38,8 @@ time.sleep(15)'
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Sandbox]:
-    yield lifecycle.create(SandboxRequest(name="apt", hosts=1))
-    lifecycle.destroy("apt")
+    yield lifecycle.create(SandboxRequest(name=NAME, hosts=1))
+    lifecycle.destroy(NAME)
 
 
 def install(made: Sandbox, package: str) -> str:

@@ -160,7 +160,7 @@ def refuse_never_provisioned(found: RolloutSurvey) -> None:
     for name, one in found.answered.items():
         absent = {row.id for row in one.seen.differences if row.have is None and row.status is Status.DRIFT}
         for instance in one.host.settings.llama_server_instances:
-            if f"llama_server:{drop_in_path(instance.name)}" in absent and not one.runs_its_pin:
+            if f"llama_server:{drop_in_path(instance.name)}" in absent:
                 message = f"instance {instance.name} was never provisioned here"
                 raise UsageError(message, where=name, hint=f"run `strixfleet provision -l {name}` first")
 

@@ -135,9 +135,7 @@ def _canary(fleet: Fleet, named: object) -> str | None:
     """Return the canary: a host that serves, because the gate of another one proves nothing of the build."""
     serving = [host.name for host in fleet.hosts if host.settings.llama_server_instances]
     if not serving:
-        say(
-            "note: no selected host has llama_server_instances: the gate proves no more than that it was built"
-        )
+        say("note: no selected host has llama_server_instances, so that the gate proves nothing of serving")
         return str(named) if named else None
     if not named:
         return serving[0]
