@@ -172,7 +172,7 @@ def command_of(pid: int) -> str:
 
 def unfinished(module: AnsibleModule) -> list[str]:
     """Name the packages that an interrupted dpkg left half way."""
-    _rc, out, _err = module.run_command(["dpkg-query", "-W", "-f=${db:Status-Abbrev} ${Package}\\n"])
+    _rc, out, _err = module.run_command(["dpkg-query", "-W", "-f=${db:Status-Abbrev} ${binary:Package}\\n"])
     found = []
     for line in out.splitlines():
         status, package = line[:3], line[3:].strip()
@@ -192,10 +192,10 @@ def configure(module: AnsibleModule) -> None:
 
 
 def complete(module: AnsibleModule) -> None:
-    """Unpack again what was cut in the middle of that."""
-    if not unfinished(module):
+    """Unpack again what was cut in the middle of that; --fix-broken alone tries to configure it as it is."""
+    if not (torn := unfinished(module)):
         return
-    apt_get(module, "--fix-broken", "install")
+    apt_get(module, "--fix-broken", "--reinstall", "install", "--", *torn)
     if left := unfinished(module):
         hint = "look at `dpkg --audit` on the host, then install or remove it by hand"
         module.fail_json(msg=f"dpkg was interrupted, and {', '.join(left)} cannot be completed; hint: {hint}")
