@@ -102,6 +102,7 @@ LOCKS = (
 FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 COMMAND_CHARS = 80
 COMPLETE = {"n", "c", "i"}  # not installed, only configured once, installed: see dpkg-query(1)
+HALF_INSTALLED, REINSTALL = "H", "R"
 LOCKED = re.compile(r"[Cc]ould not get lock|locked by|[Uu]nable to (acquire|lock)")
 LOCK_POLL_S = 2
 
@@ -170,14 +171,14 @@ def command_of(pid: int) -> str:
     return "".join(one if one.isprintable() else " " for one in words)[:COMMAND_CHARS]
 
 
-def unfinished(module: AnsibleModule) -> list[str]:
-    """Name the packages that an interrupted dpkg left half way."""
+def unfinished(module: AnsibleModule) -> dict[str, str]:
+    """Return {package: status} of what an interrupted dpkg left half way."""
     _rc, out, _err = module.run_command(["dpkg-query", "-W", "-f=${db:Status-Abbrev} ${binary:Package}\\n"])
-    found = []
+    found = {}
     for line in out.splitlines():
         status, package = line[:3], line[3:].strip()
-        if status[1] not in COMPLETE or status[2] == "R":  # R: it has to be installed again
-            found.append(package)
+        if status[1] not in COMPLETE or status[2] == REINSTALL:
+            found[package] = status
     return found
 
 
@@ -193,8 +194,9 @@ def configure(module: AnsibleModule) -> None:
 
 def complete(module: AnsibleModule) -> None:
     """Unpack again what was cut in the middle of that; --fix-broken alone tries to configure it as it is."""
-    if not (torn := unfinished(module)):
+    if not (left := unfinished(module)):
         return
+    torn = [name for name, status in left.items() if status[1] == HALF_INSTALLED or status[2] == REINSTALL]
     apt_get(module, "--fix-broken", "--reinstall", "install", "--", *torn)
     if left := unfinished(module):
         hint = "look at `dpkg --audit` on the host, then install or remove it by hand"
