@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ hypothesis.settings.load_profile("untimed")
 LONG_FIRST = ("test_kills", "test_upgrade_on_hosts", "test_wrong_device", "test_renames_on_hosts")
 STATE_PREFIX, RUNNING = "strixfleet-tests-", "running"
 ROOT = Path(__file__).resolve().parents[1]
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")  # also where a worker is killed
 STRIXFLEET = str(Path(sys.executable).with_name("strixfleet"))
 
 
@@ -47,6 +49,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.get_closest_marker("host") is not None, order.get(item.path.stem, 0)))
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def pytest_configure() -> None:
+    """Let a closed terminal and `kill` end a run as Ctrl-C does: fixtures destroy their hosts."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Destroy the hosts of workers that were interrupted and had no time for it."""
+    if os.geteuid() == 0 and not hasattr(config, "workerinput"):
+        _end_leftovers()
+
+
 _WATCH = Watch()
 
 
@@ -61,9 +80,9 @@ def _is_what_make_unit_may_run(request: pytest.FixtureRequest) -> Iterator[None]
 
 def _end_leftovers() -> None:
     """Destroy the hosts of test runs that were killed: a run holds a lock in its folder while it lives."""
-    from strixfleet.sandbox import lifecycle, sandbox_state
-
     for mark in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*/{RUNNING}"):
+        from strixfleet.sandbox import lifecycle, sandbox_state
+
         with contextlib.suppress(FileNotFoundError, BlockingIOError), mark.open() as running:
             fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.environ["XDG_STATE_HOME"] = str(mark.parent)
@@ -83,7 +102,7 @@ def strixfleet() -> Run:
         *arguments: str, timeout_s: float = 1500, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [STRIXFLEET, *arguments],
+            [*ENDS_WITH_US, STRIXFLEET, *arguments],
             capture_output=True,
             text=True,
             timeout=timeout_s,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.strixfleet.fleet.plugins.plugin_utils.apt_lock import PROGRESS, until_unlocked
 
 
 Deeds = Mapping[str, Sequence[dict[str, Any]]]
@@ -107,12 +111,17 @@ class ActionModule(ActionBase):
             return {}
         return self._run(unit_calls(deeds, reload=bool(self._changed)))
 
+    def _say(self, text: str) -> None:
+        host = (self._variables or {}).get("inventory_hostname", "")
+        Display().display(f"{PROGRESS}{host}: {text}")
+
     def _run(self, calls: Iterator[Call]) -> dict[str, Any]:
         """Run modules one after another; return the answer of the one that failed, if any."""
         for name, arguments in calls:
-            answer: dict[str, Any] = self._execute_module(
-                module_name=name, module_args=arguments, task_vars=self._variables
+            execute = functools.partial(
+                self._execute_module, module_name=name, module_args=arguments, task_vars=self._variables
             )
+            answer: dict[str, Any] = until_unlocked(execute, self._say)
             answer.pop("invocation", None)
             if answer.get("failed") or answer.get("unreachable"):
                 return answer

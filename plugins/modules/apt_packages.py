@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
+import struct
 import time
 from typing import Any
 
@@ -17,7 +20,9 @@ short_description: Install packages that are missing, too old or known to be bad
 description:
   - Asks dpkg what is installed. Where nothing has to be installed, apt is not run and no network is used.
   - Otherwise updates apt's lists, installs from the release named, and fails unless the floor is reached.
-  - Completes an interrupted dpkg first. In check mode it reports what it would install.
+  - Completes what an interrupted dpkg left first, as after a power cut.
+  - In check mode it reports what it would install.
+  - Where another apt or dpkg is at work it fails with C(locked); its action plugin says so and tries again.
 author: The strixfleet developers
 options:
   packages:
@@ -50,9 +55,9 @@ options:
     type: str
     default: ""
   lock_timeout_s:
-    description: Seconds to wait for another apt or dpkg.
+    description: Seconds to wait for another apt or dpkg before its name is returned.
     type: int
-    default: 300
+    default: 10
 """
 
 EXAMPLES = """
@@ -70,6 +75,10 @@ installed:
   description: The installed version of each package, after the run.
   type: dict
   returned: success
+locked:
+  description: Who holds apt.
+  type: str
+  returned: where apt was held for longer than lock_timeout_s
 changed_names:
   description: Packages whose version changed, or in check mode would.
   type: list
@@ -83,7 +92,17 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "LANG": "C.UTF-8",
 }
-PENDING = "/var/lib/dpkg/updates"
+PENDING = "/var/lib/dpkg/updates"  # what dpkg had not yet written into its status
+LOCKS = (
+    "/var/lib/dpkg/lock-frontend",
+    "/var/lib/dpkg/lock",
+    "/var/lib/apt/lists/lock",
+    "/var/cache/apt/archives/lock",
+)
+FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
+COMMAND_CHARS = 80
+COMPLETE = {"n", "c", "i"}  # not installed, only configured once, installed: see dpkg-query(1)
+HALF_INSTALLED, REINSTALL = "H", "R"
 LOCKED = re.compile(r"[Cc]ould not get lock|locked by|[Uu]nable to (acquire|lock)")
 LOCK_POLL_S = 2
 
@@ -117,31 +136,77 @@ def last_words(text: str) -> str:
 
 def patiently(module: AnsibleModule, argv: list[str]) -> tuple[int, str, str]:
     """
-    Run a program again while another apt or dpkg holds a lock.
+    Run a program again while another apt or dpkg holds a lock; fail with its name where that goes on.
 
     DPkg::Lock::Timeout waits for dpkg's lock only, not for that of the package lists, which apt-daily takes.
     """
     deadline = time.monotonic() + module.params["lock_timeout_s"]
     while True:
         rc, out, err = module.run_command(argv)
-        if rc == 0 or not LOCKED.search(err) or time.monotonic() > deadline:
+        if rc == 0 or not LOCKED.search(err):
             return rc, out, err
+        if time.monotonic() > deadline:
+            module.fail_json(msg=f"apt is locked: {last_words(err)}", locked=holder())
         time.sleep(LOCK_POLL_S)
 
 
-def mend(module: AnsibleModule) -> None:
-    """Complete an interrupted dpkg: apt refuses to work before that."""
-    if os.path.isdir(PENDING) and any(name.isdigit() for name in os.listdir(PENDING)):
-        argv = ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
-        rc, out, err = patiently(module, argv)
-        if rc != 0:
-            module.fail_json(msg=f"dpkg was interrupted and cannot be completed: {last_words(err or out)}")
+def holder(locks: tuple[str, ...] = LOCKS) -> str:
+    """Name the process that holds a lock of apt or dpkg."""
+    for path in locks:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, *_, pid = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+            if kind != fcntl.F_UNLCK:
+                return f"process {pid} ({command_of(pid)})"
+    return "another process"
+
+
+def command_of(pid: int) -> str:
+    """Return the beginning of a process's command line."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            words = file.read().replace("\0", " ").strip()
+    except OSError:  # in another container
+        return "not to be seen from here"
+    return "".join(one if one.isprintable() else " " for one in words)[:COMMAND_CHARS]
+
+
+def unfinished(module: AnsibleModule) -> dict[str, str]:
+    """Return {package: status} of what an interrupted dpkg left half way."""
+    _rc, out, _err = module.run_command(["dpkg-query", "-W", "-f=${db:Status-Abbrev} ${binary:Package}\\n"])
+    found = {}
+    for line in out.splitlines():
+        status, package = line[:3], line[3:].strip()
+        if status[1] not in COMPLETE or status[2] == REINSTALL:
+            found[package] = status
+    return found
+
+
+def has_pending() -> bool:
+    """Tell whether apt would refuse to work because dpkg was interrupted."""
+    return os.path.isdir(PENDING) and any(name.isdigit() for name in os.listdir(PENDING))
+
+
+def configure(module: AnsibleModule) -> None:
+    """Configure what was unpacked; without it apt refuses to work. What was cut earlier is still to do."""
+    patiently(module, ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
+
+
+def complete(module: AnsibleModule) -> None:
+    """Unpack again what was cut in the middle of that; --fix-broken alone tries to configure it as it is."""
+    if not (left := unfinished(module)):
+        return
+    torn = [name for name, status in left.items() if status[1] == HALF_INSTALLED or status[2] == REINSTALL]
+    apt_get(module, "--fix-broken", "--reinstall", "install", "--", *torn)
+    if left := unfinished(module):
+        hint = "look at `dpkg --audit` on the host, then install or remove it by hand"
+        module.fail_json(msg=f"dpkg was interrupted, and {', '.join(left)} cannot be completed; hint: {hint}")
 
 
 def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
     """Run apt-get and return its warnings; fail with its reason and the warnings in `after`."""
     options = [
-        f"-oDPkg::Lock::Timeout={module.params['lock_timeout_s']}",
+        "-oDPkg::Lock::Timeout=0",
         "-oDpkg::Options::=--force-confdef",
         "-oDpkg::Options::=--force-confold",
         "-oAPT::Get::Assume-Yes=true",
@@ -159,9 +224,13 @@ def apt_get(module: AnsibleModule, *arguments: str, after: str = "") -> str:
 
 def install(module: AnsibleModule, wishes: list[dict[str, Any]]) -> None:
     """Install each release's packages together."""
-    mend(module)
+    cut = bool(unfinished(module)) or has_pending()
+    if cut:
+        configure(module)
     # Some other source may be down: what counts is whether these packages can be installed.
     warnings = apt_get(module, "update")
+    if cut:
+        complete(module)
     for release in sorted({wish["release"] or "" for wish in wishes}):
         names = [wish["name"] for wish in wishes if (wish["release"] or "") == release]
         target = ["-t", release] if release else []
@@ -180,7 +249,7 @@ def main() -> None:
         argument_spec={
             "packages": {"type": "list", "elements": "dict", "required": True, "options": suboptions},
             "hint": {"type": "str", "default": ""},
-            "lock_timeout_s": {"type": "int", "default": 300},
+            "lock_timeout_s": {"type": "int", "default": 10},
         },
         supports_check_mode=True,
     )

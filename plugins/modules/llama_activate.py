@@ -9,6 +9,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host.envelope import (
+    KNOWN_BAD,
     LOCKED,
     UNEXPECTED_BUILD,
 )
@@ -47,6 +48,7 @@ previous:
 PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 HINTS = {
     UNEXPECTED_BUILD: "; hint: `strixfleet upgrade` moves a host to another build",
+    KNOWN_BAD: "; hint: pin another ref, or have this one judged again by `strixfleet upgrade --retry`",
     LOCKED: "; hint: wait for it, or see `strixfleet unlock`",
 }
 CURRENT = "/opt/strixfleet/llama.cpp/current"

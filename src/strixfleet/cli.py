@@ -5,6 +5,7 @@ import errno
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from strixfleet import __version__
 from strixfleet.errors import ExitCode, FleetError, UsageError
 
 
+_NO_READER = {errno.EPIPE, errno.EIO}  # EIO is what a closed terminal says
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 VERBS = {
     "init": "Write a commented starter inventory.",
@@ -76,7 +78,7 @@ def _defect(error: Exception) -> int:
 
 
 class _Stream:
-    """stdout or stderr; when its reader has closed it, the work goes on and the exit code stays the same."""
+    """stdout or stderr; when its reader or terminal is gone, the work goes on to the same exit code."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -99,7 +101,9 @@ class _Stream:
     def _reader_may_be_gone(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in _NO_READER:
+                raise
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
@@ -162,9 +166,21 @@ def guarded(act: Callable[[], Any], arguments: Sequence[str] = ()) -> int:
     return code
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def end_well_on_signals() -> None:
+    """Let SIGTERM and a closed terminal end a run as Ctrl-C does, unless nohup has it otherwise."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command `strixfleet`."""
     _streams()
+    end_well_on_signals()
     words = sys.argv[1:] if arguments is None else arguments
 
     def act() -> object:

@@ -14,7 +14,7 @@ from strixfleet.on_host.questions import Json
 from strixfleet.rollout.bisection import Search
 from strixfleet.rollout.commit_trials import CommitTrials, commits_to_search, load_at
 from strixfleet.rollout.fleet_lock import LOST_AFTER_S, FleetLock
-from strixfleet.rollout.survey import SurveyedHost, survey
+from strixfleet.rollout.survey import SurveyedHost, refuse_never_provisioned, survey
 from strixfleet.rollout.upgrade import CANARY_SOAK_S
 
 
@@ -68,7 +68,9 @@ def bisect(options: Options, *, good: str, bad: str, soak_s: float) -> ExitCode:
             on_taken=lambda why: step(f"the fleet lock was lost: {why}"),
         )
         trials = CommitTrials(options, connections, lock, soak_s)
-        ((name, one),) = survey(pinned, connections).hosts.items()
+        found = survey(pinned, connections)
+        refuse_never_provisioned(found)
+        ((name, one),) = found.hosts.items()
         row = (
             HostReport.of_error(name, one) if isinstance(one, FleetError) else _search(trials, one, good, bad)
         )

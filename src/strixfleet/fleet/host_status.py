@@ -74,9 +74,11 @@ def is_measured(host: Host, answers: Answers) -> bool:
 
 
 def needs_attention(row: Mapping[str, Json]) -> bool:
-    """Tell whether something is not up; a server that loads within its time is."""
+    """Tell whether something is not up, or did not stay up; a server that loads within its time is up."""
     rows = maps_in(row.get("instances"))
-    return row.get("build") is None or any(one.get("health") not in _UP for one in rows)
+    return row.get("build") is None or any(
+        one.get("health") not in _UP or bool(one.get("restarts")) for one in rows
+    )
 
 
 def _json(text: str | None) -> Json:

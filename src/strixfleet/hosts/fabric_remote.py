@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from strixfleet.errors import HostError, HostKeyError, Unreachable
-from strixfleet.hosts.remote import CommandResult, check_size, command_line, trust_hint
+from strixfleet.hosts.remote import CommandResult, answered, check_size, command_line, trust_hint
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -126,12 +126,13 @@ class FabricRemote:
         try:
             channel = connection.transport.open_session(timeout=self._host.connection.timeout_s)
             with closing(channel):
-                return self._converse(channel, command, text, time.monotonic() + timeout_s)
+                result = self._converse(channel, command, text, time.monotonic() + timeout_s)
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout_s:.0f} s", where=self._host.name) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             reason, hint = _plain(error)
             raise Unreachable(f"the connection broke: {reason}", where=self._host.name, hint=hint) from None
+        return answered(self._host, result)
 
     def _converse(self, channel: Any, command: str, text: str, deadline: float) -> CommandResult:
         out, err = bytearray(), bytearray()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strixfleet.errors import Unreachable
+from strixfleet.inventory.ansible.host_key_options import NO_SHARED_CONNECTION
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.on_host import files
 
@@ -79,6 +80,7 @@ def _scan_behind_jump(host: Host) -> str:
             [
                 *("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new"),
                 *("-o", f"UserKnownHostsFile={noted}", "-o", "GlobalKnownHostsFile=/dev/null"),
+                *("-o", "KnownHostsCommand=none", *NO_SHARED_CONNECTION),
                 *("-o", "PreferredAuthentications=none", "-o", "HashKnownHosts=no"),
                 *("-o", f"ConnectTimeout={SCAN_TIMEOUT_S}", "-p", str(host.connection.port)),
                 *host.connection.ssh_common_args,

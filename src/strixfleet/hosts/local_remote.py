@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from subprocess import PIPE
 
 from strixfleet.errors import Unreachable
-from strixfleet.hosts.remote import CommandResult, check_size, command_line
+from strixfleet.hosts.remote import CommandResult, answered, check_size, command_line
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -26,7 +26,8 @@ class LocalRemote:
     def run(self, argv: Sequence[str], *, timeout_s: float, become: bool = True) -> CommandResult:
         """Run one program here."""
         command, text = command_line(self._host, argv, become=become)
-        return run_here(self._host.name, shlex.split(command), text, timeout_s)
+        result = run_here(self._host.name, shlex.split(command), text, timeout_s)
+        return answered(self._host, result)
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from strixfleet.errors import HostKeyError, Unreachable
 from strixfleet.hosts.local_remote import run_here
-from strixfleet.hosts.remote import CommandResult, command_line, trust_hint
+from strixfleet.hosts.remote import CommandResult, answered, command_line, trust_hint
+from strixfleet.inventory.ansible.host_key_options import NO_SHARED_CONNECTION, checked_by
 from strixfleet.inventory.schema.fleet_model import Host
 
 
@@ -22,15 +23,14 @@ class OpensshRemote:
         key = ["-i", connection.private_key_file] if connection.private_key_file else []
         user = ["-l", connection.user] if connection.user else []
         ssh = [
-            *("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"),
-            *("-o", f"UserKnownHostsFile={self._known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"),
+            *("ssh", *checked_by(self._known_hosts), *NO_SHARED_CONNECTION, "-o", "BatchMode=yes"),
             *("-o", f"ConnectTimeout={connection.timeout_s}", "-o", "ServerAliveInterval=15"),
             *("-p", str(connection.port), *key, *user, *connection.ssh_common_args),
             *("--", connection.ssh_name or connection.address, command),
         ]
         result = run_here(self._host.name, ssh, text, timeout_s)
         if result.exit_code != 255:  # noqa: PLR2004 - ssh's own failures are 255, see ssh(1)
-            return result
+            return answered(self._host, result)
         reason = (result.stderr.strip() or "ssh failed").splitlines()[-1]
         if "host key" in result.stderr.lower():  # ssh has one exit code for all failures
             raise HostKeyError(reason, where=self._host.name, hint=trust_hint(self._host))

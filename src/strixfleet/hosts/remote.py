@@ -1,8 +1,9 @@
 """A host that commands run on, whatever the way to it."""
 
+import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from strixfleet.errors import ProbeFailed
@@ -10,6 +11,9 @@ from strixfleet.inventory.schema.fleet_model import Host
 
 
 ANSWER_LIMIT_BYTES = 64 << 20  # the largest that is asked for is a model's header of 40 MiB, as base64
+SUDO_ASKS = "strixfleet-become-password:"
+_PROMPT = re.compile(rf"(\[sudo: )?{SUDO_ASKS}(\] )?")  # sudo-rs frames it
+_SUDO_SAYS = re.compile(r"sudo(-rs)?(\.ws)?: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,30 @@ def command_line(host: Host, argv: Sequence[str], *, become: bool) -> tuple[str,
     asks = (flag for flag in connection.become_flags if flag not in {"-n", "--non-interactive"})
     user = [*asks, "-u", connection.become_user]
     secret = connection.become_password.get_secret_value()
-    return shlex.join([sudo, "-S", "-p", "", *user, "--", *argv]), f"{secret}\n"
+    return shlex.join([sudo, "-S", "-p", SUDO_ASKS, *user, "--", *argv]), f"{secret}\n"
+
+
+def answered(host: Host, result: CommandResult) -> CommandResult:
+    """
+    Return what a command printed, without sudo's prompt; raise ProbeFailed where sudo ran nothing.
+
+    sudo ends with 1 and says why under its own name. It prompts only where it wants a password, so one that
+    it prompted for and then did not run is wrong.
+    """
+    stderr, prompts = _PROMPT.subn("", result.stderr)
+    last = next(iter(stderr.rstrip().splitlines()[-1:]), "").strip()
+    if result.exit_code != 1 or result.stdout or not _SUDO_SAYS.match(last) or not host.connection.become:
+        return replace(result, stderr=stderr)
+    if prompts:
+        message, hint = (
+            "sudo did not accept the become password",
+            "type it again, or correct the vault",
+        )
+    elif host.connection.become_password is None:
+        message, hint = "sudo wants a password", "use -K, or a NOPASSWD rule for this user"
+    else:
+        message, hint = "sudo refuses to run anything", "see `sudo -l` of this user on the host"
+    raise ProbeFailed(f"{message} ({last})", where=host.name, hint=hint)
 
 
 def trust_hint(host: Host) -> str:

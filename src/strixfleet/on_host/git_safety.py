@@ -7,7 +7,7 @@ OPTIONS = {
     "transfer.fsckObjects": "true",
     "protocol.allow": "never",
     "protocol.https.allow": "always",
-    "protocol.http.allow": "always",
+    "protocol.http.allow": "user",  # where the inventory says so; no redirect leads there
     "protocol.file.allow": "always",
     "http.lowSpeedLimit": "1000",
     "http.lowSpeedTime": "120",

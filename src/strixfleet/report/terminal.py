@@ -202,7 +202,8 @@ def _reason(verdict: Verdict) -> RenderableType:
 def _instances(rows: Iterable[dict[str, Json]]) -> RenderableType:
     table = _table("instance", "state", "health", "model", "address", "t/s")
     for row in rows:
-        shown = {**row, "health": row.get("loading") or row.get("health")}
+        again = f", restarted {row['restarts']} times by itself" if row.get("restarts") else ""
+        shown = {**row, "health": f"{row.get('loading') or row.get('health')}{again}"}
         names = ("name", "state", "health", "model", "address")
         last = row.get("last_tps")
         tps = words.speed(last if isinstance(last, float) else None)

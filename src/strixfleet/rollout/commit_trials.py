@@ -85,7 +85,6 @@ class CommitTrials:
             retry=True,
             token=self.lock.tokens.get,
             note=lambda _host, **_facts: None,
-            forget=True,
         )
         work = HostWork(one, canary=True, context=context)
         try:

@@ -1,9 +1,11 @@
 """Drive the state machine: perform its actions in threads, feed it the events, keep the journal."""
 
+import contextlib
 import functools
 import queue
+import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from strixfleet.errors import FleetError
@@ -16,6 +18,7 @@ from strixfleet.rollout.step import ReportedBuilds, resume, step
 
 Stage = Callable[[Sequence[str]], Mapping[str, Event]]
 DISCARD_S = 60.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DOING = {
     ActionKind.STAGE: "staging",
     ActionKind.ACTIVATE: "activating",
@@ -30,6 +33,25 @@ def _defect(error: Exception) -> str:
     return f"a defect in strixfleet: {type(error).__name__}: {error}"
 
 
+@contextlib.contextmanager
+def _signals_to(act: Callable[..., None]) -> Iterator[None]:
+    """
+    Let Ctrl-C, SIGTERM and a closed terminal call a function, wherever the main thread is just then.
+
+    An exception between two events would leave the hosts on trial; what nohup ignores stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, act) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @dataclass(slots=True)
 class Driver:
     """
@@ -42,12 +64,23 @@ class Driver:
     stage: Stage
     journal: Journal
     events: "queue.Queue[Event]" = field(default_factory=queue.Queue)
+    interrupted: bool = False
     stopped: bool = False
     returning: set[str] = field(default_factory=set)
     discards: list[threading.Thread] = field(default_factory=list)
 
     def run(self, state: Rollout, reported: Mapping[str, ReportedBuilds | None] | None) -> Rollout:
         """Run until every host has an outcome; the first interruption stops the rollout, a second one us."""
+        with _signals_to(self.interrupt):
+            return self._run(state, reported)
+
+    def interrupt(self, *_signal: object) -> None:
+        """Stop the rollout before its next event; end this process where that was asked for already."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def _run(self, state: Rollout, reported: Mapping[str, ReportedBuilds | None] | None) -> Rollout:
         if reported is None:
             state, actions = step(state, Event(EventKind.BEGIN))
         else:
@@ -66,20 +99,12 @@ class Driver:
         return state
 
     def _next(self) -> Event:
-        try:
-            while True:
-                try:
-                    return self.events.get(timeout=1.0)
-                except queue.Empty:
-                    continue
-        except KeyboardInterrupt:
-            if self.stopped:
-                raise
-            self.stopped = True
-            say_step(
-                "stopping: returning the hosts on trial; interrupt again to let them revert by themselves"
-            )
-            return Event(EventKind.STOP, reason="stopped by the operator")
+        while not self.interrupted or self.stopped:
+            with contextlib.suppress(queue.Empty):
+                return self.events.get(timeout=0.5)
+        self.stopped = True
+        say_step("stopping: returning the hosts on trial; interrupt again to let them revert by themselves")
+        return Event(EventKind.STOP, reason="stopped by the operator")
 
     def _record(self, event: Event, state: Rollout) -> None:
         reason = f": {event.reason}" if event.reason else ""

@@ -30,7 +30,7 @@ GATE_EVENTS = {
 FAILURE_EVENTS = {
     ActionKind.STAGE: EventKind.STAGE_FAILED,
     ActionKind.ACTIVATE: EventKind.ACTIVATION_FAILED,
-    ActionKind.GATE: EventKind.GATE_FAILED,
+    ActionKind.GATE: EventKind.GATE_INVALID,  # an error of ours, or the host's: no verdict on the build
     ActionKind.CONFIRM: EventKind.CONFIRM_FAILED,
     ActionKind.RETURN: EventKind.RETURN_FAILED,
     ActionKind.DISCARD: EventKind.STAGE_FAILED,
@@ -42,8 +42,7 @@ class RolloutContext:
     """
     What all hosts of a rollout share.
 
-    `token` returns a host's token of the fleet lock, `note` keeps facts for the report. With `forget` a host
-    does not remember a returned build as bad.
+    `token` returns a host's token of the fleet lock, `note` keeps facts for the report.
     """
 
     connections: Connections
@@ -53,7 +52,6 @@ class RolloutContext:
     retry: bool
     token: Callable[[str], int | None]
     note: Callable[..., None]
-    forget: bool = False
 
 
 @dataclass(slots=True)
@@ -179,7 +177,7 @@ class HostWork:
         if confirmed:
             program.must("rollback", "--reason", reason, timeout_s=SWITCH_TIMEOUT_S)
         elif state.pending:
-            forget = ["--forget"] if self.context.forget else []
+            forget = [] if action.verdict else ["--forget"]
             answer = program.call("return", "--reason", reason, *forget, timeout_s=SWITCH_TIMEOUT_S)
             if answer.error and answer.pending:
                 return self._event(EventKind.RETURN_FAILED, answer.error)

@@ -79,12 +79,14 @@ class Action:
     Something to do; HALT and DONE concern no single host.
 
     RETURN ends a trial. With `even_confirmed` it also rolls back a build that this rollout has confirmed.
+    With `verdict` the build itself failed its gate, so that the host remembers it as bad.
     """
 
     kind: ActionKind
     host: str = ""
     reason: str = ""
     even_confirmed: bool = False
+    verdict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class HostProgress:
     One host of the rollout.
 
     `reason` says why it failed, `gates` how often its gate was started. `activated`, `passed` and `confirmed`
-    tell how far it ever came: they stay true while the host is returned.
+    tell how far it ever came: they stay true while the host is returned. So does `condemned`: the build
+    failed its gate here. A host that was lost, busy or stopped says nothing about the build.
     """
 
     name: str
@@ -103,6 +106,7 @@ class HostProgress:
     activated: bool = False
     passed: bool = False
     confirmed: bool = False
+    condemned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +120,18 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """The whole state: the first wave is the canary, and `halted` says why no other host is touched."""
+    """
+    The whole state: the first wave is the canary, and `halted` says why no other host is touched.
+
+    `stopped` if that is not because of a host: the operator interrupted it, or lost the fleet's lock.
+    """
 
     waves: tuple[tuple[str, ...], ...]
     members: Mapping[str, HostProgress]
     rules: Rules = Rules()
     wave: int = -1
     halted: str = ""
+    stopped: bool = False
     finished: bool = False
 
     def in_phase(self, *phases: HostPhase) -> tuple[HostProgress, ...]:
@@ -151,6 +160,7 @@ def to_json(state: Rollout) -> dict[str, Json]:
         "rules": asdict(state.rules),
         "wave": state.wave,
         "halted": state.halted,
+        "stopped": state.stopped,
         "finished": state.finished,
     }
 
@@ -164,6 +174,7 @@ def from_json(data: Mapping[str, Any]) -> Rollout:
         rules=Rules(**data["rules"]),
         wave=data["wave"],
         halted=data["halted"],
+        stopped=data.get("stopped", False),  # older journals do not say
         finished=data["finished"],
     )
 

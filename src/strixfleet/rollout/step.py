@@ -64,7 +64,7 @@ def step(state: Rollout, event: Event) -> Step:
     if state.finished:
         return state, ()
     if event.kind is EventKind.STOP:
-        return _go_on(replace(state, halted=state.halted or event.reason or "stopped by the operator"), [])
+        return _go_on(_stopped(state, event.reason or "stopped by the operator"), [])
     if event.kind is EventKind.BEGIN and not state.halted:
         waiting = state.in_phase(HostPhase.WAITING)
         begun = _with(state, *(replace(member, phase=HostPhase.STAGING) for member in waiting))
@@ -75,6 +75,11 @@ def step(state: Rollout, event: Event) -> Step:
         return state, ()
     moved, action = _move(member, event, move, state)
     return _go_on(_with(state, moved), [action] if action else [])
+
+
+def _stopped(state: Rollout, reason: str) -> Rollout:
+    """Halt for a reason that is not a host's; a halt that goes on already keeps its own."""
+    return state if state.halted else replace(state, halted=reason, stopped=True)
 
 
 def _with(state: Rollout, *members: HostProgress) -> Rollout:
@@ -98,7 +103,10 @@ def _move(
         gates=member.gates + (kind is ActionKind.GATE),
         passed=member.passed or phase is HostPhase.CONFIRMING,
         confirmed=member.confirmed or phase is HostPhase.UPGRADED,
+        condemned=member.condemned or event.kind is EventKind.GATE_FAILED,
     )
+    if kind is ActionKind.RETURN:
+        return moved, _return(moved)
     return moved, Action(kind, member.name, moved.reason) if kind else None
 
 
@@ -166,7 +174,13 @@ def _wind_down(state: Rollout, actions: list[Action]) -> Step:
 
 def _return(member: HostProgress) -> Action:
     """Return a host; a build that this rollout has confirmed is rolled back."""
-    return Action(ActionKind.RETURN, member.name, member.reason, even_confirmed=member.confirmed)
+    return Action(
+        ActionKind.RETURN,
+        member.name,
+        member.reason,
+        even_confirmed=member.confirmed,
+        verdict=member.condemned,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,22 +197,27 @@ def resume(state: Rollout, reported: Mapping[str, ReportedBuilds | None]) -> Ste
     Resume a rollout whose controller died; what a host reports counts more than the journal.
 
     Hosts that are upgraded or have failed stay so. A host that reverted because nobody renewed its lease
-    starts over: that proves nothing about the build. A host that is still on trial is gated again.
+    starts over: that proves nothing about the build. A host that is still on trial is gated again. A rollout
+    that was stopped goes on, and only where the build failed its gate is it not tried again.
     """
-    moved = [_resumed(member, reported.get(member.name)) for member in state.members.values()]
-    again = replace(_with(state, *moved), wave=-1)
+    moved = [
+        _resumed(member, reported.get(member.name), stopped=state.stopped)
+        for member in state.members.values()
+    ]
+    halted = "" if state.stopped else state.halted
+    again = replace(_with(state, *moved), wave=-1, halted=halted, stopped=False)
     returns = [_return(one) for one in moved if one.phase is HostPhase.RETURNING]
     after, more = step(again, Event(EventKind.BEGIN)) if not again.halted else _go_on(again, [])
     gates = [Action(ActionKind.GATE, one.name) for one in after.in_phase(HostPhase.GATING)]
     return after, (*returns, *gates, *more)
 
 
-def _resumed(member: HostProgress, builds: ReportedBuilds | None) -> HostProgress:
+def _resumed(member: HostProgress, builds: ReportedBuilds | None, *, stopped: bool) -> HostProgress:
     fresh = HostProgress(member.name)
     runs_want = builds is not None and builds.current == builds.want
     if member.phase in {HostPhase.UPGRADED, HostPhase.UNCHANGED}:
         return member if builds is None or runs_want else fresh
-    if member.phase in FAILURES | {HostPhase.RETURNING}:
+    if member.phase in FAILURES | {HostPhase.RETURNING} and (member.condemned or not stopped):
         return member
     if builds is None and member.phase in UNCONFIRMED:
         reason = "no answer since the rollout was interrupted"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strixfleet.errors import FleetError, UsageError
+from strixfleet.findings.items import Status
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import ProbedHost, load_fleet, look
@@ -17,6 +18,7 @@ from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.inventory.schema.pin import KEY, PinEdit, difference, plan_pin, rewrite
 from strixfleet.managed.llama_cpp.aspect import build_for
 from strixfleet.managed.llama_cpp.build import Build
+from strixfleet.managed.llama_server.server_unit import drop_in_path
 from strixfleet.on_host import files
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.refuse_busy import status_of_program
@@ -152,6 +154,16 @@ def refuse_known_bad(found: RolloutSurvey) -> None:
                 when = f"on {row['at']} ({row['reason']})"
                 message = f"{one.want.ref} was returned or rolled back on this host {when}"
                 raise UsageError(message, where=name, hint="use --retry to try it again")
+
+
+def refuse_never_provisioned(found: RolloutSurvey) -> None:
+    """Refuse a host with an instance that has no unit there yet: every build would fail its gate."""
+    for name, one in found.answered.items():
+        absent = {row.id for row in one.seen.differences if row.have is None and row.status is Status.DRIFT}
+        for instance in one.host.settings.llama_server_instances:
+            if f"llama_server:{drop_in_path(instance.name)}" in absent:
+                message = f"instance {instance.name} was never provisioned here"
+                raise UsageError(message, where=name, hint=f"run `strixfleet provision -l {name}` first")
 
 
 def reported_builds(found: RolloutSurvey) -> dict[str, ReportedBuilds | None]:

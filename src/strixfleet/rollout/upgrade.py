@@ -1,7 +1,6 @@
 """An upgrade from beginning to end: survey, ask, take the lock, roll out, report, write the pin."""
 
 import queue
-import signal
 import time
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import now
 from strixfleet.hosts.connections import Connections
+from strixfleet.inventory.schema.fleet_model import Fleet
 from strixfleet.rollout.drive import Driver
 from strixfleet.rollout.fleet_lock import LOST_AFTER_S, FleetLock
 from strixfleet.rollout.host_work import HostWork, RolloutContext
@@ -28,6 +28,7 @@ from strixfleet.rollout.survey import (
     agreed_lease_s,
     load_pinned,
     refuse_known_bad,
+    refuse_never_provisioned,
     reported_builds,
     show_pin,
     survey,
@@ -72,6 +73,7 @@ def _upgrade(pinned: PinnedFleet, request: UpgradeRequest, connections: Connecti
         if not request.check:
             write_pin(pinned.edits)
         return report_of(_all_unchanged(state), found, {}, started)
+    refuse_never_provisioned(found)
     if not request.retry and interrupted is None:
         refuse_known_bad(found)
     show_waves(state, found)
@@ -87,6 +89,8 @@ def _upgrade(pinned: PinnedFleet, request: UpgradeRequest, connections: Connecti
         write_pin(pinned.edits)
     elif pinned.edits:
         say("inventory not updated: it still pins the previous build")
+    if ended.stopped:
+        say("nothing is held against the build: run the same command again to go on")
     say(f"journal: {journal.path.with_suffix('.log')}")
     return report
 
@@ -117,14 +121,28 @@ def survey_without_trials(
 
 def plan_rollout(found: RolloutSurvey, request: UpgradeRequest) -> Rollout:
     """Return the rollout before its first event: waves and rules, from the flags or else the inventory."""
-    canary = request.canary or agreed(found.fleet, "rollout_canary")
+    canary = _canary(found.fleet, request.canary or agreed(found.fleet, "rollout_canary"))
     batch = request.batch or str(agreed(found.fleet, "rollout_batch"))
     allowed = request.max_failures
     if allowed is None:
         allowed = int(str(agreed(found.fleet, "rollout_max_failures")))
     names = [host.name for host in found.fleet.hosts]
-    waves = plan_waves(names, str(canary) if canary else None, batch)
+    waves = plan_waves(names, canary, batch)
     return new_rollout(waves, Rules(allowed, return_upgraded=request.return_upgraded))
+
+
+def _canary(fleet: Fleet, named: object) -> str | None:
+    """Return the canary: a host that serves, because the gate of another one proves nothing of the build."""
+    serving = [host.name for host in fleet.hosts if host.settings.llama_server_instances]
+    if not serving:
+        say("note: no selected host has llama_server_instances, so that the gate proves nothing of serving")
+        return str(named) if named else None
+    if not named:
+        return serving[0]
+    if any(host.name == named for host in fleet.hosts) and named not in serving:
+        message = f"the canary {named} has no llama_server_instances, so its gate would prove nothing"
+        raise UsageError(message, hint=f"name a host that serves, as in --canary {serving[0]}")
+    return str(named)
 
 
 def _has_nothing_to_do(found: RolloutSurvey) -> bool:
@@ -166,7 +184,6 @@ def roll_out(
     )
     canary = state.waves[0][0]
     works = {name: HostWork(one, name == canary, context) for name, one in found.answered.items()}
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         found = found.without(lock.take([one.host for one in found.answered.values()]))
         agree = consent(yes=request.yes)
@@ -181,7 +198,3 @@ def roll_out(
             work.close()
         lock.release()
     return ended, journal
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,17 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import platformdirs
 
 from strixfleet import __version__, assets
 from strixfleet.errors import ChangeFailed
+from strixfleet.inventory.ansible.host_key_options import checked_by
 from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
 from strixfleet.tools.play_settings import settings_of
 
 
 EVENT = "strixfleet-event: "
+# The kernel stops the play even where nobody is left to do it, after SIGKILL: setpriv(1), prctl(2).
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 
 class PlayStatus(StrEnum):
@@ -40,8 +43,8 @@ class PlayRequest:
     """
     One run of a playbook.
 
-    `variables` go through a 0600 file, never through argv. So do `states`, the compiled states of hosts that
-    the play need not probe again; they are read as data and never templated.
+    `variables` hold no secrets: they go through a 0600 file. Passwords go through memory, and so do `states`,
+    the compiled states of hosts that the play need not probe again; they are read as data, never templated.
     """
 
     playbook: str
@@ -88,46 +91,68 @@ def collections_path() -> Path:
     return base
 
 
+def ssh_arguments(request: PlayRequest, temporary: Path) -> tuple[str, ...]:
+    """Return the arguments that stand before those of the inventory."""
+    kept = ("ControlMaster=auto", "ControlPersist=30s", f"ControlPath={temporary}/%C")
+    alive = ("ServerAliveInterval=15", "ServerAliveCountMax=2")
+    return (*checked_by(request.known_hosts), *(word for one in (*kept, *alive) for word in ("-o", one)))
+
+
 def environment_for(request: PlayRequest, temporary: Path) -> dict[str, str]:
     """Return the environment of ansible-playbook: the operator's, with our settings of Ansible."""
     given = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
     paths = [str(collections_path()), *([given] if given else [])]
-    checked = f"-o UserKnownHostsFile={request.known_hosts} -o StrictHostKeyChecking=yes"
-    alive = "-o ServerAliveInterval=15 -o ServerAliveCountMax=2 -o GlobalKnownHostsFile=/dev/null"
-    control = f"-o ControlMaster=auto -o ControlPersist=30s -o ControlPath={temporary}/%C"
     return {
         **settings_of(os.environ),
         "ANSIBLE_COLLECTIONS_PATH": ":".join(paths),
-        "ANSIBLE_SSH_ARGS": f"{control} {checked} {alive}",
+        "ANSIBLE_SSH_ARGS": shlex.join(ssh_arguments(request, temporary)),
         "ANSIBLE_LOCAL_TEMP": str(temporary),
         "LC_ALL": "C.UTF-8",  # ansible-playbook refuses to run with other encodings
         "PYTHONUNBUFFERED": "1",
     }
 
 
-def _argv(request: PlayRequest, temporary: Path) -> list[str]:
+class InMemory:
+    """Texts that ansible-playbook reads from memory: whatever ends us, no file with a password is left."""
+
+    def __init__(self) -> None:
+        self.descriptors: list[int] = []
+
+    def file(self, text: str) -> str:
+        """Return the path of a text, as this process and those that it starts see it."""
+        descriptor = os.memfd_create("strixfleet")
+        self.descriptors.append(descriptor)
+        os.fchmod(descriptor, 0o600)  # Ansible runs a password file that may be executed
+        with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
+            file.write(text)
+        return f"/dev/fd/{descriptor}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+def _argv(request: PlayRequest, temporary: Path, memory: InMemory) -> list[str]:
     program = Path(sys.executable).with_name("ansible-playbook")
     found = str(program) if program.exists() else shutil.which("ansible-playbook")
     if found is None:
         raise ChangeFailed("ansible-playbook was not found", hint="install strixfleet again with pip")
-    variables = temporary / "variables.json"
-    variables.touch(mode=0o600)
     given = dict(request.variables)
     if request.states:
-        states = temporary / "states.json"
-        states.touch(mode=0o600)
-        states.write_text(json.dumps(request.states), encoding="utf-8")
-        given["strixfleet_states"] = str(states)
+        given["strixfleet_states"] = memory.file(json.dumps(request.states))
     if request.become_password is not None:
-        given["ansible_become_password"] = request.become_password
+        path = memory.file(request.become_password)
+        given["ansible_become_password"] = f"{{{{ lookup('ansible.builtin.file', '{path}', rstrip=false) }}}}"
+    variables = temporary / "variables.json"
+    variables.touch(mode=0o600)
     variables.write_text(json.dumps(given), encoding="utf-8")
-    vault = [*request.vault_password_files]
-    if request.ask_vault_pass:
-        typed = temporary / "vault"
-        typed.touch(mode=0o600)
-        typed.write_text(typed_password(VAULT_PROMPT), encoding="utf-8")
-        vault.append(str(typed))
+    # --vault-password-file would resolve the link that a path of memory is.
+    typed = [f"default@{memory.file(typed_password(VAULT_PROMPT))}"] if request.ask_vault_pass else []
     return [
+        *_ENDS_WITH_US,
         *(found, str(assets.path("playbooks", request.playbook))),
         *(part for source in request.sources for part in ("-i", source)),
         *("--limit", request.limit, "--forks", str(request.forks)),
@@ -136,7 +161,8 @@ def _argv(request: PlayRequest, temporary: Path) -> list[str]:
         *(["--check"] if request.check else []),
         *(["--diff"] if request.diff else []),
         *([f"-{'v' * request.verbose}"] if request.verbose else []),
-        *(part for file in vault for part in ("--vault-password-file", file)),
+        *(part for file in request.vault_password_files for part in ("--vault-password-file", file)),
+        *(part for one in typed for part in ("--vault-id", one)),
     ]
 
 
@@ -146,10 +172,12 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
 
     Events: {"event": "play"|"task"|"ok"|"failed"|"unreachable"|"diff"|"stats"|"line", …}.
     """
-    with tempfile.TemporaryDirectory(prefix="strixfleet-") as folder:
+    with tempfile.TemporaryDirectory(prefix="strixfleet-") as folder, InMemory() as memory:
         temporary = Path(folder)
+        argv = _argv(request, temporary, memory)
         process = subprocess.Popen(
-            _argv(request, temporary),
+            argv,
+            pass_fds=memory.descriptors,
             env=environment_for(request, temporary),
             stdin=subprocess.DEVNULL if sys.stdin is None or not sys.stdin.isatty() else None,
             stdout=subprocess.PIPE,
@@ -159,7 +187,7 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
         )
         outcomes: dict[str, HostOutcome] = {}
         tail: list[str] = []
-        with _stopped_with_us(process):
+        with process, _stopped_with_us(process):
             for event in _events(process):
                 if event["event"] == "line":
                     tail = [*tail[-20:], event["text"]]
@@ -175,11 +203,11 @@ def play(request: PlayRequest, listen: Listener) -> dict[str, HostOutcome]:
 
 @contextlib.contextmanager
 def _stopped_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Stop the play when the operator interrupts strixfleet."""
+    """Stop the play when the operator interrupts strixfleet; it passes SIGTERM on to all that it started."""
     try:
         yield
     except BaseException:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:

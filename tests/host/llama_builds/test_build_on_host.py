@@ -217,7 +217,7 @@ def test_hosts_fetch_from_a_web_address_themselves(
     with served(repository.parent, site.sandbox.gateway) as url:
         address = f"{url}/upstream/.git"
         assert f"has no commit {imposter}" in site.provision(
-            llama_cpp_repository=address, llama_cpp_ref=imposter
+            llama_cpp_repository=address, llama_cpp_allow_http=True, llama_cpp_ref=imposter
         )
         assert site.provision(llama_cpp_ref=git("rev-parse", "v0.0.2")) == "changed"
     assert site.manifest()["repository"] == address

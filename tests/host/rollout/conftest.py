@@ -21,7 +21,7 @@ from strixfleet.sandbox import file_lock
 from strixfleet.sandbox import lifecycle as sandboxes
 from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from strixfleet.sandbox.gguf_writer import write_random_llama
-from tests.conftest import ROOT
+from tests.conftest import ENDS_WITH_US, ROOT, STRIXFLEET
 
 
 IMITATION = ROOT / "tests" / "imitation"
@@ -114,7 +114,7 @@ class Site:
         return {**os.environ, **own}
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        argv = [str(Path(sys.executable).with_name("strixfleet")), *words, "-i", str(self.made.inventory)]
+        argv = [*ENDS_WITH_US, STRIXFLEET, *words, "-i", str(self.made.inventory)]
         out = subprocess.PIPE
         return subprocess.Popen(argv, stdout=out, stderr=out, text=True, env=self.environment(), cwd=ROOT)
 
@@ -158,6 +158,11 @@ class Site:
 
     def current(self, host: str) -> str:
         return self.run(host, f"readlink {BUILDS}/current")
+
+    def refused(self, host: str) -> list[str]:
+        """Return the refs that a host remembers as bad."""
+        answer = json.loads(self.run(host, "/opt/strixfleet/lib/strixfleet-host status"))
+        return [row["ref"] for row in answer["refused"]]
 
     def health(self, host: str) -> str:
         ask = 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:8080/health", timeout=5).status)'

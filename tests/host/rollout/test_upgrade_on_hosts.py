@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import time
 
 import pytest
@@ -28,6 +29,18 @@ def test_a_ref_that_went_back_is_refused_without_retry(site: Site) -> None:
     assert "--retry" in said
 
 
+def test_an_interruption_says_nothing_about_the_build(site: Site) -> None:
+    """The same command goes on: that is what the next test types."""
+    process = site.start("upgrade", "--to", "v1.0.1", "--yes", "--soak", "300")
+    wait_for(process, "running the gate")
+    process.send_signal(signal.SIGHUP)
+    _out, said = process.communicate(timeout=300)
+    assert process.returncode == 4, said
+    assert "run the same command again to go on" in said
+    assert site.current(site.names[0]).startswith("v1.0.0-")
+    assert "v1.0.1" not in site.refused(site.names[0])
+
+
 def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_work(site: Site) -> None:
     canary = site.names[0]
     process = site.start("upgrade", "--to", "v1.0.1", "--yes", "--soak", "300")
@@ -38,6 +51,7 @@ def test_a_killed_controller_leaves_no_host_on_trial_and_the_next_run_ends_the_w
         process.communicate()
     site.wait_until_no_trial(90)
     assert site.current(canary).startswith("v1.0.0-")
+    assert "v1.0.1" not in site.refused(canary)
     code, document, said = site.call("upgrade", "--to", "v1.0.1", "--yes", "--soak", SOAK)
     assert code == 0, said
     assert "resuming the interrupted rollout" in said

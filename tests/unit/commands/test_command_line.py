@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shlex
 import socket
 import subprocess
@@ -124,3 +125,16 @@ def test_what_is_not_there_to_read_or_write_is_no_defect(run: Run, words: str, c
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_that_was_closed_is_no_defect(run: Run) -> None:
+    folder = str(run("plan").args[5])
+    master, terminal = pty.openpty()
+    os.close(master)
+    argv = [sys.executable, "-m", "strixfleet", "plan", "-i", folder]
+    state = {**os.environ, "XDG_STATE_HOME": f"{folder}/../state", "NO_COLOR": "1"}
+    done = subprocess.run(
+        argv, env=state, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, check=False, timeout=60
+    )
+    os.close(terminal)
+    assert done.returncode == 3

@@ -39,7 +39,7 @@ def answers(**changed: Json) -> Answers:
         MANIFEST: json.dumps({**manifest, "definitions": {}, "files": {"bin/llama-server": "x"}}),
         LAST_GOOD: json.dumps(kept.to_json()),
         Question(Ask.STAT, "/m.gguf"): {"size_bytes": 1000},
-        Question(Ask.UNIT, "llama-server@main.service"): {"ActiveState": "active", "NRestarts": "2"},
+        Question(Ask.UNIT, "llama-server@main.service"): {"ActiveState": "active", "NRestarts": "0"},
         UPTIME: "100000.0 1.0",
         CLOCK: "1795225000",
         Question(Ask.HTTP, "http://127.0.0.1:8080/health"): {"status": 200, "body": {"status": "ok"}},
@@ -68,7 +68,7 @@ def test_a_healthy_host() -> None:
             "model_path": None,
             "build_info": "b2-cc",
             "address": "127.0.0.1:8080",
-            "restarts": 2,
+            "restarts": 0,
             "last_tps": 42.0,
         }
     ]
@@ -118,6 +118,12 @@ def test_a_server_may_load_for_as_long_as_its_size_allows(
     assert instance_of(row)["health"] == health
     assert str(instance_of(row)["loading"]).startswith("loading since" if not attention else "has not loaded")
     assert needs_attention(row) == attention
+
+
+def test_a_server_that_did_not_stay_up_needs_attention_however_healthy_it_is() -> None:
+    unit: dict[str, Json] = {"llama-server@main.service": {"ActiveState": "active", "NRestarts": "41"}}
+    row = status_of(HOST, answers(**unit))
+    assert needs_attention(row)
 
 
 def test_a_bare_host_needs_attention_and_says_so_with_nulls() -> None:

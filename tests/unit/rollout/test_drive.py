@@ -1,5 +1,7 @@
 """The driver with hosts that are functions: twenty of them, threads and journal are real."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -159,6 +161,33 @@ def test_an_interruption_returns_and_a_second_one_ends(tmp_path: Path) -> None:
     assert ended.members["h00"].phase is HostPhase.UPGRADED
     assert ended.members["h01"].phase in {HostPhase.RETURNED, HostPhase.UPGRADED}
     assert ended.members["h02"].phase is HostPhase.SKIPPED
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_rollout_wherever_it_comes(tmp_path: Path, number: signal.Signals) -> None:
+    """Also between two events, where nothing waits for one: the hosts on trial return."""
+
+    class Interrupted(Driver):
+        def _begin_on_host(self, action: Action) -> None:
+            super()._begin_on_host(action)
+            if (action.kind, action.host) == (ActionKind.GATE, "h01"):
+                os.kill(os.getpid(), number)
+
+    fleet = Fleet(tmp_path, 3, good)
+    driver = Interrupted(cast("dict[str, HostWork]", fleet.works), fleet.stage, fleet.journal)
+    before = signal.getsignal(number)
+    ended = driver.run(new_rollout(plan_waves(fleet.names, None, 1)), None)
+    assert ended.finished
+    assert (ended.stopped, ended.halted) == (True, "stopped by the operator")
+    assert ended.members["h02"].phase is HostPhase.SKIPPED
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_ends_us(tmp_path: Path) -> None:
+    driver = Fleet(tmp_path, 1, good).driver()
+    driver.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        driver.interrupt()
 
 
 def test_a_defect_while_staging_ends_the_rollout(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from strixfleet.errors import Unreachable
+from strixfleet.errors import ChangeFailed, Unreachable
 from strixfleet.hosts.connections import Connections
 from strixfleet.hosts.host_program import HostAnswer, HostProgram
 from strixfleet.hosts.remote import CommandResult
@@ -113,3 +113,28 @@ def test_a_host_that_does_not_answer_is_lost_once_its_lease_is_over(monkeypatch:
     event = work().do(Action(ActionKind.RETURN, "h1", "slow"))
     assert event.kind is EventKind.LOST
     assert event.reason == "timed out; a build on trial reverts by itself when its lease is over"
+
+
+@pytest.mark.parametrize("verdict", [True, False])
+def test_the_host_is_told_to_forget_a_return_that_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, *, verdict: bool
+) -> None:
+    said: list[tuple[str, ...]] = []
+
+    def call(_program: HostProgram, *words: str, **_more: object) -> HostAnswer:
+        said.append(words)
+        return answer(WANT, {"to": WANT}) if words == ("status",) else answer("b1")
+
+    monkeypatch.setattr(HostProgram, "call", cast("Any", call))
+    monkeypatch.setattr(Watch, "settled", lambda _watch, _remote: "")
+    assert work().do(Action(ActionKind.RETURN, "h1", "slow", verdict=verdict)).kind is EventKind.RETURNED
+    (returned,) = [words for words in said if words[0] == "return"]
+    assert ("--forget" not in returned) is verdict
+
+
+def test_an_error_of_ours_in_a_gate_does_not_judge_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gate(_work: HostWork) -> Event:
+        raise ChangeFailed("the history is locked")
+
+    monkeypatch.setattr(HostWork, "gate", gate)
+    assert work().do(Action(ActionKind.GATE, "h1")).kind is EventKind.GATE_INVALID

@@ -332,6 +332,77 @@ def test_stop_returns_what_is_on_trial_and_upgraded_hosts_go_back_by_choice() ->
         ]
 
 
+def until(world: World, kind: ActionKind, host: str) -> None:
+    """Answer well up to an action, which stays due."""
+    world.happen(Event(EventKind.BEGIN))
+    while (world.due[0].kind, world.due[0].host) != (kind, host):
+        world.answer(0)
+
+
+@pytest.mark.parametrize(
+    ("event", "is_verdict"),
+    [
+        (EventKind.GATE_FAILED, True),
+        (EventKind.GATE_INVALID, False),
+        (EventKind.LOST, False),
+        (EventKind.SILENT, False),
+        (EventKind.STOP, False),
+    ],
+)
+def test_only_a_failed_gate_is_a_verdict_on_the_build(event: EventKind, *, is_verdict: bool) -> None:
+    world = World(new_rollout([["a"]], Rules(max_gates=1)), good)
+    until(world, ActionKind.GATE, "a")
+    world.due.clear()
+    world.happen(Event(event, "" if event is EventKind.STOP else "a"))
+    assert [(one.kind, one.verdict) for one in world.due] == [(ActionKind.RETURN, is_verdict)]
+
+
+def test_a_host_that_a_halt_returns_says_nothing_about_the_build() -> None:
+    world = World(new_rollout([["a"], ["b", "c"]]), good)
+    until(world, ActionKind.GATE, "b")
+    world.due.clear()
+    world.happen(Event(EventKind.ACTIVATED, "c"))
+    world.happen(Event(EventKind.GATE_FAILED, "b"))
+    verdicts = {one.host: one.verdict for one in world.due if one.kind is ActionKind.RETURN}
+    assert verdicts == {"b": True, "c": False}
+
+
+def kept(state: Rollout) -> Rollout:
+    return from_json(json.loads(json.dumps(to_json(state))))
+
+
+def test_a_rollout_that_was_stopped_and_cut_goes_on_where_it_was() -> None:
+    """The operator interrupted twice: the second time, b was still on trial."""
+    world = World(new_rollout([["a"], ["b"], ["c"]]), good)
+    until(world, ActionKind.GATE, "b")
+    world.happen(Event(EventKind.STOP, reason="stopped by the operator"))
+    home, trial, done = (
+        ReportedBuilds("old", None, "new"),
+        ReportedBuilds("new", "new", "new"),
+        ReportedBuilds("new", None, "new"),
+    )
+    for b, begins in ((trial, ActionKind.GATE), (home, ActionKind.STAGE)):
+        again = World(kept(world.state), good, activated={"a", "b"}, confirmed={"a"})
+        again.state, actions = resume(again.state, {"a": done, "b": b, "c": home})
+        assert begins in {one.kind for one in actions if one.host == "b"}
+        again.take(actions)
+        while again.due:
+            again.answer(0)
+        assert again.ends == [ActionKind.DONE]
+        assert {one.phase for one in again.state.members.values()} == {HostPhase.UPGRADED}
+
+
+def test_a_verdict_outlives_a_stop() -> None:
+    world = World(new_rollout([["a"], ["b"]]), good)
+    until(world, ActionKind.GATE, "a")
+    world.happen(Event(EventKind.GATE_FAILED, "a", "slow"))
+    world.happen(Event(EventKind.STOP, reason="stopped by the operator"))
+    seen: dict[str, ReportedBuilds | None] = dict.fromkeys("ab", ReportedBuilds("old", None, "new"))
+    state, actions = resume(kept(world.state), seen)
+    assert state.halted == "the canary a failed: slow"
+    assert [(one.kind, one.host, one.verdict) for one in actions] == [(ActionKind.RETURN, "a", True)]
+
+
 def test_waves() -> None:
     hosts = ["a", "b", "c", "d", "e"]
     assert plan_waves(hosts, "c", 2) == (("c",), ("a", "b"), ("d", "e"))

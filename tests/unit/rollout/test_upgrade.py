@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from strixfleet.commands.rollback import rollback
 from strixfleet.commands.upgrade import upgrade as upgrade_command
 from strixfleet.errors import FleetError, LockHeld, Unreachable, UsageError
+from strixfleet.findings.items import Cost, Cure, Difference, Status
 from strixfleet.findings.results import Report
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.session import ProbedHost
@@ -25,8 +27,8 @@ from strixfleet.rollout import journal, upgrade
 from strixfleet.rollout.journal import Journal
 from strixfleet.rollout.refuse_busy import on_trial
 from strixfleet.rollout.rollout_state import new_rollout
-from strixfleet.rollout.survey import PinnedFleet, RolloutSurvey
-from strixfleet.rollout.upgrade import UpgradeRequest, run_upgrade, survey_without_trials
+from strixfleet.rollout.survey import PinnedFleet, RolloutSurvey, SurveyedHost
+from strixfleet.rollout.upgrade import UpgradeRequest, plan_rollout, run_upgrade, survey_without_trials
 from tests.fixtures.rollout_hosts import CountingSite, answer, surveyed, surveyed_fleet
 
 
@@ -94,6 +96,46 @@ def test_flags_that_did_nothing_are_refused(command: click.Command, flag: str) -
     result = CliRunner().invoke(command, [flag])
     assert result.exit_code == 2
     assert "No such option" in result.output
+
+
+def serving_nothing(one: SurveyedHost) -> SurveyedHost:
+    settings = one.host.settings.model_copy(update={"llama_server_instances": ()})
+    return replace(one, host=replace(one.host, settings=settings))
+
+
+def test_a_canary_that_serves_nothing_is_refused_when_named_and_never_chosen() -> None:
+    found = surveyed_fleet(serving_nothing(surveyed("h1")), surveyed("h2"), surveyed("h3"))
+    with pytest.raises(UsageError, match="the canary h1 has no llama_server_instances") as caught:
+        plan_rollout(found, UpgradeRequest(canary="h1", batch="1"))
+    assert "--canary h2" in caught.value.hint
+    assert plan_rollout(found, UpgradeRequest(batch="1")).waves == (("h2",), ("h1",), ("h3",))
+    assert plan_rollout(found, UpgradeRequest(canary="h3", batch="2")).waves == (("h3",), ("h1", "h2"))
+
+
+def test_where_nobody_serves_it_is_said_that_the_gate_proves_little(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = surveyed_fleet(serving_nothing(surveyed("h1")))
+    assert plan_rollout(found, UpgradeRequest(batch="1")).waves == (("h1",),)
+    assert "no selected host has llama_server_instances" in capsys.readouterr().err
+
+
+def test_an_instance_that_was_never_provisioned_is_refused_before_anything(
+    counting_site: CountingSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = counting_site.look
+
+    def look(one: Host, remote: Remote) -> ProbedHost:
+        seen = usual(one, remote)
+        path = "llama_server:/etc/systemd/system/llama-server@chat.service.d/10-strixfleet.conf"
+        row = Difference(path, Status.DRIFT, {}, None, Cure.PROVISION, Cost.RESTART)
+        return replace(seen, differences=(row,)) if one.name == "h2" else seen
+
+    monkeypatch.setattr("strixfleet.rollout.survey.look", look)
+    with pytest.raises(UsageError, match="instance chat was never provisioned here") as caught:
+        run_upgrade(Options(extra_vars=(f"{KEY}=b2",)), UpgradeRequest(yes=True, soak_s=0))
+    assert "strixfleet provision -l h2" in caught.value.hint
+    assert counting_site.opened == {"h1": ["look"], "h2": ["look"]}
 
 
 Surveys = Callable[..., list[float]]

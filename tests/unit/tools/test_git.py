@@ -1,5 +1,8 @@
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,25 @@ from strixfleet.tools import git
 
 Commit = Callable[..., str]
 Git = Callable[..., str]
+
+
+@contextmanager
+def redirecting_to(address: str) -> Iterator[str]:
+    """Serve nothing but redirects."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", address + self.path.removeprefix("/here"))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/here"
+        server.shutdown()
 
 
 def test_a_tag_and_a_commit_are_pins(upstream: Path, commit: Commit) -> None:
@@ -99,3 +121,13 @@ def test_a_program_as_protocol_is_not_run(tmp_path: Path) -> None:
 def test_a_missing_repository_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a git repository"):
         git.resolve(tmp_path, "b1")
+
+
+def test_a_redirect_leads_to_no_unencrypted_address(
+    upstream: Path, commit: Commit, served: Callable[..., AbstractContextManager[str]]
+) -> None:
+    commit("one", "b1")
+    with served(upstream.parent, "127.0.0.1") as url, redirecting_to(f"{url}/upstream/.git") as elsewhere:
+        assert b"refs/tags/b1" in git.run(("ls-remote", f"{url}/upstream/.git"))
+        with pytest.raises(ChangeFailed, match=r"git ls-remote: .*http"):
+            git.run(("ls-remote", elsewhere))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
+from strixfleet.inventory.ansible.host_key_options import mistake
 from strixfleet.inventory.schema.field_types import Integer, Secret, Text, has_control, quoted, refusal
 
 
@@ -13,9 +14,6 @@ ADDRESS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\]-]*\Z")
 USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]*\$?\Z")
 LOCAL = frozenset({"local", "ansible.builtin.local"})
 SSH = frozenset({"ssh", "smart", "ansible.builtin.ssh"})  # paramiko's plugin takes no ssh_args
-HOST_KEY_OPTION = re.compile(
-    r"(stricthostkeychecking|userknownhostsfile|globalknownhostsfile)", re.IGNORECASE
-)
 
 
 def _number_as_text(value: object) -> object:
@@ -52,9 +50,8 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _ssh_arguments(words: tuple[str, ...]) -> tuple[str, ...]:
-    if any(HOST_KEY_OPTION.search(word) for word in words):
-        hint = "drop it, and enrol the host with `strixfleet trust`"
-        raise refusal("ssh", "would change how host keys are checked", hint)
+    if found := mistake(words):
+        raise refusal("ssh", *found)
     return words
 
 

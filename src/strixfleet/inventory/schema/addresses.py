@@ -12,6 +12,8 @@ from strixfleet.inventory.schema.field_types import Text, quoted, refusal
 
 TAILNET = (ipaddress.ip_network("100.64.0.0/10"), ipaddress.ip_network("fd7a:115c:a1e0::/48"))
 
+THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
+
 
 def web_address(text: str) -> str:
     """Accept an http(s) address with a host and without a password; rules.py requires https."""
@@ -38,7 +40,7 @@ def secure_address(text: str) -> str:
     """Accept an https address, or http to this very machine."""
     web_address(text)
     parts = urlsplit(text)
-    if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+    if parts.scheme != "https" and parts.hostname not in THIS_MACHINE:
         raise refusal("url", f"{quoted(text)} is not https", "write https://…")
     return text
 

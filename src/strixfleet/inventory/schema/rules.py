@@ -8,12 +8,13 @@ the wrong shape, so that both report in one run.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from strixfleet.errors import MistakeCode
 from strixfleet.inventory.hardware import PROFILES
-from strixfleet.inventory.schema.addresses import is_private_listener
+from strixfleet.inventory.schema.addresses import THIS_MACHINE, is_private_listener
 from strixfleet.inventory.schema.field_types import quoted
 from strixfleet.inventory.schema.pin_rules import Release, check_instance
 from strixfleet.inventory.schema.problems import Problem, from_validation
@@ -134,8 +135,25 @@ def _threads(values: Values) -> Iterator[Problem]:
                 )
 
 
+def _is_true(value: object) -> bool:
+    return str(value).lower() in {"true", "yes", "on", "1"}
+
+
+def _repository_encryption(values: Values) -> Iterator[Problem]:
+    address = values.get("llama_cpp_repository")
+    if not isinstance(address, str) or _is_true(values.get("llama_cpp_allow_http")):
+        return
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # the field itself is refused
+        return
+    if parts.scheme == "http" and parts.hostname not in THIS_MACHINE:
+        hint = "write https://… or ssh://…, or set llama_cpp_allow_http: true"
+        yield Problem(("llama_cpp_repository",), "http:// is not authenticated", hint)
+
+
 def _encryption(values: Values) -> Iterator[Problem]:
-    if str(values.get("llama_models_allow_http")).lower() in {"true", "yes", "on", "1"}:
+    if _is_true(values.get("llama_models_allow_http")):
         return
     hint = "write https://…, or set llama_models_allow_http: true"
     for index, entry in _entries(values, "llama_models"):
@@ -223,6 +241,7 @@ RULES: tuple[Callable[[Values], Iterator[Problem]], ...] = (
     _gtt,
     _threads,
     _encryption,
+    _repository_encryption,
     _listeners,
     _pin,
     _release,

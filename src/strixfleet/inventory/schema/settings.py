@@ -60,6 +60,9 @@ class HostSettings(Part):
         default=LLAMA_CPP_REPOSITORY,
         description="Git URL of llama.cpp, or a mirror's path on the controller.",
     )
+    llama_cpp_allow_http: bool = Field(
+        default=False, description="Accept an http address of llama.cpp: who is in between may move its tags."
+    )
     llama_cpp_ref: Pin | None = Field(
         default=None, description="The pin: a tag (b10991, v0.1.1) or a 40-digit commit. Needed to provision."
     )

@@ -97,6 +97,28 @@ def _overrides(server: Server) -> Check:
     )
 
 
+def _crashes(server: Server) -> Check:
+    """Count what systemd started again by itself, since somebody started the server on purpose."""
+    unit = server.unit_question
+
+    def read(answers: Answers) -> Have:
+        row = answers[unit].value
+        count = str(row.get("NRestarts") or 0) if isinstance(row, dict) else ""
+        if not count.isdigit():
+            return Have(error=answers[unit].error or "systemd does not say how often it was restarted")
+        return Have(int(count))
+
+    return Check(
+        id=f"{server.id}:crashes",
+        wanted=0,
+        reader=read,
+        questions=(unit,),
+        cure=Cure.MANUAL,
+        message=f"it ended by itself and was started again; see `journalctl -u {server.name}`, "
+        f"then `systemctl reset-failed {server.name}` begins the count anew",
+    )
+
+
 def _loopback_only(server: Server) -> Check:
     return Check(
         id=f"{server.id}:tailnet",
@@ -123,6 +145,7 @@ def llama_server(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
             yield server.key
         yield server
         yield _overrides(server)
+        yield _crashes(server)
     for instance, server in zip(instances, servers, strict=True):
         if instance.host == "tailnet" and machine.tailnet_address and machine.one_address:
             yield _loopback_only(server)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from strixfleet.hosts.remote import command_line
+from strixfleet.hosts.remote import SUDO_ASKS, command_line
 from strixfleet.inventory.ansible.connections import connection
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
@@ -111,6 +111,15 @@ def test_ways_through_another_host(arguments: str, *, proxied: bool) -> None:
         ("ansible_ssh_common_args", "-o 'unclosed"),
         ("ansible_ssh_common_args", "-o StrictHostKeyChecking=no"),
         ("ansible_ssh_extra_args", "-oUserKnownHostsFile=/dev/null"),
+        ("ansible_ssh_common_args", "-o KnownHostsCommand='/usr/bin/echo %H ssh-ed25519 AAAA'"),
+        ("ansible_ssh_common_args", "-o VerifyHostKeyDNS=yes"),
+        ("ansible_ssh_common_args", "-oNoHostAuthenticationForLocalhost yes"),
+        ("ansible_ssh_common_args", "-S /run/somebody/master"),
+        ("ansible_ssh_extra_args", "-4S/run/somebody/master"),
+        ("ansible_ssh_common_args", "-M"),
+        ("ansible_ssh_common_args", "-O exit"),
+        ("ansible_ssh_common_args", "--nonsense"),
+        ("ansible_ssh_common_args", "-v other.example.org"),
         ("ansible_ssh_common_args", "-J a\n-J b"),
         ("ansible_timeout", -1),
     ],
@@ -132,5 +141,5 @@ def test_an_interpreter_that_ansible_finds_is_no_program(word: str) -> None:
 def test_sudos_flags_are_words() -> None:
     found = made({"ansible_become_flags": "-H -n", "ansible_become_password": "geheim"})
     line, text = command_line(Host("h1", found, HostSettings()), ["true"], become=True)
-    assert (line, text) == ("sudo -S -p '' -H -u root -- true", "geheim\n")
+    assert (line, text) == (f"sudo -S -p {SUDO_ASKS} -H -u root -- true", "geheim\n")
     assert wrong({"ansible_become_flags": "'"}) == ["ansible_become_flags"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
-from strixfleet.tools.ansible_playbook import PlayRequest, _argv
+from strixfleet.tools.ansible_playbook import InMemory, PlayRequest, _argv
 
 
 HOSTS = "all:\n  hosts:\n    h1:\n  vars:\n    llama_cpp_ref: b10991\n"
@@ -104,9 +104,11 @@ def test_a_typed_vault_password_is_asked_for_once_and_reaches_a_play(
     monkeypatch.setattr(sys, "stdin", StringIO("geheim\n"))
     typed_password.cache_clear()
     assert typed_password(VAULT_PROMPT) == "geheim"
-    argv = _argv(PlayRequest("provision.yml", ("i",), "all", "/k", ask_vault_pass=True), tmp_path)
-    file = Path(argv[argv.index("--vault-password-file") + 1])
-    assert (file.read_text(), file.stat().st_mode & 0o777) == ("geheim", 0o600)
+    with InMemory() as memory:
+        request = PlayRequest("provision.yml", ("i",), "all", "/k", ask_vault_pass=True)
+        argv = _argv(request, tmp_path, memory)
+        file = Path(argv[argv.index("--vault-id") + 1].removeprefix("default@"))
+        assert (file.read_text(), file.stat().st_mode & 0o777) == ("geheim", 0o600)
     assert "geheim" not in " ".join(argv)
     typed_password.cache_clear()
 

@@ -121,6 +121,16 @@ def test_http_only_when_allowed(url: str) -> None:
     assert problems(llama_models=[split]) == ["llama_models[0].files[0].url"]
 
 
+@pytest.mark.parametrize("url", ["http://h/llama.cpp.git", "HTTP://h/llama.cpp.git"])
+def test_a_repository_over_http_only_when_allowed(url: str) -> None:
+    assert problems(llama_cpp_repository=url) == ["llama_cpp_repository"]
+    assert problems(llama_cpp_repository=url, llama_cpp_allow_http=True) == []
+
+
+def test_http_to_this_very_machine_passes_nobody() -> None:
+    assert problems(llama_cpp_repository="http://127.0.0.1:8000/llama.cpp.git") == []
+
+
 @pytest.mark.parametrize(
     "url",
     [
