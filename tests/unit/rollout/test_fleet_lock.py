@@ -226,7 +226,7 @@ def test_a_lock_that_expired_is_a_lost_lock_and_not_a_silent_host(
 def test_a_host_that_cannot_renew_counts_as_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its disk is full, say: the lease that it cannot write runs out."""
     monkeypatch.setattr(fleet_lock, "HEARTBEAT_S", 0.3)
-    monkeypatch.setattr(fleet_lock, "LOST_AFTER_S", 1.0)
+    monkeypatch.setattr(fleet_lock, "LOST_AFTER_S", 6.0)  # b is heard on a busy machine, too
     operator = Operator(tmp_path)
     operator.lock.take([host("a"), host("b")])
     record = next(tmp_path.glob("a/**/lock.json"))
