@@ -160,7 +160,7 @@ def test_the_heartbeat_renews_and_says_who_went_silent_or_took_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet_lock, "HEARTBEAT_S", 0.3)
-    monkeypatch.setattr(fleet_lock, "LOST_AFTER_S", 1.0)
+    monkeypatch.setattr(fleet_lock, "LOST_AFTER_S", 6.0)
     operator = Operator(tmp_path)
     operator.lock.take([host("a"), host("b")])
     program = HostProgram("a", Folder(tmp_path / "a"))
