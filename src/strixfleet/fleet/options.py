@@ -51,10 +51,10 @@ class FiniteRange(click.FloatRange):
     """A number in a range; click's own lets `nan` through."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """Refuse what is no finite number."""
+        """Refuse what is not a finite number."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
 
 
