@@ -79,6 +79,7 @@ class MistakeCode(StrEnum):
     MISSING = "missing"
     UNKNOWN_NAME = "unknown_name"
     VALUE = "value"
+    KNOWN_DEFECT = "known_defect"  # the pinned build is known to be bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ class Mistake:
     warning: bool = False
     hosts: tuple[str, ...] = ()
     code: MistakeCode = MistakeCode.VALUE
+
+    @property
+    def keeps_out(self) -> bool:
+        """Tell whether no verb may use the inventory; a bad pin is refused where it would be installed."""
+        return not self.warning and self.code is not MistakeCode.KNOWN_DEFECT
 
     def __str__(self) -> str:
         """Return `file:line: host: field: what is wrong; hint: what to do`."""

@@ -36,7 +36,7 @@ def load(request: InventoryRequest) -> Fleet:
     """Load the fleet, or raise with every mistake found."""
     loaded = examine(request)
     if loaded.fleet is None:
-        raise InventoryError(tuple(mistake for mistake in loaded.mistakes if not mistake.warning))
+        raise InventoryError(tuple(mistake for mistake in loaded.mistakes if mistake.keeps_out))
     return loaded.fleet
 
 
@@ -54,7 +54,7 @@ def examine(request: InventoryRequest) -> Loaded:
         return Loaded(None, _merge([*found.mistakes, *error.mistakes]))
     mistakes = _merge([*found.mistakes, *examined.mistakes])
     names = tuple(host.name for host in examined.hosts)
-    if any(not mistake.warning for mistake in mistakes):
+    if any(mistake.keeps_out for mistake in mistakes):
         return Loaded(None, mistakes, names)
     known_hosts = str(folder_of(sources) / STATE_FOLDER / "known_hosts")
     return Loaded(Fleet(examined.hosts, sources, known_hosts, mistakes), mistakes, names)

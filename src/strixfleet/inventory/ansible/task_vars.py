@@ -45,7 +45,7 @@ def host_from_vars(name: str, variables: Mapping[str, Any], loader: Any) -> Host
     python = values.pop(PYTHON, Value(None)).data
     plain = {field: value.data for field, value in values.items() if value.data is not None}
     settings, problems = check(anchored(plain, inventory_folder(variables)), datetime.now(UTC).date())
-    mistakes += [one.at(places.find(one.path), name) for one in problems if not one.warning]
+    mistakes += [one.at(places.find(one.path), name) for one in problems if one.keeps_out]
     if mistakes or settings is None:
         raise InventoryError(tuple(without_echoes(mistakes)))
     found = (variables.get("ansible_facts") or {}).get("discovered_interpreter_python")

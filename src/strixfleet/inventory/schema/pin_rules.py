@@ -1,9 +1,12 @@
-"""What an instance may ask of the release of llama.cpp that the inventory pins."""
+"""What is known against the pinned release of llama.cpp, and what an instance may ask of it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
+from strixfleet.errors import MistakeCode
+from strixfleet.inventory.hardware import PROFILES
+from strixfleet.inventory.known_defects import Defect, Judgement, Use, judge, tagged_build
 from strixfleet.inventory.schema.problems import Problem
 
 
@@ -27,8 +30,8 @@ class Release:
     def of(cls, pin: object) -> "Release | None":
         """Read a pin; None where it is missing or the type refuses it."""
         text = str(pin)
-        if numbered := re.fullmatch(r"b(\d{1,9})", text):
-            return cls(text, int(numbered[1]))
+        if (number := tagged_build(text)) is not None:
+            return cls(text, number)
         if re.fullmatch(r"v[\d.]+|[0-9a-f]{40}", text):
             return cls(text, None)
         return None
@@ -87,3 +90,38 @@ def _draft_model(
             "add `spec-type: draft-simple` to its arguments, or the type that the file is made for",
             warning=release.is_commit,
         )
+
+
+def check_defects(values: Mapping[str, object], accepted: Container[str]) -> Iterator[Problem]:
+    """Hold a pin whose name tells its build against the known defects; `accepted` are items of waivers."""
+    build = tagged_build(str(values.get("llama_cpp_ref")))
+    if build is None:
+        return
+    profile = PROFILES.get(str(values.get("hardware_profile")))
+    gpus = {profile.gfx} if profile else {one.gfx for one in PROFILES.values()}
+    backend, options = str(values.get("llama_cpp_backend") or "vulkan"), frozenset(_options(values))
+    judged = [judge(build, Use(backend, gpu, options)) for gpu in sorted(gpus)]
+    for defect, judgement in {one: found for found in judged for one in found.defects}.items():
+        if defect.item not in accepted:
+            everywhere = all(defect in found.defects for found in judged)
+            yield _defect(defect, judgement, everywhere=everywhere)
+
+
+def _options(values: Mapping[str, object]) -> Iterator[str]:
+    """Name the options of all instances that are well formed."""
+    found = values.get("llama_server_instances")
+    for instance in found if isinstance(found, list | tuple) else ():
+        arguments = instance.get("arguments") if isinstance(instance, Mapping) else None
+        if isinstance(arguments, Mapping):
+            yield from map(str, arguments)
+
+
+def _defect(defect: Defect, judgement: Judgement, *, everywhere: bool) -> Problem:
+    where = "" if everywhere else f" on {' and '.join(defect.gpus)}"
+    return Problem(
+        ("llama_cpp_ref",),
+        judgement.sentence(defect, f"b{judgement.build}{where}"),
+        judgement.remedy(defect),
+        warning=not (defect.refuses and everywhere),
+        code=MistakeCode.KNOWN_DEFECT,
+    )

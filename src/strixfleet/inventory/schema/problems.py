@@ -44,6 +44,11 @@ class Problem:
     warning: bool = False
     code: MistakeCode = MistakeCode.VALUE
 
+    @property
+    def keeps_out(self) -> bool:
+        """Tell whether the host's settings cannot be used."""
+        return self.at(Origin("", 0)).keeps_out
+
     def at(self, origin: Origin, host: str = "") -> Mistake:
         """Return this as a mistake of a host's inventory."""
         return Mistake(

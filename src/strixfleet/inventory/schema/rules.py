@@ -16,7 +16,7 @@ from strixfleet.errors import MistakeCode
 from strixfleet.inventory.hardware import PROFILES
 from strixfleet.inventory.schema.addresses import THIS_MACHINE, is_private_listener
 from strixfleet.inventory.schema.field_types import quoted
-from strixfleet.inventory.schema.pin_rules import Release, check_instance
+from strixfleet.inventory.schema.pin_rules import Release, check_defects, check_instance
 from strixfleet.inventory.schema.problems import Problem, from_validation
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.inventory.schema.spelling import nearest
@@ -29,7 +29,7 @@ PIN_EXAMPLE = "write llama_cpp_ref: b10991 (any release tag of llama.cpp) or a 4
 
 
 def check(values: Values, today: date) -> tuple[HostSettings | None, tuple[Problem, ...]]:
-    """Return the settings unless something is wrong, and all problems and warnings."""
+    """Return the settings unless something keeps them from being used, and all problems and warnings."""
     settings: HostSettings | None = None
     problems: list[Problem] = []
     try:
@@ -39,7 +39,8 @@ def check(values: Values, today: date) -> tuple[HostSettings | None, tuple[Probl
     for rule in RULES:
         problems.extend(rule(values))
     problems.extend(_waivers(values, today))
-    if any(not problem.warning for problem in problems):
+    problems.extend(check_defects(values, _accepted(values, today)))
+    if any(problem.keeps_out for problem in problems):
         settings = None
     return settings, tuple(problems)
 
@@ -214,19 +215,30 @@ def _release(values: Values) -> Iterator[Problem]:
         yield from check_instance(index, entry, release)
 
 
+def _last_day(waiver: Mapping[str, object]) -> date | None:
+    """Return the last day of a waiver; None where the type reports it."""
+    expires = waiver.get("expires")
+    try:
+        return expires if isinstance(expires, date) else date.fromisoformat(str(expires))
+    except ValueError:
+        return None
+
+
+def _accepted(values: Values, today: date) -> frozenset[str]:
+    """Return the items of waivers that still count."""
+    found = ((str(entry.get("item")), _last_day(entry)) for _, entry in _entries(values, "audit_waivers"))
+    return frozenset(item for item, last in found if last is not None and last >= today)
+
+
 def _waivers(values: Values, today: date) -> Iterator[Problem]:
     for index, entry in _entries(values, "audit_waivers"):
-        expires, item = entry.get("expires"), entry.get("item")
+        last, item = _last_day(entry), entry.get("item")
         if isinstance(item, str) and ":" not in item:
             hint = "copy it from `strixfleet audit`, such as kernel:ttm.pages_limit"
             yield Problem(
                 ("audit_waivers", index, "item"), f"{quoted(item)} is not the id of an audit item", hint
             )
-        try:
-            last = expires if isinstance(expires, date) else date.fromisoformat(str(expires))
-        except ValueError:
-            continue  # the type reports it
-        if last < today:
+        if last is not None and last < today:
             yield Problem(
                 ("audit_waivers", index, "expires"),
                 f"expired on {last}: the difference counts again",
