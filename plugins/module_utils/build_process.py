@@ -9,6 +9,8 @@ import subprocess
 from collections import deque
 from typing import Any
 
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host.plain_text import plain
+
 
 BUILD_USER = "strixfleet-build"
 PATH = "/opt/rocm/bin:/usr/local/bin:/usr/bin:/bin"
@@ -89,7 +91,7 @@ def explain(tool: str, code: int, lines: list[str]) -> str:
     """Say why a tool failed: its first complaint, and what is known about it."""
     complaint = re.compile(r"error|fatal|cannot |no such |not found|killed|refused", re.IGNORECASE)
     said = [line.strip() for line in lines if complaint.search(line) and not STEP.match(line)]
-    text = "; ".join((said or [line.strip() for line in lines if line.strip()])[:3])[:800]
+    text = plain("; ".join((said or [line.strip() for line in lines if line.strip()])[:3]))[:800]
     if any("Killed signal" in line or "Cannot allocate memory" in line for line in lines):
         text += "; hint: out of memory, give the host more or build with fewer jobs"
     return f"{tool} failed with exit code {code}: {text}"

@@ -14,6 +14,7 @@ import click
 
 from strixfleet import __version__
 from strixfleet.errors import ExitCode, FleetError, UsageError
+from strixfleet.printable import without_escapes
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -76,7 +77,11 @@ def _defect(error: Exception) -> int:
 
 
 class _Stream:
-    """stdout or stderr; when its reader has closed it, the work goes on and the exit code stays the same."""
+    """
+    stdout or stderr; when its reader has closed it, the work goes on and the exit code stays the same.
+
+    Everything that is shown passes here, so no escape sequence of a host's reaches the terminal.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -87,7 +92,7 @@ class _Stream:
     def write(self, text: str) -> int:
         """Write, unless the reader has gone."""
         with self._reader_may_be_gone():
-            return self._stream.write(text)
+            return self._stream.write(without_escapes(text))
         return len(text)
 
     def flush(self) -> None:

@@ -20,6 +20,7 @@ import platformdirs
 from strixfleet import __version__, assets
 from strixfleet.errors import ChangeFailed
 from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
+from strixfleet.on_host.plain_text import plain
 
 
 EVENT = "strixfleet-event: "
@@ -219,6 +220,7 @@ def _after(outcomes: dict[str, HostOutcome], event: dict[str, Any]) -> dict[str,
         message = event["message"]
         if event["detail"] and event["detail"] not in message:
             message = f"{message}\n{event['detail']}".strip()
+        message = plain(message)
         status = PlayStatus.FAILED if event["event"] == "failed" else PlayStatus.UNREACHABLE
         return {**outcomes, host: HostOutcome(status, old.changed_tasks, event["task"], message)}
     return {**outcomes, host: old}

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from strixfleet import cli
+
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -124,3 +126,9 @@ def test_what_is_not_there_to_read_or_write_is_no_defect(run: Run, words: str, c
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_escape_sequence_but_a_colour_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = cli._Stream(sys.stdout)
+    stream.write("\x1b[31mred\x1b[0m\n\x1b]0;owned\x07\x1b[2J\tü\n")
+    assert capsys.readouterr().out == "\x1b[31mred\x1b[0m\n�]0;owned��[2J\tü\n"

@@ -15,7 +15,7 @@ from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.answer_types import Figure, T, UnreadableAnswerError, read_as
+from strixfleet.speed.measure.answer_types import Figure, Said, T, UnreadableAnswerError, read_as
 from strixfleet.speed.measure.host_answer import FileStat, HostAnswer
 from strixfleet.speed.measure.served import Served
 from strixfleet.speed.model.gguf_header import read_header
@@ -33,7 +33,7 @@ class ProgramRun:
 
     exit_code: int
     stdout: str
-    stderr: str
+    stderr: Said
     others_share: Figure = 0.0
 
 
