@@ -9,11 +9,13 @@ import stat
 from typing import NamedTuple
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
 
 
 CCACHE = "/var/cache/strixfleet/ccache"
 GIB = 1 << 30
 JOB_BYTES = {"cpu": GIB, "vulkan": GIB, "rocm": 2 * GIB}
+MOST_CMAKE_BYTES = 4 << 20
 TARGETS = ("llama-server", "llama-bench")
 UNUSED = "Manually-specified variables were not used by the project"
 
@@ -54,12 +56,12 @@ def job_count(backend: str, meminfo: str, cores: int) -> int:
 def known_definitions(source: str, offline: list[tuple[list[str], str]]) -> dict[str, str]:
     """Choose, of definitions that changed their names over time, those that this tree knows."""
     text = []
-    for folder, folders, files in os.walk(source):
+    for folder, folders, entries in os.walk(source):
         folders[:] = [name for name in folders if name not in {".git", "models", "tests", "examples"}]
-        for name in files:
-            if name == "CMakeLists.txt" or name.endswith(".cmake"):
-                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                    text.append(file.read())
+        for name in entries:
+            path = os.path.join(folder, name)
+            if (name == "CMakeLists.txt" or name.endswith(".cmake")) and stat.S_ISREG(os.lstat(path).st_mode):
+                text.append(files.read_text(path, MOST_CMAKE_BYTES) or "")
     words = set(re.findall(r"\w+", "\n".join(text)))
     chosen = {}
     for names, value in offline:

@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -144,6 +146,62 @@ def test_a_link_that_leaves_its_folder_is_refused(
     (made / "bin" / "libevil.so").symlink_to("/etc/shadow")
     with pytest.raises(process_steps.BuildError, match="leaves its folder"):
         publish_steps.collect(str(made), str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder"])
+def test_what_is_not_a_plain_file_is_refused_at_once(
+    publish_steps: ModuleType, process_steps: ModuleType, made: Path, tmp_path: Path, kind: str
+) -> None:
+    """A FIFO would hang the module, which holds the lock for builds."""
+    path = made / "bin" / "libevil.so"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        os.mknod(path, 0o600 | stat.S_IFSOCK)
+    elif os.geteuid() == 0:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
+    else:
+        pytest.skip("only root makes devices")
+    with pytest.raises(process_steps.BuildError, match=r"libevil\.so is not a plain file"):
+        publish_steps.collect(str(made), str(tmp_path))
+
+
+def test_a_folder_of_programs_that_is_a_link_is_refused(
+    publish_steps: ModuleType, process_steps: ModuleType, made: Path, tmp_path: Path
+) -> None:
+    (made / "bin").rename(made / "elsewhere")
+    (made / "bin").symlink_to(made / "elsewhere")
+    with pytest.raises(process_steps.BuildError, match="the build has no folder bin"):
+        publish_steps.collect(str(made), str(tmp_path))
+
+
+def test_number_and_size_of_what_is_published_are_capped(
+    publish_steps: ModuleType,
+    process_steps: ModuleType,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publish_steps, "MOST_BYTES", 20)
+    with pytest.raises(process_steps.BuildError, match="is larger than"):
+        publish_steps.collect(str(made), str(tmp_path / "first"))
+    monkeypatch.setattr(publish_steps, "MOST_FILES", 3)
+    with pytest.raises(process_steps.BuildError, match="made 5 programs and libraries, more than 3"):
+        publish_steps.collect(str(made), str(tmp_path / "second"))
+
+
+@pytest.mark.parametrize("trap", ["fifo", "link", "endless"])
+def test_a_trap_among_the_sources_is_not_read(compile_steps: ModuleType, tmp_path: Path, trap: str) -> None:
+    path = tmp_path / "CMakeLists.txt"
+    if trap == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if trap == "endless" else __file__)
+    (tmp_path / "own.cmake").write_text("LLAMA_CURL", encoding="ascii")
+    offline = [(["compile_steps"], "1"), (["LLAMA_CURL"], "OFF")]
+    assert compile_steps.known_definitions(str(tmp_path), offline) == {"LLAMA_CURL": "OFF"}
 
 
 @pytest.mark.parametrize("harm", ["flip", "remove", "add", "manifest"])

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +18,7 @@ from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.on_host import describe, run_program, sources
+from strixfleet.on_host import describe, http_client, request, run_program, sources
 from strixfleet.sandbox.gguf_writer import write_random_llama
 from strixfleet.speed.measure import remote_bench as adapter
 from strixfleet.speed.measure.host_answer import FileStat
@@ -247,3 +248,10 @@ def test_a_server_that_is_not_there_is_said(bench: Bench) -> None:
     served = bench.served(request_to("http://127.0.0.1:9", None), 20)
     assert served.error is not None
     assert "did not answer" in served.error
+
+
+def test_a_server_that_claims_more_tokens_than_were_asked_for_is_not_faster() -> None:
+    final = {"stop": True, "tokens_predicted": 10**6}
+    events = iter([{"content": "a", "stop": False}, final])
+    server = cast("http_client.Server", SimpleNamespace(events=lambda *_given: events))
+    assert request.stream(server, {"n_predict": 20})["tokens"] == 20

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from strixfleet.inventory.schema.parts import SmokeBench
-from strixfleet.speed.measure.answer_types import Count, Shown, UnreadableAnswerError, read_as
+from strixfleet.speed.measure.answer_types import Count, Shown, Speed, UnreadableAnswerError, read_as
 
 
 MOST_SAMPLES = 1000
@@ -68,7 +68,7 @@ def bench_arguments(model_path: str, smoke: SmokeBench, options: Iterable[str]) 
 class _JsonRow:
     """One test in llama-bench's own words."""
 
-    samples_ts: Annotated[tuple[float, ...], Field(min_length=1, max_length=MOST_SAMPLES)]
+    samples_ts: Annotated[tuple[Speed, ...], Field(min_length=1, max_length=MOST_SAMPLES)]
     n_prompt: Count = 0
     n_gen: Count = 0
     n_depth: Count = 0
@@ -86,7 +86,7 @@ def parse_bench(text: str) -> tuple[BenchRow, ...]:
     start = text.find("[")
     try:
         rows = json.loads(text[start:]) if start >= 0 else None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise BenchUnreadableError(f"the output of llama-bench is not JSON: {problem}") from None
     if not isinstance(rows, list) or not rows:
         raise BenchUnreadableError("llama-bench printed no results")
