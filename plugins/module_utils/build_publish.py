@@ -50,7 +50,7 @@ def collect(made: str, target: str) -> None:
     """
     Copy programs and libraries, up to a number and a size; links only where they stay inside their folder.
 
-    The compiler's account could write there: what is not a plain file may block for ever or be somebody else's.
+    The compiler's account could write there: what is not a plain file may block for ever.
     """
     for name in ("bin", "lib"):
         os.makedirs(os.path.join(target, name), mode=0o755)

@@ -26,5 +26,6 @@ def without_escapes(text: str) -> str:
 
 def _without_controls(text: str) -> str:
     return "".join(
-        letter if letter.isprintable() or letter in _LAYOUT else "\N{REPLACEMENT CHARACTER}" for letter in text
+        letter if letter.isprintable() or letter in _LAYOUT else "\N{REPLACEMENT CHARACTER}"
+        for letter in text
     )

@@ -173,7 +173,7 @@ class Server:
         return answer
 
     def events(self, path: str, body: Any, limit_s: float) -> Iterator[Any]:
-        """Post a body and yield the server-sent events as they come; the limit is for all of them together."""
+        """Post a body and yield the server-sent events as they come; the limit is for all together."""
         try:
             with self._asked(path, body, limit_s) as response:
                 if response.status != OK:

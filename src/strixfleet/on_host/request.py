@@ -139,7 +139,10 @@ def answers(server: Server, request: dict[str, Any], body: dict[str, Any]) -> li
     """Ask each prompt once, the first one twice."""
     short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
     asked = request.get("prompts") or [body["prompt"]]
-    rows = [server.fetch("/completion", {**short, "prompt": prompt}, ANSWER_LIMIT_S) for prompt in [asked[0], *asked]]
+    rows = [
+        server.fetch("/completion", {**short, "prompt": prompt}, ANSWER_LIMIT_S)
+        for prompt in [asked[0], *asked]
+    ]
     return [{"tokens": row.get("tokens"), "content": row.get("content")} for row in rows]
 
 

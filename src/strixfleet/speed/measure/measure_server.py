@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from strixfleet.inventory.schema.parts import SmokeBench
+from strixfleet.inventory.schema.parts import Instance, SmokeBench
+from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import KEYS, unit_name
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.measure.against_cpu import AgainstCpu, against_cpu
@@ -51,28 +52,29 @@ class Server:
 
     def served(self, bench: Bench, smoke: SmokeBench) -> tuple[Served | None, str]:
         """Send requests to it; say why they do not measure the target, if so."""
-        if self.target.instance is None or self.flags is None:
+        instance = self.target.instance
+        if instance is None or self.flags is None:
             return None, ""
         if self.unit.state != "active":
             return None, f"{self.name} is {self.unit.state}"
-        served = bench.served(self._request(self.flags, smoke), REQUEST_TIMEOUT_S)
+        served = bench.served(self._request(instance, self.flags, smoke), REQUEST_TIMEOUT_S)
         paths = self.target.paths
         if served.model_path and served.model_path not in paths:
             return served, f"it serves {served.model_path}, not {paths[0]}; restart it"
         return served, ""
 
-    def _request(self, flags: ServerFlags, smoke: SmokeBench) -> dict[str, Json]:
-        instance = self.target.instance
+    def _request(self, instance: Instance, flags: ServerFlags, smoke: SmokeBench) -> dict[str, Json]:
+        """Return the request; its address is the inventory's: the key must not go where a process points."""
         return {
-            "url": flags.url,
+            "url": listening(instance).url,
             "pid": self.unit.pid,
-            "key_file": f"{KEYS}/{instance.name}" if instance and instance.api_key else None,
+            "key_file": f"{KEYS}/{instance.name}" if instance.api_key else None,
             "body": served_body(SERVED_PROMPT_TOKENS, smoke.generate_tokens),
             "repetitions": smoke.repetitions,
             "repeat_tokens": ALIKE_TOKENS,
             "prompts": [*PROMPTS],
             "planted": recall_request(flags.micro_batch_tokens, flags.slot_tokens),
-            "draft": draft_request(smoke.generate_tokens) if instance and instance.draft_model else None,
+            "draft": draft_request(smoke.generate_tokens) if instance.draft_model else None,
         }
 
 
