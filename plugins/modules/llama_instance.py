@@ -107,6 +107,7 @@ SPEC: dict[str, Any] = {
     "load_s": {"type": "int", "default": 120},
 }
 UNITS = "/etc/systemd/system"
+CACHES = "/var/cache"
 PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NRestarts", "Result")
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 READ_BYTES_PER_S = 50_000_000
@@ -132,6 +133,15 @@ def changed_after(path: str, moment: float) -> bool:
     except OSError:
         return False
     return moment > 0 and moment + 0.1 < changed <= time.time()
+
+
+def remove_cache(instance: str) -> None:
+    """Remove an instance's cache; systemd keeps that of a dynamic user in a private folder, behind a link."""
+    link = f"{CACHES}/strixfleet/{instance}"
+    if os.path.islink(link):
+        os.unlink(link)
+    for path in (link, f"{CACHES}/private/strixfleet/{instance}"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class Instance:
@@ -273,7 +283,7 @@ class Instance:
             os.unlink(drop_in)
             if not os.listdir(self.drop_ins):
                 os.rmdir(self.drop_ins)
-            shutil.rmtree(f"/var/cache/strixfleet/{self.wanted['name']}", ignore_errors=True)
+            remove_cache(self.wanted["name"])
             self.systemctl("daemon-reload")
         before = self.state(shown)
         return {"changed": True, "diff": {"before": before, "after": {"active": "inactive"}}}

@@ -114,14 +114,12 @@ def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(
     program.write_text('#!/bin/sh\necho "$GGML_X $1"\necho trouble >&2\nexit 3\n', encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(run_program, "CURRENT", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # root would confine it
     request = {
         "program": "llama-bench",
         "arguments": ["a b"],
-        "root": "",
         "timeout_s": 20,
         "environment": {"GGML_X": "1"},
-        "pid": os.getpid(),
-        "users": [],
         "cores": [],
         "nice": 0,
     }

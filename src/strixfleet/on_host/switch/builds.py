@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 
-from .. import command, files
+from .. import confined, files
 from ..envelope import BAD_BUILD, KNOWN_BAD, Refused
 from .option_aliases import OPTIONS, known_options, options_text, respelled, takes_several
 from .records import JsonFile, Row, today
@@ -87,7 +87,7 @@ class Builds:
         """Return what a build calls options that releases spell differently, as its file OPTIONS has it."""
         if build not in self.present():
             raise Refused("%s is absent" % build, BAD_BUILD)
-        text = command.help_of(os.path.join(self.folder, build, "bin", "llama-server")).out
+        text = confined.help_of(os.path.join(self.folder, build, "bin", "llama-server")).out
         if not known_options(text):
             raise Refused("llama-server of %s does not say what its options are" % build, BAD_BUILD)
         return options_text(respelled(text), takes_several(text))

@@ -51,7 +51,7 @@ class MemorySpeed:
         return best
 
     def _measure(self) -> tuple[float, float | None]:
-        request: dict[str, Json] = {"program": "strixfleet-membw", "arguments": [], "users": ["nobody"]}
+        request: dict[str, Json] = {"program": "strixfleet-membw", "arguments": []}
         done = self._bench.program(request, TIMEOUT_S)
         try:
             read_gb_s = float(json.loads(done.stdout)["read_gb_s"])

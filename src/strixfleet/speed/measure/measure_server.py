@@ -7,6 +7,7 @@ from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import KEYS, unit_name
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.measure.against_cpu import AgainstCpu, against_cpu
+from strixfleet.speed.measure.confined_request import confined_like
 from strixfleet.speed.measure.draft import draft_request
 from strixfleet.speed.measure.evidence import Evidence, Target
 from strixfleet.speed.measure.host_answer import HostAnswer, ServerUnit
@@ -87,14 +88,14 @@ def with_llama_bench(evidence: Evidence, server: Server, bench: Bench, smoke: Sm
     """
     options = server.flags.bench_options() if server.flags else []
     path = evidence.target.paths[0]
-    rows, problem, others = _llama_bench(server, bench, bench_arguments(path, smoke, options))
+    rows, problem, others = _llama_bench(evidence, server, bench, bench_arguments(path, smoke, options))
     if problem and LOAD_MODE in options:
         options = _without(options, LOAD_MODE)
-        rows, _same, others = _llama_bench(server, bench, bench_arguments(path, smoke, options))
+        rows, _same, others = _llama_bench(evidence, server, bench, bench_arguments(path, smoke, options))
         problem = "" if rows else problem
     if problem and DEVICE in options:
         free = bench_arguments(path, smoke, _without(options, DEVICE))
-        instead, _same, _others = _llama_bench(server, bench, free)
+        instead, _same, _others = _llama_bench(evidence, server, bench, free)
         if any(evidence.wrong_device(row) for row in instead):
             return replace(evidence, rows=instead)
     return replace(evidence, rows=rows, problem=problem, others_share=others)
@@ -110,21 +111,21 @@ def cpu_speeds(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBen
     flags = server.flags or ServerFlags((), {})
     target, once = evidence.target, smoke.model_copy(update={"repetitions": 1})
     arguments = bench_arguments(target.paths[0], once, flags.bench_options(on_cpu=True))
-    rows, problem, _others = _llama_bench(server, bench, arguments)
+    rows, problem, _others = _llama_bench(evidence, server, bench, arguments)
     return against_cpu(target.model, evidence.rows, rows), problem
 
 
-def _llama_bench(server: Server, bench: Bench, arguments: list[str]) -> tuple[Rows, str, float]:
+def _llama_bench(
+    evidence: Evidence, server: Server, bench: Bench, arguments: list[str]
+) -> tuple[Rows, str, float]:
     """Return the results, or why there are none, and the share of the CPU that other work took."""
-    unit = server.unit
+    target = evidence.target
     request: dict[str, Json] = {
         "program": "llama-bench",
         "arguments": [*arguments],
-        "pid": unit.pid,
-        "cores": [*unit.cores],
-        "nice": unit.nice,
-        "environment": {**(server.flags.environment if server.flags else {})},
-        "users": ["nobody"],
+        "cores": [*server.unit.cores],
+        "nice": server.unit.nice,
+        **confined_like(target.instance, evidence.backend, simulated=evidence.simulated, files=target.paths),
     }
     done = bench.program(request, BENCH_TIMEOUT_S)
     if done.exit_code != 0:

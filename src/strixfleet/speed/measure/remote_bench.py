@@ -67,8 +67,8 @@ class Bench:
         return self._read_as(HostAnswer, self._ask("describe", request, LOOK_TIMEOUT_S + calm_s))
 
     def program(self, request: Mapping[str, Json], timeout_s: int) -> ProgramRun:
-        """Run a program of the current build: `program`, its `arguments`, and whose account it uses."""
-        whole = {"do": "program", "users": [], **request, "timeout_s": timeout_s}
+        """Run a program of the current build: `program`, its `arguments`, and what it may use."""
+        whole = {"do": "program", **request, "timeout_s": timeout_s}
         return self._read_as(ProgramRun, self._ask("run_program", whole, timeout_s + _MARGIN_S))
 
     def keep(self, name: str, data: Json) -> None:
