@@ -105,3 +105,12 @@ def test_a_program_as_protocol_is_not_run(tmp_path: Path) -> None:
 def test_a_missing_repository_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a git repository"):
         git.resolve(tmp_path, "b1")
+
+
+def test_a_tag_is_looked_up_where_it_is(upstream: Path, commit: Commit) -> None:
+    first = commit("one", "b1")
+    second = commit("two")
+    assert git.tag_at(str(upstream), "b1") == first
+    assert git.tag_at(str(upstream), "b2") is None
+    subprocess.run(["git", "-C", str(upstream), "tag", "-f", "b1", second], check=True, capture_output=True)
+    assert git.tag_at(str(upstream), "b1") == second
