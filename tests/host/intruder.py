@@ -205,14 +205,15 @@ def leave_something_behind() -> None:
 
 def main() -> None:
     """Try all, write, and stay; or print, and leave something behind."""
+    acts = {name: outcome(act) for name, act in ACTS.items()}
     found = {
         "argv": sys.argv[1:],
         "environment": dict(os.environ),
-        "acts": {name: outcome(act) for name, act in ACTS.items()},
+        "acts": acts,
         "needs": {name: outcome(act) for name, act in NEEDS.items()},
     }
     if "GGML_PRINT" in os.environ:
-        found["acts"]["reach the host's network"] = outcome(talk_to_ssh)
+        acts["reach the host's network"] = outcome(talk_to_ssh)
         leave_something_behind()
         print(json.dumps(found), flush=True)
         return

@@ -1,9 +1,10 @@
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -32,6 +33,11 @@ def compile_steps(plugin: Plugin) -> ModuleType:
 @pytest.fixture
 def publish_steps(plugin: Plugin) -> ModuleType:
     return plugin("module_utils.build_publish")
+
+
+@pytest.fixture
+def source_steps(plugin: Plugin) -> ModuleType:
+    return plugin("module_utils.build_source")
 
 
 @pytest.fixture
@@ -190,6 +196,61 @@ def test_number_and_size_of_what_is_published_are_capped(
     monkeypatch.setattr(publish_steps, "MOST_FILES", 3)
     with pytest.raises(process_steps.BuildError, match="made 5 programs and libraries, more than 3"):
         publish_steps.collect(str(made), str(tmp_path / "second"))
+
+
+@pytest.mark.programs
+def test_the_tree_is_told_from_the_files_themselves(source_steps: ModuleType, tmp_path: Path) -> None:
+    """Git's own word for it would be as good as its configuration."""
+
+    def git(*words: str) -> str:
+        who = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+        argv = ["git", "-C", str(tmp_path), "-c", "core.autocrlf=false", *words]
+        done = subprocess.run(argv, check=True, capture_output=True, text=True, env={**os.environ, **who})
+        return done.stdout.strip()
+
+    git("init", "-q")
+    for name in ("a", "a.b", "a-c/x", "a0", "sub/deep/ünï", "run.sh"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "link").symlink_to("a")
+    git("add", "-A")
+    submodule = "1" * 40
+    git("update-index", "--add", "--cacheinfo", f"160000,{submodule},vendor/x")
+    git("commit", "-qm", "all kinds")
+    (tmp_path / "vendor" / "x").mkdir(parents=True)
+
+    def found() -> str:
+        return str(source_steps.tree_id(str(tmp_path), {"vendor/x": submodule}))
+
+    honest = git("rev-parse", "HEAD^{tree}")
+    assert found() == honest
+    (tmp_path / "a").write_text("b", encoding="utf-8")
+    assert found() != honest
+    (tmp_path / "a").write_text("a", encoding="utf-8")
+    (tmp_path / "run.sh").chmod(0o644)
+    assert found() != honest
+    (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "sub" / "more").write_text("", encoding="utf-8")
+    assert found() != honest
+
+
+def test_repositories_share_no_compiler_cache(
+    compile_steps: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a hostile build wrote into its cache must not answer for another repository."""
+    monkeypatch.setattr(compile_steps, "CCACHE", str(tmp_path / "ccache"))
+    monkeypatch.setattr(os, "chown", lambda *_given: None)
+    workshop = SimpleNamespace(account=SimpleNamespace(pw_uid=1, pw_gid=1))
+    evil = Path(compile_steps.cache_folder(workshop, "https://evil.example/llama.cpp"))
+    (evil / "object").write_text("x", encoding="ascii")
+    good = Path(compile_steps.cache_folder(workshop, "https://good.example/llama.cpp"))
+    assert good != evil
+    assert not evil.exists()
+    (good / "object").write_text("x", encoding="ascii")
+    assert Path(compile_steps.cache_folder(workshop, "https://good.example/llama.cpp")) == good
+    assert (good / "object").exists() == (os.geteuid() == 0)
 
 
 @pytest.mark.parametrize("trap", ["fifo", "link", "endless"])

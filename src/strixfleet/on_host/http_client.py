@@ -72,7 +72,7 @@ class _Connection(http.client.HTTPConnection):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is two small writes
                 if self.firewall_mark:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.firewall_mark)
-                _bind_to_this_host(sock, address[0])
+                _bind_to_this_host(sock, str(address[0]))
                 sock.connect(address)
             except OSError as failure:
                 sock.close()

@@ -1,5 +1,6 @@
 """What a program of a build may do: as its server, and no more, however it is started."""
 
+import os
 import subprocess
 import sys
 import time
@@ -71,7 +72,7 @@ def test_a_grandchild_that_holds_the_output_open_is_not_waited_for(tmp_path: Pat
 
 @pytest.mark.programs
 def test_the_time_on_the_cpu_and_the_exit_code_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confined.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     busy = "for _ in range(3_000_000): pass"
     says = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
     done, cpu_s = confined.run([sys.executable, "-c", f"{busy}\n{says}"], 60)
