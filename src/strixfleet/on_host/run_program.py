@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import stat
 import time
 import zlib
 from typing import Any, Callable
@@ -24,8 +25,10 @@ MEASUREMENT_FILES = frozenset({"last-good.json", "bandwidth.json"})
 
 
 def header(request: dict[str, Any]) -> dict[str, str]:
-    """Return the first bytes of a file, packed."""
-    with open(request["path"], "rb") as file:
+    """Return the first bytes of a file, packed; O_NONBLOCK, because a FIFO would wait for a writer."""
+    with os.fdopen(os.open(request["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("%s is not a plain file" % request["path"])
         return {"packed": base64.b64encode(zlib.compress(file.read(request["count"]), 1)).decode()}
 
 

@@ -253,3 +253,10 @@ def test_a_server_that_claims_more_tokens_than_were_asked_for_is_not_faster() ->
     events = iter([{"content": "a", "stop": False}, final])
     server = cast("http_client.Server", SimpleNamespace(events=lambda *_given: events))
     assert request.stream(server, {"n_predict": 20})["tokens"] == 20
+
+
+def test_a_model_that_is_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="is not a plain file"):
+        run_program.header({"path": str(path), "count": 4})
