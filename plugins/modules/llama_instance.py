@@ -137,11 +137,17 @@ def changed_after(path: str, moment: float) -> bool:
 
 def remove_cache(instance: str) -> None:
     """Remove an instance's cache; systemd keeps that of a dynamic user in a private folder, behind a link."""
-    link = f"{CACHES}/strixfleet/{instance}"
+    link = f"{CACHES}/strixfleet/servers/{instance}"
     if os.path.islink(link):
         os.unlink(link)
-    for path in (link, f"{CACHES}/private/strixfleet/{instance}"):
-        shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(f"{CACHES}/private/strixfleet/servers/{instance}", ignore_errors=True)
+    remove_former_cache(instance)
+
+
+def remove_former_cache(instance: str) -> None:
+    """Remove the cache that earlier versions kept beside those of builds and servers."""
+    if instance not in {"ccache", "servers"}:
+        shutil.rmtree(f"{CACHES}/strixfleet/{instance}", ignore_errors=True)
 
 
 class Instance:
@@ -258,6 +264,7 @@ class Instance:
         started, self.since = time.monotonic(), int(time.time())
         self.systemctl("reset-failed", "--", self.unit)
         self.systemctl("restart", "--", self.unit)
+        remove_former_cache(self.wanted["name"])
         self.wait_for_health()
         left = self.reasons(self.show())
         if left:

@@ -161,7 +161,7 @@ ACTS = {
     "read the other instance's environment": look_into_sibling("environ"),
     "signal the other instance": lambda: os.kill(int(os.environ["SIBLING"]), signal.SIGCONT),
     "read the other instance's credential": read("/run/credentials/llama-server@other.service/api-key"),
-    "read the other instance's cache": read("/var/cache/strixfleet/other"),
+    "read the other instance's cache": read("/var/cache/strixfleet/servers/other"),
     "mount": mount,
     "make a user namespace": in_child(lambda: call("unshare", CLONE_NEWUSER)),
     "make a mount namespace": in_child(lambda: call("unshare", CLONE_NEWNS)),

@@ -91,7 +91,7 @@ systemctl start llama-server@other.service
 systemctl daemon-reload
 systemctl start llama-server@chat.service
 """
-RESULT = "/var/cache/strixfleet/chat/result.json"
+RESULT = "/var/cache/strixfleet/servers/chat/result.json"
 WAIT = f"""
 for try in $(seq 200); do [ -e {RESULT} ] && exec cat {RESULT}; sleep 0.1; done
 systemctl status --no-pager llama-server@chat; exit 1
