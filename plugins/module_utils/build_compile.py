@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 from typing import NamedTuple
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
 
 
 CCACHE = "/var/cache/strixfleet/ccache"
 GIB = 1 << 30
 JOB_BYTES = {"cpu": GIB, "vulkan": GIB, "rocm": 2 * GIB}
+MOST_CMAKE_BYTES = 4 << 20
 TARGETS = ("llama-server", "llama-bench")
+# The project asks git for its commit; the repository belongs to another account, which git refuses to trust.
+READS_REPOSITORY = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "safe.directory",
+    "GIT_CONFIG_VALUE_0": "*",
+}
 UNUSED = "Manually-specified variables were not used by the project"
 
 
@@ -26,6 +35,7 @@ class Recipe(NamedTuple):
     strict: list[str]
     offline: list[tuple[list[str], str]]
     membw: str
+    repository: str
 
 
 class Compiled(NamedTuple):
@@ -54,12 +64,12 @@ def job_count(backend: str, meminfo: str, cores: int) -> int:
 def known_definitions(source: str, offline: list[tuple[list[str], str]]) -> dict[str, str]:
     """Choose, of definitions that changed their names over time, those that this tree knows."""
     text = []
-    for folder, folders, files in os.walk(source):
+    for folder, folders, entries in os.walk(source):
         folders[:] = [name for name in folders if name not in {".git", "models", "tests", "examples"}]
-        for name in files:
-            if name == "CMakeLists.txt" or name.endswith(".cmake"):
-                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                    text.append(file.read())
+        for name in entries:
+            path = os.path.join(folder, name)
+            if (name == "CMakeLists.txt" or name.endswith(".cmake")) and stat.S_ISREG(os.lstat(path).st_mode):
+                text.append(files.read_text(path, MOST_CMAKE_BYTES) or "")
     words = set(re.findall(r"\w+", "\n".join(text)))
     chosen = {}
     for names, value in offline:
@@ -96,20 +106,39 @@ def compilers(workshop: Workshop, backend: str) -> dict[str, str]:
     return found
 
 
-def prepare_ccache(workshop: Workshop) -> dict[str, str]:
+def cache_folder(workshop: Workshop, repository: str) -> str:
+    """
+    Make the compiler cache of one repository, and remove that of any other.
+
+    A build can write into its cache whatever it likes, so repositories share none. Sandboxes do: all hosts of
+    a machine have one, which anybody there may write to.
+    """
+    os.makedirs(CCACHE, mode=0o755, exist_ok=True)
+    status = os.stat(CCACHE)
+    if status.st_mode & stat.S_IWOTH:
+        return CCACHE
+    own = os.path.join(CCACHE, hashlib.sha256(repository.encode()).hexdigest()[:16])
+    for entry in os.scandir(CCACHE):
+        if status.st_uid != 0 or entry.path != own:
+            shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+    os.chown(CCACHE, 0, 0)
+    os.makedirs(own, mode=0o755, exist_ok=True)
+    os.chown(own, workshop.account.pw_uid, workshop.account.pw_gid)
+    return own
+
+
+def prepare_ccache(workshop: Workshop, repository: str) -> dict[str, str]:
     """
     Return ccache's settings.
 
     The name space holds what `-march=native` means on this machine, which ccache cannot see: a cache that
     travels to another processor must not answer there.
     """
-    os.makedirs(CCACHE, mode=0o755, exist_ok=True)
-    shared = bool(os.stat(CCACHE).st_mode & stat.S_IWOTH)  # one for all sandbox hosts of a machine
-    if not shared:
-        os.chown(CCACHE, workshop.account.pw_uid, workshop.account.pw_gid)
+    folder = cache_folder(workshop, repository)
+    shared = bool(os.stat(folder).st_mode & stat.S_IWOTH)
     native = workshop.run(["cc", "-march=native", "-Q", "--help=target"], cwd=workshop.folder)
     return {
-        "CCACHE_DIR": CCACHE,
+        "CCACHE_DIR": folder,
         "CCACHE_MAXSIZE": "5G",
         "CCACHE_BASEDIR": os.path.dirname(workshop.folder),
         "CCACHE_NAMESPACE": hashlib.sha256("\n".join(native).encode()).hexdigest()[:12],
@@ -127,7 +156,8 @@ def hip_environment(workshop: Workshop) -> dict[str, str]:
 def compile_source(workshop: Workshop, source: str, recipe: Recipe) -> Compiled:
     """Configure and compile; an ignored definition is an error, because it silently builds something else."""
     objects = workshop.own_folder("obj")
-    workshop.environment.update(prepare_ccache(workshop))
+    workshop.environment.update(prepare_ccache(workshop, recipe.repository))
+    workshop.environment.update(READS_REPOSITORY)
     if recipe.backend == "rocm":
         workshop.environment.update(hip_environment(workshop))
     definitions = recipe.definitions | known_definitions(source, recipe.offline)

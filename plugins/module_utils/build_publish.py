@@ -6,13 +6,19 @@ import json
 import os
 import re
 import shutil
+import stat
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
 from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import files
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host.plain_text import plain
 
 
 PROGRAMS = ("llama-server", "llama-bench", "strixfleet-membw")
+MOST_FILES = 256
+MOST_BYTES = 8 << 30  # rocBLAS and its like are not among them
+BLOCK_BYTES = 1 << 20
 BACKEND_LIBRARY = {"vulkan": "libggml-vulkan.so", "rocm": "libggml-hip.so"}
 BACKEND_SYMBOL = {"vulkan": b"ggml_backend_vk_reg", "rocm": b"ggml_backend_cuda_reg"}
 VERSION = re.compile(r"^version: .*?(?:build )?(\d+)(?:, commit |\s*\()([0-9a-f]{7,40})\)", re.MULTILINE)
@@ -41,25 +47,64 @@ def intact(folder: str) -> bool:
 
 
 def collect(made: str, target: str) -> None:
-    """Copy programs and libraries; links only where they stay inside their folder."""
+    """
+    Copy programs and libraries, up to a number and a size; links only where they stay inside their folder.
+
+    The compiler's account could write there: what is not a plain file may block for ever.
+    """
     for name in ("bin", "lib"):
         os.makedirs(os.path.join(target, name), mode=0o755)
-    for name in sorted(os.listdir(os.path.join(made, "bin"))):
-        source = os.path.join(made, "bin", name)
-        if name not in PROGRAMS and not re.fullmatch(r"lib[\w+-]+\.so(\.\d+)*", name):
-            continue
-        copy = os.path.join(target, "bin" if name in PROGRAMS else "lib", name)
-        if os.path.islink(source):
-            if "/" in os.readlink(source):
-                raise BuildError(f"{name} is a link that leaves its folder")
-            os.symlink(os.readlink(source), copy)
-            continue
-        with (
-            os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as reader,
-            open(copy, "wb") as writer,
-        ):
-            shutil.copyfileobj(reader, writer, 1 << 20)
-        os.chmod(copy, 0o755)  # noqa: S103 - programs and libraries, root's own
+    folder = open_folder(os.path.join(made, "bin"))
+    left_bytes = MOST_BYTES
+    try:
+        for name in chosen(folder):
+            copy = os.path.join(target, "bin" if name in PROGRAMS else "lib", name)
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                link = os.readlink(name, dir_fd=folder)
+                if "/" in link:
+                    raise BuildError(f"{name} is a link that leaves its folder")
+                os.symlink(link, copy)
+            elif not stat.S_ISREG(mode):
+                raise BuildError(f"{name} is not a plain file")
+            else:
+                left_bytes -= copy_file(folder, name, copy, left_bytes)
+    finally:
+        os.close(folder)
+
+
+def open_folder(path: str) -> int:
+    """Open a folder that the build made, which must not be a link to another one."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as problem:
+        raise BuildError(f"the build has no folder bin: {problem.strerror}") from None
+
+
+def chosen(folder: int) -> Iterator[str]:
+    """Name the programs and libraries in a folder."""
+    names = [
+        name
+        for name in sorted(os.listdir(folder))
+        if name in PROGRAMS or re.fullmatch(r"lib[\w+-]+\.so(\.\d+)*", name)
+    ]
+    if len(names) > MOST_FILES:
+        raise BuildError(f"the build made {len(names)} programs and libraries, more than {MOST_FILES}")
+    yield from names
+
+
+def copy_file(folder: int, name: str, copy: str, most_bytes: int) -> int:
+    """Copy a plain file and return its size."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    size_bytes = 0
+    with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as reader, open(copy, "wb") as writer:
+        while block := reader.read(BLOCK_BYTES):
+            size_bytes += len(block)
+            if size_bytes > most_bytes:
+                raise BuildError(f"the build is larger than {MOST_BYTES >> 30} GiB")
+            writer.write(block)
+    os.chmod(copy, 0o755)  # noqa: S103 - programs and libraries, root's own
+    return size_bytes
 
 
 def check(workshop: Workshop, folder: str, backend: str, commit: str) -> tuple[str, int]:
@@ -76,7 +121,7 @@ def check(workshop: Workshop, folder: str, backend: str, commit: str) -> tuple[s
     text = "\n".join(workshop.run([server, "--version"], cwd=folder))
     found = VERSION.search(text)
     if not found or not commit.startswith(found[2]):
-        raise BuildError(f"llama-server was built from another commit than {commit}: {text[:200]}")
+        raise BuildError(f"llama-server was built from another commit than {commit}: {plain(text[:200])}")
     return text, int(found[1])
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import stat
 from glob import glob
 from typing import NamedTuple
 
@@ -13,6 +15,8 @@ from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import gi
 
 
 BUILDS = "/opt/strixfleet/llama.cpp"
+# Files are checked out byte by byte: no attribute of the repository converts them.
+AS_COMMITTED = {"GIT_ATTR_SOURCE": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}  # git's empty tree
 COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
@@ -25,7 +29,12 @@ class Source(NamedTuple):
 
 
 class Repository:
-    """The host's bare copy of llama.cpp, owned by the unprivileged user."""
+    """
+    The host's bare copy of llama.cpp.
+
+    It belongs to the account that runs git and nothing else: what a build writes into a repository, such as
+    a filter in its configuration, would change what the next pin is compiled from.
+    """
 
     def __init__(self, workshop: Workshop, folder: str) -> None:
         self.workshop = workshop
@@ -34,8 +43,13 @@ class Repository:
     def git(self, *arguments: str, network: bool = False) -> list[str]:
         """Run git in the repository under options that make hostile content inert."""
         argv = [*git_safety.command(), f"--git-dir={self.folder}", *arguments]
-        environment = git_safety.ENVIRONMENT
-        return self.workshop.run(argv, cwd=self.workshop.folder, network=network, environment=environment)
+        return self.workshop.run(
+            argv,
+            cwd=self.workshop.folder,
+            network=network,
+            environment={**git_safety.ENVIRONMENT, **AS_COMMITTED},
+            account=self.workshop.source_account,
+        )
 
     def ask(self, *arguments: str) -> str | None:
         """Return the only line that git prints, None where it fails."""
@@ -86,13 +100,54 @@ class Repository:
         return ref
 
     def check_out(self, commit: str, folder: str) -> Source:
-        """Check the files of a commit out into a new work tree."""
+        """Check the files of a commit out into a new work tree, and prove that they are the commit's."""
         self.git("worktree", "prune")
         self.git("worktree", "add", "--force", "--detach", folder, commit, network=True)
         tree = self.ask("rev-parse", "--verify", f"{commit}^{{tree}}")
         if not tree or not COMMIT.match(tree):
             raise BuildError(f"commit {commit} has no tree")
+        found = tree_id(folder, self._submodules(commit))
+        if found != tree:
+            raise BuildError(
+                f"what was checked out is not commit {commit}: its files are tree {found}, not {tree}; "
+                f"hint: remove {self.folder} on the host and try again"
+            )
         return Source(commit, tree, folder)
+
+    def _submodules(self, commit: str) -> dict[str, str]:
+        """Return {path: commit} of submodules, which are not checked out."""
+        rows = (line.partition("\t") for line in self.git("ls-tree", "-r", "--full-tree", commit))
+        return {path: row.split()[2] for row, _, path in rows if row.startswith("160000 commit ")}
+
+
+def tree_id(folder: str, submodules: dict[str, str], prefix: str = "") -> str:
+    """Return git's id of a tree, from the files themselves; git has no part in it."""
+    rows: list[tuple[bytes, bytes]] = []
+    for entry in os.scandir(folder):
+        path, name, is_folder = prefix + entry.name, os.fsencode(entry.name), False
+        if path == ".git":
+            continue
+        mode = entry.stat(follow_symlinks=False).st_mode
+        if path in submodules:
+            row = b"160000 %s\0" % name + bytes.fromhex(submodules[path])
+        elif stat.S_ISDIR(mode):
+            is_folder = True
+            row = b"40000 %s\0" % name + bytes.fromhex(tree_id(entry.path, submodules, path + "/"))
+        elif stat.S_ISLNK(mode):
+            row = b"120000 %s\0" % name + _object_id(b"blob", os.fsencode(os.readlink(entry.path)))
+        elif stat.S_ISREG(mode):
+            with open(entry.path, "rb") as file:
+                content = file.read()
+            kind = b"100755" if mode & stat.S_IXUSR else b"100644"
+            row = b"%s %s\0" % (kind, name) + _object_id(b"blob", content)
+        else:
+            raise BuildError(f"{path} of the source is not a file")
+        rows.append((name + b"/" if is_folder else name, row))
+    return _object_id(b"tree", b"".join(row for _name, row in sorted(rows))).hex()
+
+
+def _object_id(kind: bytes, content: bytes) -> bytes:
+    return hashlib.sha1(b"%s %d\0" % (kind, len(content)) + content, usedforsecurity=False).digest()
 
 
 def refuse_moved_tag(repository: str, ref: str, commit: str) -> None:

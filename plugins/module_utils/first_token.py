@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host.http_client import OK, Server
+from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host.plain_text import plain
 
 
 COMPLETION = {"prompt": "Hello", "n_predict": 1, "temperature": 0, "cache_prompt": False}
@@ -17,7 +18,7 @@ def refusal(server: Server, probe: str, timeout_s: float) -> str:
         path, body = "/v1/embeddings", {"input": "Hello"}
     reply = server.ask(path, body, timeout_s)
     if reply.status != OK:
-        return f"POST {path} answers {reply.status}: {reply.text[:300]}"
+        return f"POST {path} answers {reply.status}: {plain(reply.text[:300])}"
     answer = reply.json()
     if not isinstance(answer, dict):
         return f"POST {path} does not answer JSON"

@@ -153,9 +153,9 @@ def vouch(wanted: dict[str, Any]) -> None:
 
 
 def refuse_unreadable(path: str, reader: str) -> None:
-    """Refuse a file that the servers' account cannot read."""
-    argv = ["runuser", "-u", reader, "--", "test", "-r", path]
+    """Refuse a file that the servers cannot read: they have accounts of their own, and share a group."""
+    argv = ["runuser", "-u", "nobody", "-g", reader, "--", "test", "-r", path]
     tried = subprocess.run(argv, capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        reason = tried.stderr.strip() or f"{reader} cannot read it"
+        reason = tried.stderr.strip() or f"group {reader} cannot read it"
         raise StoreError(f"{path}: {reason}; hint: chmod a+r the file, a+x its folders")

@@ -142,10 +142,7 @@ def take_turn(wait_s: int) -> int:
 def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_source.Source:
     """Bring the pinned source."""
     workshop.progress("fetch")
-    home = os.path.join(STATE, "source")
-    os.makedirs(home, mode=0o755, exist_ok=True)
-    os.chown(home, workshop.account.pw_uid, workshop.account.pw_gid)
-    repository = build_source.Repository(workshop, os.path.join(home, "llama.cpp.git"))
+    repository = build_source.Repository(workshop, repository_folder(workshop))
     if wanted["bundle"]:
         parcel = os.path.join(workshop.folder, "source.bundle")
         shutil.copyfile(wanted["bundle"], parcel)
@@ -158,7 +155,23 @@ def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_sou
         commit = repository.resolve(wanted["ref"])
     build_source.refuse_moved_tag(wanted["repository"], wanted["ref"], commit)
     workshop.progress("checkout")
-    return repository.check_out(commit, os.path.join(workshop.own_folder("src"), "llama.cpp"))
+    checked_out = os.path.join(workshop.own_folder("src", workshop.source_account), "llama.cpp")
+    source = repository.check_out(commit, checked_out)
+    workshop.hand_over(os.path.dirname(checked_out))
+    return source
+
+
+def repository_folder(workshop: build_process.Workshop) -> str:
+    """Return the repository's folder; one that the compiler's account could write to is thrown away."""
+    home = os.path.join(STATE, "source")
+    os.makedirs(home, mode=0o755, exist_ok=True)
+    if os.stat(home).st_uid != 0:  # as earlier versions had it
+        shutil.rmtree(home)
+        os.mkdir(home, 0o755)
+    path = os.path.join(home, "llama.cpp.git")
+    os.makedirs(path, mode=0o755, exist_ok=True)
+    os.chown(path, workshop.source_account.pw_uid, workshop.source_account.pw_gid)
+    return path
 
 
 def clear(wanted: dict[str, Any]) -> None:
@@ -181,7 +194,9 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     source = fetch(workshop, wanted)
     definitions = {name: str(value) for name, value in wanted["definitions"].items()}
     offline = [([str(name) for name in names], str(value)) for names, value in wanted["offline"]]
-    recipe = build_compile.Recipe(wanted["backend"], definitions, wanted["strict"], offline, wanted["membw"])
+    recipe = build_compile.Recipe(
+        wanted["backend"], definitions, wanted["strict"], offline, wanted["membw"], wanted["repository"]
+    )
     compiled = build_compile.compile_source(workshop, source.folder, recipe)
     workshop.progress("publish")
     partial = os.path.join(build_source.BUILDS, f".{wanted['id']}.partial")

@@ -111,6 +111,7 @@ SPEC: dict[str, Any] = {
     "token": {"type": "int", "no_log": False},
 }
 UNITS = "/etc/systemd/system"
+CACHES = "/var/cache"
 PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NRestarts", "Result")
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 READ_BYTES_PER_S = 50_000_000
@@ -136,6 +137,21 @@ def changed_after(path: str, moment: float) -> bool:
     except OSError:
         return False
     return moment > 0 and moment + 0.1 < changed <= time.time()
+
+
+def remove_cache(instance: str) -> None:
+    """Remove an instance's cache; systemd keeps that of a dynamic user in a private folder, behind a link."""
+    link = f"{CACHES}/strixfleet/servers/{instance}"
+    if os.path.islink(link):
+        os.unlink(link)
+    shutil.rmtree(f"{CACHES}/private/strixfleet/servers/{instance}", ignore_errors=True)
+    remove_former_cache(instance)
+
+
+def remove_former_cache(instance: str) -> None:
+    """Remove the cache that earlier versions kept beside those of builds and servers."""
+    if instance not in {"ccache", "servers"}:
+        shutil.rmtree(f"{CACHES}/strixfleet/{instance}", ignore_errors=True)
 
 
 class Instance:
@@ -250,6 +266,7 @@ class Instance:
         started, self.since = time.monotonic(), int(time.time())
         self.systemctl("reset-failed", "--", self.unit)
         self.systemctl("restart", "--", self.unit)
+        remove_former_cache(self.wanted["name"])
         self.wait_for_health()
         left = self.reasons(self.show())
         if left:
@@ -275,7 +292,7 @@ class Instance:
             os.unlink(drop_in)
             if not os.listdir(self.drop_ins):
                 os.rmdir(self.drop_ins)
-            shutil.rmtree(f"/var/cache/strixfleet/{self.wanted['name']}", ignore_errors=True)
+            remove_cache(self.wanted["name"])
             self.systemctl("daemon-reload")
         before = self.state(shown)
         return {"changed": True, "diff": {"before": before, "after": {"active": "inactive"}}}

@@ -15,6 +15,7 @@ import click
 
 from strixfleet import __version__
 from strixfleet.errors import ExitCode, FleetError, UsageError
+from strixfleet.printable import without_escapes
 
 
 _NO_READER = {errno.EPIPE, errno.EIO}  # EIO is what a closed terminal says
@@ -78,7 +79,11 @@ def _defect(error: Exception) -> int:
 
 
 class _Stream:
-    """stdout or stderr; when its reader or terminal is gone, the work goes on to the same exit code."""
+    """
+    stdout or stderr; when its reader or terminal is gone, the work goes on to the same exit code.
+
+    Everything that is shown passes here, so no escape sequence of a host's reaches the terminal.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -89,7 +94,7 @@ class _Stream:
     def write(self, text: str) -> int:
         """Write, unless the reader has gone."""
         with self._reader_may_be_gone():
-            return self._stream.write(text)
+            return self._stream.write(without_escapes(text))
         return len(text)
 
     def flush(self) -> None:

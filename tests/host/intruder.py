@@ -1,4 +1,4 @@
-# ruff: noqa: PTH101, PTH104, PTH108, PTH112, PTH118, PTH123, PTH208, S103, PLW0108 - goes to the host as text
+# ruff: noqa: PTH101, PTH104, PTH108, PTH112, PTH118, PTH123, PTH208, S103, PLW0108, S606, T201 - goes to the host as text
 """
 Stand in for a llama-server that was taken over: try what it must not do, and say how each try ended.
 
@@ -90,6 +90,25 @@ def attach() -> None:
     call("ptrace", PTRACE_DETACH, int(os.environ["VICTIM"]), 0, 0)
 
 
+def look_into_sibling(part: str) -> Act:
+    """Read what belongs to another instance's process."""
+
+    def act() -> None:
+        pid = os.environ["SIBLING"]
+        with open(f"/proc/{pid}/maps") as maps:
+            start = int(maps.readline().split("-")[0], 16)
+        with open(f"/proc/{pid}/{part}", "rb") as file:
+            file.seek(start if part == "mem" else 0)
+            file.read(16)
+
+    return act
+
+
+def talk_to_ssh() -> None:
+    """Reach a service of the host."""
+    socket.create_connection(("127.0.0.1", 22), 5).close()
+
+
 def see_others() -> None:
     """See processes of other accounts."""
     if os.environ["VICTIM"] not in os.listdir("/proc"):
@@ -138,6 +157,11 @@ ACTS = {
     "signal another account's process": lambda: os.kill(int(os.environ["VICTIM"]), signal.SIGCONT),
     "see other processes": see_others,
     "trace a process": attach,
+    "read the other instance's memory": look_into_sibling("mem"),
+    "read the other instance's environment": look_into_sibling("environ"),
+    "signal the other instance": lambda: os.kill(int(os.environ["SIBLING"]), signal.SIGCONT),
+    "read the other instance's credential": read("/run/credentials/llama-server@other.service/api-key"),
+    "read the other instance's cache": read("/var/cache/strixfleet/servers/other"),
     "mount": mount,
     "make a user namespace": in_child(lambda: call("unshare", CLONE_NEWUSER)),
     "make a mount namespace": in_child(lambda: call("unshare", CLONE_NEWNS)),
@@ -170,14 +194,29 @@ def outcome(act: Act) -> str:
     return "done"
 
 
+def leave_something_behind() -> None:
+    """Start a process that wants to outlive the run."""
+    if os.fork() == 0:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        os.execvp("sleep", ["sleep", "98765"])
+
+
 def main() -> None:
-    """Try all, write, and stay."""
+    """Try all, write, and stay; or print, and leave something behind."""
+    acts = {name: outcome(act) for name, act in ACTS.items()}
     found = {
         "argv": sys.argv[1:],
         "environment": dict(os.environ),
-        "acts": {name: outcome(act) for name, act in ACTS.items()},
+        "acts": acts,
         "needs": {name: outcome(act) for name, act in NEEDS.items()},
     }
+    if "GGML_PRINT" in os.environ:
+        acts["reach the host's network"] = outcome(talk_to_ssh)
+        leave_something_behind()
+        print(json.dumps(found), flush=True)
+        return
     folder = os.environ.get("CACHE_DIRECTORY", "/root")
     with open(folder + "/result.tmp", "w", encoding="utf-8") as file:
         json.dump(found, file)

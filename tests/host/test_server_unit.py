@@ -3,12 +3,14 @@
 import base64
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.llama_server.aspect import llama_server
 from strixfleet.managed.llama_server.server_files import TEMPLATE
@@ -31,6 +33,9 @@ HOSTILE = {
     "zeta": "-oProxyCommand=x",
 }
 CONTROL = "the same acts, as root and without the unit"
+RUN = "the same acts, as the benchmark of the current build"
+LEFT = "what is left of the benchmark"
+VICTIMS = {"VICTIM": "victim", "SIBLING": "llama-server@other"}
 
 
 def compiled() -> tuple[File, Server]:
@@ -74,10 +79,19 @@ echo GGUF > /var/lib/strixfleet/models/m/m.gguf; echo '{}' > /var/lib/strixfleet
 chmod 755 /opt/strixfleet/llama.cpp/one/bin/llama-server
 ln -sfn one /opt/strixfleet/llama.cpp/current
 systemd-run --quiet --unit=victim sleep infinity
+mkdir -p /run/systemd/system/llama-server@other.service.d
+cat > /run/systemd/system/llama-server@other.service.d/sleep.conf <<END
+[Service]
+User=llama-other
+LoadCredential=api-key:/etc/strixfleet/keys/other
+ExecStart=/bin/sleep infinity
+END
+systemctl daemon-reload
+systemctl start llama-server@other.service
 systemctl daemon-reload
 systemctl start llama-server@chat.service
 """
-RESULT = "/var/cache/strixfleet/chat/result.json"
+RESULT = "/var/cache/strixfleet/servers/chat/result.json"
 WAIT = f"""
 for try in $(seq 200); do [ -e {RESULT} ] && exec cat {RESULT}; sleep 0.1; done
 systemctl status --no-pager llama-server@chat; exit 1
@@ -95,24 +109,48 @@ def taken_over() -> Iterator[dict[str, Any]]:
         path = "/opt/strixfleet/llama.cpp/one/bin/llama-server"
         put(made, File(id="a:program", path=path, source=program, mode="0755"))
         assert unit.key
-        victim = "Environment=VICTIM="
         for file in (template, unit.drop_in, unit.key):
             put(made, file)
-        root(made, host, PREPARE.replace("systemctl daemon-reload", _name_victim(victim)))
+        first, again, rest = PREPARE.partition("systemctl start llama-server@other.service\n")
+        root(made, host, first + again + _name_victims() + rest)
         found = json.loads(root(made, host, WAIT))
-        root(made, host, f"VICTIM=$(systemctl show -p MainPID --value victim) python3 {path}")
+        pids = [
+            root(made, host, f"systemctl show -p MainPID --value {one}").strip() for one in VICTIMS.values()
+        ]
+        victims = dict(zip(VICTIMS, pids, strict=True))
+        words = " ".join(f"{name}={pid}" for name, pid in victims.items())
+        root(made, host, f"{words} python3 {path}")
         found[CONTROL] = json.loads(root(made, host, "cat /root/result.json"))
+        root(made, host, f"ln {path} {Path(path).with_name('llama-bench')}")
+        found[RUN] = _run_as_benchmark(made, victims)
+        found[LEFT] = root(made, host, "pgrep -f '[s]leep 98765' || echo nothing").strip()
         yield found
     finally:
         lifecycle.destroy(made.name)
 
 
-def _name_victim(setting: str) -> str:
+def _name_victims() -> str:
     folder = "/run/systemd/system/llama-server@chat.service.d"
-    return (
-        f'mkdir -p {folder}; echo "[Service]\n{setting}$(systemctl show -p MainPID --value victim)" '
-        f"> {folder}/victim.conf; systemctl daemon-reload"
+    rows = "\n".join(
+        f"Environment={name}=$(systemctl show -p MainPID --value {unit})" for name, unit in VICTIMS.items()
     )
+    return f'mkdir -p {folder}; echo "[Service]\n{rows}" > {folder}/victim.conf\n'
+
+
+def _run_as_benchmark(made: Sandbox, victims: dict[str, str]) -> dict[str, Any]:
+    """Have the host run the intruder as the benchmark of its current build."""
+    request: dict[str, Any] = {
+        "do": "program",
+        "program": "llama-bench",
+        "arguments": [],
+        "timeout_s": 60,
+        "environment": {**victims, "GGML_PRINT": "1"},
+    }
+    argv = program_argv("run_program", request)
+    data = read_data(root(made, made.hosts[0].name, shlex.join(argv)), "", host="unit")
+    assert data["exit_code"] == 0, data
+    printed: dict[str, Any] = json.loads(data["stdout"])
+    return printed
 
 
 def test_arguments_arrive_as_they_were_written(taken_over: dict[str, Any]) -> None:
@@ -139,6 +177,20 @@ def test_the_environment_arrives_as_it_was_written(taken_over: dict[str, Any]) -
 def test_a_server_that_was_taken_over_can_do_none_of_it(taken_over: dict[str, Any]) -> None:
     """S1 and S12."""
     assert [name for name, end in taken_over["acts"].items() if end == "done"] == []
+
+
+def test_a_hostile_benchmark_can_do_none_of_it_either(taken_over: dict[str, Any]) -> None:
+    """Neither network nor keys nor another instance's memory, and no environment of a server's own."""
+    run = taken_over[RUN]
+    own = {"PATH", "LC_ALL", "HOME", "GGML_PRINT", *VICTIMS}
+
+    assert [name for name, end in run["acts"].items() if end == "done"] == []
+    assert {name for name in run["environment"] if name.startswith(("GGML_", "LLAMA_", "VK_"))} <= own
+    assert own <= set(run["environment"])
+
+
+def test_nothing_that_a_benchmark_starts_survives_it(taken_over: dict[str, Any]) -> None:
+    assert taken_over[LEFT] == "nothing"
 
 
 def test_the_acts_are_possible_without_the_unit(taken_over: dict[str, Any]) -> None:

@@ -1,7 +1,10 @@
 import json
+import os
+import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -30,6 +33,11 @@ def compile_steps(plugin: Plugin) -> ModuleType:
 @pytest.fixture
 def publish_steps(plugin: Plugin) -> ModuleType:
     return plugin("module_utils.build_publish")
+
+
+@pytest.fixture
+def source_steps(plugin: Plugin) -> ModuleType:
+    return plugin("module_utils.build_source")
 
 
 @pytest.fixture
@@ -144,6 +152,117 @@ def test_a_link_that_leaves_its_folder_is_refused(
     (made / "bin" / "libevil.so").symlink_to("/etc/shadow")
     with pytest.raises(process_steps.BuildError, match="leaves its folder"):
         publish_steps.collect(str(made), str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder"])
+def test_what_is_not_a_plain_file_is_refused_at_once(
+    publish_steps: ModuleType, process_steps: ModuleType, made: Path, tmp_path: Path, kind: str
+) -> None:
+    """A FIFO would hang the module, which holds the lock for builds."""
+    path = made / "bin" / "libevil.so"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        os.mknod(path, 0o600 | stat.S_IFSOCK)
+    elif os.geteuid() == 0:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
+    else:
+        pytest.skip("only root makes devices")
+    with pytest.raises(process_steps.BuildError, match=r"libevil\.so is not a plain file"):
+        publish_steps.collect(str(made), str(tmp_path))
+
+
+def test_a_folder_of_programs_that_is_a_link_is_refused(
+    publish_steps: ModuleType, process_steps: ModuleType, made: Path, tmp_path: Path
+) -> None:
+    (made / "bin").rename(made / "elsewhere")
+    (made / "bin").symlink_to(made / "elsewhere")
+    with pytest.raises(process_steps.BuildError, match="the build has no folder bin"):
+        publish_steps.collect(str(made), str(tmp_path))
+
+
+def test_number_and_size_of_what_is_published_are_capped(
+    publish_steps: ModuleType,
+    process_steps: ModuleType,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publish_steps, "MOST_BYTES", 20)
+    with pytest.raises(process_steps.BuildError, match="is larger than"):
+        publish_steps.collect(str(made), str(tmp_path / "first"))
+    monkeypatch.setattr(publish_steps, "MOST_FILES", 3)
+    with pytest.raises(process_steps.BuildError, match="made 5 programs and libraries, more than 3"):
+        publish_steps.collect(str(made), str(tmp_path / "second"))
+
+
+@pytest.mark.programs
+def test_the_tree_is_told_from_the_files_themselves(source_steps: ModuleType, tmp_path: Path) -> None:
+    """Git's own word for it would be as good as its configuration."""
+
+    def git(*words: str) -> str:
+        who = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+        argv = ["git", "-C", str(tmp_path), "-c", "core.autocrlf=false", *words]
+        done = subprocess.run(argv, check=True, capture_output=True, text=True, env={**os.environ, **who})
+        return done.stdout.strip()
+
+    git("init", "-q")
+    for name in ("a", "a.b", "a-c/x", "a0", "sub/deep/ünï", "run.sh"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "link").symlink_to("a")
+    git("add", "-A")
+    submodule = "1" * 40
+    git("update-index", "--add", "--cacheinfo", f"160000,{submodule},vendor/x")
+    git("commit", "-qm", "all kinds")
+    (tmp_path / "vendor" / "x").mkdir(parents=True)
+
+    def found() -> str:
+        return str(source_steps.tree_id(str(tmp_path), {"vendor/x": submodule}))
+
+    honest = git("rev-parse", "HEAD^{tree}")
+    assert found() == honest
+    (tmp_path / "a").write_text("b", encoding="utf-8")
+    assert found() != honest
+    (tmp_path / "a").write_text("a", encoding="utf-8")
+    (tmp_path / "run.sh").chmod(0o644)
+    assert found() != honest
+    (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "sub" / "more").write_text("", encoding="utf-8")
+    assert found() != honest
+
+
+def test_repositories_share_no_compiler_cache(
+    compile_steps: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a hostile build wrote into its cache must not answer for another repository."""
+    monkeypatch.setattr(compile_steps, "CCACHE", str(tmp_path / "ccache"))
+    monkeypatch.setattr(os, "chown", lambda *_given: None)
+    workshop = SimpleNamespace(account=SimpleNamespace(pw_uid=1, pw_gid=1))
+    evil = Path(compile_steps.cache_folder(workshop, "https://evil.example/llama.cpp"))
+    (evil / "object").write_text("x", encoding="ascii")
+    good = Path(compile_steps.cache_folder(workshop, "https://good.example/llama.cpp"))
+    assert good != evil
+    assert not evil.exists()
+    (good / "object").write_text("x", encoding="ascii")
+    assert Path(compile_steps.cache_folder(workshop, "https://good.example/llama.cpp")) == good
+    assert (good / "object").exists() == (os.geteuid() == 0)
+
+
+@pytest.mark.parametrize("trap", ["fifo", "link", "endless"])
+def test_a_trap_among_the_sources_is_not_read(compile_steps: ModuleType, tmp_path: Path, trap: str) -> None:
+    path = tmp_path / "CMakeLists.txt"
+    if trap == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if trap == "endless" else __file__)
+    (tmp_path / "own.cmake").write_text("LLAMA_CURL", encoding="ascii")
+    offline = [(["compile_steps"], "1"), (["LLAMA_CURL"], "OFF")]
+    assert compile_steps.known_definitions(str(tmp_path), offline) == {"LLAMA_CURL": "OFF"}
 
 
 @pytest.mark.parametrize("harm", ["flip", "remove", "add", "manifest"])

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -176,56 +178,63 @@ def in_place(tmp_path: Path, **more: object) -> dict[str, Any]:
     return wanted(tmp_path, path=str(path), stamp=stamp, origin="host_path", source=str(path), **more)
 
 
-def account() -> str:
-    import pwd
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Make a folder that every account may enter, which tmp_path is not."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
-    return pwd.getpwuid(os.geteuid()).pw_name
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
 
 
-def test_a_file_used_in_place_is_read_once_and_never_changed(tmp_path: Path, module: ModuleType) -> None:
-    request = in_place(tmp_path, reader=account())
-    before = (tmp_path / "theirs.gguf").stat()
+@needs_root
+def test_a_file_used_in_place_is_read_once_and_never_changed(public: Path, module: ModuleType) -> None:
+    request = in_place(public)
+    before = (public / "theirs.gguf").stat()
 
     assert module.ensure(request, check_mode=False)["changed"]
     assert not module.ensure(request, check_mode=False)["changed"]
 
-    after = (tmp_path / "theirs.gguf").stat()
+    after = (public / "theirs.gguf").stat()
     assert (before.st_mode, before.st_mtime_ns, before.st_ino) == (
         after.st_mode,
         after.st_mtime_ns,
         after.st_ino,
     )
-    stamp = json.loads((tmp_path / "state/models/m/0.json").read_text())
+    stamp = json.loads((public / "state/models/m/0.json").read_text())
     assert (stamp["path"], stamp["sha256"]) == (request["path"], DIGEST)
 
 
+@needs_root
 def test_a_file_used_in_place_must_be_the_right_one(
-    tmp_path: Path, module: ModuleType, store: ModuleType
+    public: Path, module: ModuleType, store: ModuleType
 ) -> None:
     with pytest.raises(store.StoreError, match=f"has sha256 {DIGEST}, the inventory says 0000"):
-        module.ensure(in_place(tmp_path, reader=account(), sha256="0" * 64), check_mode=False)
+        module.ensure(in_place(public, sha256="0" * 64), check_mode=False)
 
 
 def test_a_file_used_in_place_must_be_there(tmp_path: Path, module: ModuleType, store: ModuleType) -> None:
-    request = wanted(tmp_path, path=str(tmp_path / "none.gguf"), origin="host_path", reader=account())
+    request = wanted(tmp_path, path=str(tmp_path / "none.gguf"), origin="host_path")
 
     for check_mode in (True, False):
         with pytest.raises(store.StoreError, match="is not on this host; hint: host_path"):
             module.ensure(request, check_mode=check_mode)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
+@needs_root
 def test_a_file_that_the_servers_cannot_read_is_refused(
-    tmp_path: Path, module: ModuleType, store: ModuleType
+    public: Path, module: ModuleType, store: ModuleType
 ) -> None:
-    request = in_place(tmp_path, reader="nobody")
-    (tmp_path / "theirs.gguf").chmod(0o600)
+    request = in_place(public, reader="nogroup")
+    (public / "theirs.gguf").chmod(0o600)
 
-    with pytest.raises(store.StoreError, match="nobody cannot read it; hint: chmod"):
+    with pytest.raises(store.StoreError, match="group nogroup cannot read it; hint: chmod"):
         module.ensure(request, check_mode=False)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another account")
-def test_an_account_that_is_missing_is_named(tmp_path: Path, module: ModuleType, store: ModuleType) -> None:
-    with pytest.raises(store.StoreError, match="user no-such-account does not exist"):
-        module.ensure(in_place(tmp_path, reader="no-such-account"), check_mode=False)
+@needs_root
+def test_a_group_that_is_missing_is_named(public: Path, module: ModuleType, store: ModuleType) -> None:
+    with pytest.raises(store.StoreError, match="group no-such-account does not exist"):
+        module.ensure(in_place(public, reader="no-such-account"), check_mode=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from strixfleet.errors import ExitCode, FleetError
+from strixfleet.fleet.moved_tags import with_moved_tags
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.session import ProbedHost, conclude, finish, host_report, load_fleet, look_at_all, now
 
@@ -35,7 +36,7 @@ def audit(options: Options, *, everything: bool, record: Path | None) -> ExitCod
     """
     started = now()
     fleet = load_fleet(options)
-    probed = look_at_all(fleet, fleet.hosts, options.forks)
+    probed = with_moved_tags(look_at_all(fleet, fleet.hosts, options.forks))
     if record is not None:
         _record(record, probed)
     report = finish("audit", started, (host_report(name, one) for name, one in probed.items()))

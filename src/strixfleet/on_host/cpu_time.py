@@ -6,6 +6,9 @@ import os
 from typing import NamedTuple
 
 
+JIFFIES_PER_S = os.sysconf("SC_CLK_TCK")
+
+
 class CpuTime(NamedTuple):
     """Jiffies since boot, of all cores."""
 
@@ -27,12 +30,6 @@ def of_process(pid: int) -> int:
             return sum(int(word) for word in file.read().rpartition(")")[2].split()[11:13])
     except OSError:
         return 0
-
-
-def of_children() -> float:
-    """Return the jiffies that all ended children of this process have used."""
-    spent = os.times()
-    return (spent.children_user + spent.children_system) * os.sysconf("SC_CLK_TCK")
 
 
 def busy_share(before: CpuTime, after: CpuTime, own_jiffies: float = 0) -> float:

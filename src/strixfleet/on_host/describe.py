@@ -130,9 +130,12 @@ def environment_of(pid: int) -> dict[str, str]:
         found = process.environment(pid)
     except OSError:
         return {}
-    return {
-        name: value for name, value in found.items() if ENVIRONMENT.match(name) and not SECRET.search(name)
-    }
+    return {name: value for name, value in found.items() if decides_speed(name)}
+
+
+def decides_speed(variable: str) -> bool:
+    """Tell whether a variable decides how llama.cpp computes; a secret never does."""
+    return bool(ENVIRONMENT.match(variable)) and not SECRET.search(variable)
 
 
 def arguments_of(pid: int) -> list[str]:

@@ -21,7 +21,12 @@ OPTIONS = {
     "fetch.recurseSubmodules": "false",
     "safe.directory": "*",
 }
-ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
+}
 
 
 def command(more_options: dict[str, str] | None = None) -> list[str]:

@@ -1,7 +1,8 @@
 """
-Talk to a llama-server on this host.
+Talk to a llama-server on this host, and to nothing else.
 
-Plain http, no proxies, no redirects, and a limit for the size and the time of each answer.
+Plain http, no proxies, no redirects, only addresses of this host, and a limit for the size and the time of
+each answer: what answers may be hostile.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import http.client
 import json
 import re
 import socket
-import time
-from contextlib import closing, contextmanager
+import threading
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Iterator, NamedTuple
 from urllib.parse import urlsplit
 
@@ -50,9 +51,15 @@ class NotServed(Exception):
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection that can carry a firewall mark from its first packet on."""
+    """
+    A connection to this host itself, which can carry a firewall mark from its first packet on.
+
+    It is bound to the address that it goes to. The kernel refuses that for an address of another machine, so
+    neither prompts nor keys leave the host, wherever an address came from.
+    """
 
     firewall_mark = 0
+    line: socket.socket | None = None
 
     def connect(self) -> None:
         """Try each address of the host in turn."""
@@ -66,14 +73,52 @@ class _Connection(http.client.HTTPConnection):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is two small writes
                 if self.firewall_mark:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.firewall_mark)
+                _bind_to_this_host(sock, str(address[0]))
                 sock.connect(address)
             except OSError as failure:
                 sock.close()
                 problem = failure
             else:
-                self.sock = sock
+                self.sock = self.line = sock
                 return
         raise problem
+
+    def cut(self) -> None:
+        """End the connection, wherever it waits."""
+        if self.line is not None:
+            with suppress(OSError):
+                self.line.shutdown(socket.SHUT_RDWR)
+
+
+def _bind_to_this_host(sock: socket.socket, address: str) -> None:
+    try:
+        sock.bind((address, 0))
+    except OSError:
+        raise OSError("%s is not an address of this host" % address) from None
+
+
+class _TimeLimit:
+    """Cuts a connection when its time is over: a server that trickles renews every other limit."""
+
+    def __init__(self, connection: _Connection, limit_s: float) -> None:
+        self.is_over = False
+        self._connection = connection
+        self._timer = threading.Timer(limit_s, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._connection.cut()
+
+    def stop(self) -> None:
+        """Let the connection be."""
+        self._timer.cancel()
+
+    def check(self) -> None:
+        """Raise TimeoutError where the time is over: what arrived by then is not the whole answer."""
+        if self.is_over:
+            raise TimeoutError("timed out")
 
 
 class Server:
@@ -99,22 +144,28 @@ class Server:
         connection.firewall_mark = self._firewall_mark
         data = None if body is None else json.dumps(body).encode()
         with closing(connection):
-            connection.request("GET" if data is None else "POST", path, body=data, headers=self._headers)
-            yield connection.getresponse()
+            limit = _TimeLimit(connection, timeout_s)
+            try:
+                connection.request("GET" if data is None else "POST", path, body=data, headers=self._headers)
+                yield connection.getresponse()
+            except (OSError, http.client.HTTPException):
+                limit.check()
+                raise
+            finally:
+                limit.stop()
+            limit.check()
 
     def ask(self, path: str, body: Any = None, timeout_s: float | None = None) -> Reply:
         """Get a path, or post a body to it; an answer that is too slow or too large is no answer."""
-        limit_s = timeout_s or self._timeout_s
-        deadline = time.monotonic() + limit_s
         try:
-            with self._asked(path, body, limit_s) as response:
-                return Reply(response.status, _read(response, deadline).decode("utf-8", "replace"))
+            with self._asked(path, body, timeout_s or self._timeout_s) as response:
+                return Reply(response.status, _read(response).decode("utf-8", "replace"))
         except (OSError, http.client.HTTPException) as problem:
             return Reply(NO_ANSWER, str(problem) or type(problem).__name__)
 
-    def fetch(self, path: str, body: Any = None) -> Any:
+    def fetch(self, path: str, body: Any = None, timeout_s: float | None = None) -> Any:
         """Return a JSON answer; raise NotServed where there is none."""
-        reply = self.ask(path, body)
+        reply = self.ask(path, body, timeout_s)
         if reply.status != OK:
             raise NotServed(reply)
         answer = reply.json()
@@ -122,14 +173,16 @@ class Server:
             raise NotServed(Reply(NO_ANSWER, "%s is not JSON: %s" % (path, reply.text[:100])))
         return answer
 
-    def events(self, path: str, body: Any) -> Iterator[Any]:
-        """Post a body and yield the server-sent events as they come; each has the time limit for itself."""
+    def events(self, path: str, body: Any, limit_s: float) -> Iterator[Any]:
+        """Post a body and yield the server-sent events as they come; the limit is for all together."""
         try:
-            with self._asked(path, body, self._timeout_s) as response:
+            with self._asked(path, body, limit_s) as response:
                 if response.status != OK:
-                    text = _read(response, time.monotonic() + self._timeout_s).decode("utf-8", "replace")
-                    raise NotServed(Reply(response.status, text))
+                    raise NotServed(Reply(response.status, _read(response).decode("utf-8", "replace")))
+                size_bytes = 0
                 for line in iter(lambda: response.readline(LIMIT_BYTES), b""):
+                    size_bytes += len(line)
+                    _refuse_large(size_bytes)
                     if line.startswith(b"data: {"):
                         yield json_text.parsed(line[6:])
         except (OSError, http.client.HTTPException, ValueError) as problem:
@@ -152,7 +205,7 @@ def first_key(path: str) -> str:
     return next((row for row in rows if row and not row.startswith("#")), "")
 
 
-def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
+def _read(response: http.client.HTTPResponse) -> bytes:
     blocks: list[bytes] = []
     size_bytes = 0
     while True:
@@ -161,7 +214,9 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
             return b"".join(blocks)
         blocks.append(block)
         size_bytes += len(block)
-        if size_bytes > LIMIT_BYTES:
-            raise OSError("the answer is larger than %d MiB" % (LIMIT_BYTES >> 20))
-        if time.monotonic() > deadline:
-            raise TimeoutError("timed out")
+        _refuse_large(size_bytes)
+
+
+def _refuse_large(size_bytes: int) -> None:
+    if size_bytes > LIMIT_BYTES:
+        raise OSError("the answer is larger than %d MiB" % (LIMIT_BYTES >> 20))

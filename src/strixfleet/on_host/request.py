@@ -15,6 +15,7 @@ from .http_client import NotServed, Server
 
 
 LETTERS_PER_TOKEN = 4
+ANSWER_LIMIT_S = 180.0  # a server that takes longer for a hundred tokens does not serve
 TOO_LONG = 400  # what llama-server answers to a prompt beyond a slot's context
 
 
@@ -22,7 +23,7 @@ def stream(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     """Time one streamed completion: arrival of its first and last token, and what the server itself says."""
     started, first_s, last_s = time.monotonic(), None, None
     final: dict[str, Any] = {}
-    for event in server.events("/completion", {**body, "stream": True}):
+    for event in server.events("/completion", {**body, "stream": True}, ANSWER_LIMIT_S):
         now_s = time.monotonic() - started
         if event.get("stop"):
             final = event
@@ -33,7 +34,7 @@ def stream(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     return {
         "first_token_s": first_s,
         "last_token_s": last_s,
-        "tokens": final.get("tokens_predicted", 0),
+        "tokens": min(final.get("tokens_predicted", 0), body["n_predict"]),  # never more than asked for
         "prompt_tokens": timings.get("prompt_n", 0),
         "server_decode_tps": timings.get("predicted_per_second"),
         "server_prefill_tps": timings.get("prompt_per_second"),
@@ -138,7 +139,10 @@ def answers(server: Server, request: dict[str, Any], body: dict[str, Any]) -> li
     """Ask each prompt once, the first one twice."""
     short = {**body, "n_predict": request["repeat_tokens"], "return_tokens": True}
     asked = request.get("prompts") or [body["prompt"]]
-    rows = [server.fetch("/completion", {**short, "prompt": prompt}) for prompt in [asked[0], *asked]]
+    rows = [
+        server.fetch("/completion", {**short, "prompt": prompt}, ANSWER_LIMIT_S)
+        for prompt in [asked[0], *asked]
+    ]
     return [{"tokens": row.get("tokens"), "content": row.get("content")} for row in rows]
 
 

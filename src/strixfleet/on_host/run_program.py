@@ -1,5 +1,5 @@
 """
-Run a program of this host's current build as its server would, and keep what was measured.
+Run a program of this host's current build, confined like its server, and keep what was measured.
 
 The request is {"do": name, …}. The only files that it writes are the host's own measurements in STATE.
 """
@@ -7,15 +7,15 @@ The request is {"do": name, …}. The only files that it writes are the host's o
 from __future__ import annotations
 
 import base64
-import grp
 import json
 import os
-import pwd
+import stat
 import time
 import zlib
 from typing import Any, Callable
 
-from . import command, cpu_time, files
+from . import command, confined, cpu_time, files
+from .confinement import Allowed
 
 
 STATE = "/var/lib/strixfleet"
@@ -25,64 +25,23 @@ MEASUREMENT_FILES = frozenset({"last-good.json", "bandwidth.json"})
 
 
 def header(request: dict[str, Any]) -> dict[str, str]:
-    """Return the first bytes of a file, packed."""
-    with open(request["path"], "rb") as file:
+    """Return the first bytes of a file, packed; O_NONBLOCK, because a FIFO would wait for a writer."""
+    with os.fdopen(os.open(request["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("%s is not a plain file" % request["path"])
         return {"packed": base64.b64encode(zlib.compress(file.read(request["count"]), 1)).decode()}
-
-
-def identity(request: dict[str, Any]) -> tuple[int, int, list[int]] | None:
-    """Choose whose rights a measurement runs with: the server's own, or an account without rights."""
-    pid = request.get("pid") or 0
-    text = files.read_text("/proc/%d/status" % pid) if pid else None
-    if text:
-        rows = dict(row.split(":", 1) for row in text.splitlines() if ":" in row)
-        groups = [int(word) for word in rows["Groups"].split()]
-        return int(rows["Uid"].split()[1]), int(rows["Gid"].split()[1]), groups
-    if os.geteuid() != 0:
-        return None
-    for name in request["users"]:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        groups = [one.gr_gid for one in grp.getgrall() if one.gr_name in {"render", "video"}]
-        return entry.pw_uid, entry.pw_gid, [*groups, *os.getgrouplist(name, entry.pw_gid)]
-    return None
-
-
-def run_as(request: dict[str, Any], argv: list[str]) -> command.Finished:
-    """Run one program like the server: its account, cores, niceness and environment."""
-    cores, nice = request.get("cores") or [], request.get("nice") or 0
-    who = identity(request)
-    options: dict[str, Any] = {}
-    if who and os.geteuid() == 0:
-        options = {"user": who[0], "group": who[1], "extra_groups": who[2]}
-
-    def settle() -> None:
-        if cores:
-            os.sched_setaffinity(0, cores)
-        if nice > 0:
-            os.nice(nice)
-
-    environment = {
-        "PATH": command.PATH,
-        "LC_ALL": "C",
-        "HOME": "/nonexistent",
-        **(request.get("environment") or {}),
-    }
-    return command.attempt(argv, request["timeout_s"], cwd="/", env=environment, preexec_fn=settle, **options)
 
 
 def program(request: dict[str, Any]) -> dict[str, Any]:
     """Run a program of the current build and return what it printed, and what others took of the CPU."""
-    started, cpu, own_jiffies = time.monotonic(), cpu_time.now(), cpu_time.of_children()
-    done = run_as(request, [os.path.join(CURRENT, "bin", request["program"]), *request["arguments"]])
+    started, cpu = time.monotonic(), cpu_time.now()
+    words = [os.path.join(CURRENT, "bin", request["program"]), *request["arguments"]]
+    done, cpu_s = confined.run(words, request["timeout_s"], Allowed.of(request))
     row: dict[str, Any] = {"exit_code": done.code, "stdout": done.out, "stderr": done.err[-STDERR_LIMIT:]}
     if done.code == command.NOT_RUN:
         return row
-    own_jiffies = cpu_time.of_children() - own_jiffies
     row["seconds"] = round(time.monotonic() - started, 3)
-    row["others_share"] = cpu_time.busy_share(cpu, cpu_time.now(), own_jiffies)
+    row["others_share"] = cpu_time.busy_share(cpu, cpu_time.now(), cpu_s * cpu_time.JIFFIES_PER_S)
     return row
 
 

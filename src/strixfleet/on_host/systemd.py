@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Iterable, Sequence
 
 from . import command
+from .plain_text import plain
 
 
 TIMEOUT_S = 20.0
@@ -34,7 +35,7 @@ def peek(unit: str, properties: Iterable[str], systemctl: str = "systemctl") -> 
 
 
 def journal(unit: str, lines: int, since_s: int | None = None) -> str:
-    """Return the last lines of a unit's journal; nothing where it cannot be read."""
+    """Return the last lines of a unit's journal, safe to show; nothing where it cannot be read."""
     argv = ["journalctl", "--unit", unit, "--lines", str(lines), "--no-pager", "--quiet", "--output", "cat"]
     span = [] if since_s is None else ["--since", "@%d" % since_s]
-    return command.attempt([*argv, *span], TIMEOUT_S).out.strip()
+    return plain(command.attempt([*argv, *span], TIMEOUT_S).out.strip())

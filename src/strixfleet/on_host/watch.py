@@ -11,7 +11,7 @@ import re
 import time
 from typing import Any, Callable
 
-from . import command, systemd
+from . import command, confined, systemd
 from .http_client import OK, Server
 
 
@@ -124,7 +124,7 @@ def variables(unit: str) -> list[str]:
 
 def options(request: dict[str, Any]) -> dict[str, Any]:
     """Return what a staged build says of its options, and the variables of the units that it is to serve."""
-    done = command.help_of(os.path.join(BUILDS, request["build"], "bin", "llama-server"))
+    done = confined.help_of(os.path.join(BUILDS, request["build"], "bin", "llama-server"))
     problem = done.err if done.code == command.NOT_RUN else ""
     return {
         "help": done.out,

@@ -51,7 +51,13 @@ class GateBench(HostBench):
         self.bench = other
         found: dict[str, float] = {}
         for target in targets:
-            evidence = Evidence(target, self.backend, amd=False, conditions=self.answer.conditions)
+            evidence = Evidence(
+                target,
+                self.backend,
+                amd=False,
+                conditions=self.answer.conditions,
+                simulated=self.simulated is not None,
+            )
             evidence = with_llama_bench(evidence, Server.of(target, self.answer), self.bench, self.smoke)
             for row in evidence.rows:
                 found[f"{target.instance_name} {row.test}".strip()] = row.measured_tps

@@ -14,6 +14,7 @@ from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import unit_name
+from strixfleet.on_host.plain_text import plain
 from strixfleet.on_host.questions import Json
 
 
@@ -109,5 +110,5 @@ def problems(rows: Mapping[str, Any]) -> str:
     for unit, row in rows.items():
         if row["problem"]:
             tail = f"\nlast lines of {unit}:\n{row['log']}" if row["log"] else ""
-            found.append(f"{unit} {row['problem']}{tail}")
+            found.append(plain(f"{unit} {row['problem']}{tail}"))
     return "\n".join(found)

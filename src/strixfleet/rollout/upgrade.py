@@ -8,6 +8,7 @@ import click
 
 from strixfleet.errors import UsageError
 from strixfleet.findings.results import Report
+from strixfleet.fleet.moved_tags import refuse_moved_tags
 from strixfleet.fleet.options import Options
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import now
@@ -67,6 +68,7 @@ def run_upgrade(options: Options, request: UpgradeRequest) -> Report:
 def _upgrade(pinned: PinnedFleet, request: UpgradeRequest, connections: Connections) -> Report:
     started = now()
     found, interrupted = survey_without_trials(pinned, request, connections)
+    refuse_moved_tags(one.seen for one in found.answered.values())
     state = plan_rollout(found, request)
     if _has_nothing_to_do(found):
         step("every host runs the pinned build already")

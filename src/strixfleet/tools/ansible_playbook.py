@@ -21,6 +21,7 @@ from strixfleet import __version__, assets
 from strixfleet.errors import ChangeFailed
 from strixfleet.inventory.ansible.host_key_options import checked_by
 from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
+from strixfleet.on_host.plain_text import plain
 from strixfleet.tools.play_settings import settings_of
 
 
@@ -239,6 +240,7 @@ def _after(outcomes: dict[str, HostOutcome], event: dict[str, Any]) -> dict[str,
         message = event["message"]
         if event["detail"] and event["detail"] not in message:
             message = f"{message}\n{event['detail']}".strip()
+        message = plain(message)
         status = PlayStatus.FAILED if event["event"] == "failed" else PlayStatus.UNREACHABLE
         return {**outcomes, host: HostOutcome(status, old.changed_tasks, event["task"], message)}
     return {**outcomes, host: old}

@@ -24,6 +24,7 @@ from strixfleet.on_host import git_safety
 COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 TAG = re.compile(r"(b[0-9]{1,7}|v[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4})\Z")
 FETCH_TIMEOUT_S = 3600
+ASK_TIMEOUT_S = 10
 PIN_REF = "refs/strixfleet/pin"
 REACHING = ("refs/heads", "refs/tags", "refs/remotes")
 _SSH = {"protocol.ssh.allow": "always"}  # the controller has the user's keys; hosts have none
@@ -133,6 +134,14 @@ def _resolve_commit(folder: Path, ref: str) -> Resolved:
 def _tree(folder: Path, commit: str) -> str:
     text = run(("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}"), repository=folder)
     return text.decode().strip()
+
+
+def tag_at(address: str, tag: str) -> str | None:
+    """Ask a repository, near or far, which commit a tag names; None where it has no such tag."""
+    names = (f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")  # an annotated tag is shown peeled, too
+    text = run(("ls-remote", "--", address, *names), timeout_s=ASK_TIMEOUT_S).decode("utf-8", "replace")
+    rows = {name: commit for commit, _, name in (line.partition("\t") for line in text.splitlines())}
+    return rows.get(names[1]) or rows.get(names[0])
 
 
 def commits_between(repository: Path, older: str, newer: str) -> tuple[tuple[str, str], ...]:

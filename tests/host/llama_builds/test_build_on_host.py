@@ -226,6 +226,42 @@ def test_hosts_fetch_from_a_web_address_themselves(
     assert site.provision(llama_cpp_repository=str(repository), llama_cpp_ref="v0.0.1") == "changed"
 
 
+@pytest.fixture(scope="module")
+def after_a_hostile_build(site: Site, git: Git, repository: Path) -> Site:
+    """Build a tag whose CMakeLists.txt tries everything, then forget that build."""
+    project = repository / "CMakeLists.txt"
+    honest = project.read_text(encoding="ascii")
+    shutil.copy(Path(__file__).with_name("hostile.cmake"), repository)
+    project.write_text(f"{honest}include(hostile.cmake)\n", encoding="ascii")
+    git("checkout", "-qb", "hostile")
+    git("add", "-A")
+    git("commit", "-qm", "v6.6.6")
+    git("tag", "v6.6.6")
+    git("checkout", "-q", "master")
+    site.forget()
+    assert site.provision(llama_cpp_ref="v6.6.6") == "changed"
+    site.forget()
+    return site
+
+
+def test_a_build_leaves_no_process_and_sees_neither_network_nor_others(after_a_hostile_build: Site) -> None:
+    site = after_a_hostile_build
+    assert site.run('pgrep -f "[s]leep 98765"') == ""
+    assert int(site.run("cat /var/tmp/hostile-processes")) < 15
+    assert "No such file" in site.run("ls /var/tmp/hostile-network")
+
+
+def test_a_build_cannot_change_what_the_next_one_is_made_from(after_a_hostile_build: Site, git: Git) -> None:
+    """A smudge filter would change the files of a good pin, under the name of its commit."""
+    site = after_a_hostile_build
+    repository = "/var/lib/strixfleet/source/llama.cpp.git"
+    assert "evil" not in site.run(f"cat {repository}/config {repository}/info/attributes")
+    assert site.provision(llama_cpp_ref="v0.0.2") == "changed"
+    assert "tiny" in site.run(f"{BUILDS}/current/bin/llama-server")
+    assert site.manifest()["tree"] == git("rev-parse", "v0.0.2^{tree}")
+    assert "No such file" in site.run("ls /var/tmp/hook-ran")
+
+
 def test_a_killed_build_publishes_nothing_and_leaves_no_process(site: Site) -> None:
     site.forget()
     site.run("touch /var/tmp/tiny-hangs")

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from strixfleet import cli
+
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -138,3 +140,9 @@ def test_a_terminal_that_was_closed_is_no_defect(run: Run) -> None:
     )
     os.close(terminal)
     assert done.returncode == 3
+
+
+def test_no_escape_sequence_but_a_colour_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = cli._Stream(sys.stdout)
+    stream.write("\x1b[31mred\x1b[0m\n\x1b]0;owned\x07\x1b[2J\tü\n")
+    assert capsys.readouterr().out == "\x1b[31mred\x1b[0m\n�]0;owned��[2J\tü\n"

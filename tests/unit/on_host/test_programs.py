@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +18,7 @@ from strixfleet.hosts.host_code import program_argv, read_data
 from strixfleet.hosts.reach import remote_for
 from strixfleet.inventory.schema.fleet_model import Connection, Host
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.on_host import describe, run_program, sources
+from strixfleet.on_host import describe, http_client, request, run_program, sources
 from strixfleet.sandbox.gguf_writer import write_random_llama
 from strixfleet.speed.measure import remote_bench as adapter
 from strixfleet.speed.measure.host_answer import FileStat
@@ -113,14 +114,12 @@ def test_a_program_runs_with_the_servers_environment_and_its_end_is_said(
     program.write_text('#!/bin/sh\necho "$GGML_X $1"\necho trouble >&2\nexit 3\n', encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(run_program, "CURRENT", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # root would confine it
     request = {
         "program": "llama-bench",
         "arguments": ["a b"],
-        "root": "",
         "timeout_s": 20,
         "environment": {"GGML_X": "1"},
-        "pid": os.getpid(),
-        "users": [],
         "cores": [],
         "nice": 0,
     }
@@ -247,3 +246,17 @@ def test_a_server_that_is_not_there_is_said(bench: Bench) -> None:
     served = bench.served(request_to("http://127.0.0.1:9", None), 20)
     assert served.error is not None
     assert "did not answer" in served.error
+
+
+def test_a_server_that_claims_more_tokens_than_were_asked_for_is_not_faster() -> None:
+    final = {"stop": True, "tokens_predicted": 10**6}
+    events = iter([{"content": "a", "stop": False}, final])
+    server = cast("http_client.Server", SimpleNamespace(events=lambda *_given: events))
+    assert request.stream(server, {"n_predict": 20})["tokens"] == 20
+
+
+def test_a_model_that_is_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="is not a plain file"):
+        run_program.header({"path": str(path), "count": 4})

@@ -74,12 +74,20 @@ def test_a_host_that_became_faster_gives_no_licence() -> None:
         (Grade.INVALID, {}, "invalid"),
         (Grade.UNSTABLE, {}, "invalid"),
         (Grade.IMPOSSIBLE, {}, "invalid"),
+        (Grade.IMPOSSIBLE, OLD, "passed"),
+        (Grade.IMPOSSIBLE, {"chat tg128": 25.0}, "invalid"),
         (Grade.WRONG_OUTPUT, OLD, "failed"),
         (Grade.WRONG_DEVICE, OLD, "failed"),
     ],
 )
 def test_verdicts_become_checks(grade: Grade, before: dict[str, float], result: str) -> None:
     assert results(checks_of([verdict(grade)], before)) == [result]
+
+
+def test_a_claim_beyond_what_memory_allows_never_passes() -> None:
+    claim = [verdict(Grade.IMPOSSIBLE, 1e300)]
+    speeds = Measured(OLD, {"chat tg128": 1e300, "chat pp512": 400.0})
+    assert overall([*checks_of(claim, OLD), *speed_checks(speeds)])[0] is Result.INVALID
 
 
 def test_an_invalid_run_without_speed_stays_a_doubt() -> None:

@@ -131,3 +131,12 @@ def test_a_redirect_leads_to_no_unencrypted_address(
         assert b"refs/tags/b1" in git.run(("ls-remote", f"{url}/upstream/.git"))
         with pytest.raises(ChangeFailed, match=r"git ls-remote: .*http"):
             git.run(("ls-remote", elsewhere))
+
+
+def test_a_tag_is_looked_up_where_it_is(upstream: Path, commit: Commit) -> None:
+    first = commit("one", "b1")
+    second = commit("two")
+    assert git.tag_at(str(upstream), "b1") == first
+    assert git.tag_at(str(upstream), "b2") is None
+    subprocess.run(["git", "-C", str(upstream), "tag", "-f", "b1", second], check=True, capture_output=True)
+    assert git.tag_at(str(upstream), "b1") == second

@@ -13,9 +13,11 @@ from strixfleet.managed.llama_cpp.build import (
     OFFLINE_DEFINITIONS,
     Build,
     Manifest,
+    Pinned,
     current_build,
     file_differences,
     other_backend,
+    other_repository,
     parse_manifest,
     plan_build,
 )
@@ -69,7 +71,6 @@ class CurrentBuild(Thing):
     """The pinned build is current; `upgrade` moves a host that runs another one."""
 
     build: Build
-    repository: str
     cost: Cost = Cost.BUILD
 
     @property
@@ -80,8 +81,11 @@ class CurrentBuild(Thing):
         yield from (CURRENT, MANIFEST, TREE, *SPACES)
 
     def read(self, answers: Answers) -> Have:
+        """Return the current build's id, with its repository where that is another one."""
         cure = Cure.PROVISION if installs(self.build, answers) else Cure.MANUAL
-        return Have(current_build(answers), answers[CURRENT].error, self._why(answers), cure)
+        current, elsewhere = current_build(answers), other_repository(manifest_of(answers), self.build)
+        have = f"{current} from {elsewhere}" if current and elsewhere else current
+        return Have(have, answers[CURRENT].error, self._why(answers), cure)
 
     def _why(self, answers: Answers) -> str:
         """Say how the current build differs from the wanted one."""
@@ -95,6 +99,8 @@ class CurrentBuild(Thing):
             return other
         have, want = manifest.definitions, self.build.definitions
         pairs = [("pin", manifest.ref, self.build.ref)]
+        if elsewhere := other_repository(manifest, self.build):
+            pairs.append(("repository", elsewhere, self.build.repository))
         pairs += [(name, have.get(name, "unset"), want.get(name, "unset")) for name in sorted({*have, *want})]
         changes = [f"{what} {old} → {new}" for what, old, new in pairs if old != new]
         return f"{', '.join(changes) or 'another toolchain'}: `strixfleet upgrade` moves the host"
@@ -103,7 +109,7 @@ class CurrentBuild(Thing):
         """Return what the module `llama_build` takes."""
         return {
             "id": self.build.id,
-            "repository": self.repository,
+            "repository": self.build.repository,
             "ref": self.build.ref,
             "backend": self.build.backend,
             "definitions": dict(self.build.definitions),
@@ -232,7 +238,7 @@ def build_for(settings: HostSettings, machine: Machine) -> Build | None:
     if settings.llama_cpp_ref is None:
         return None
     return plan_build(
-        settings.llama_cpp_ref,
+        Pinned(settings.llama_cpp_repository, settings.llama_cpp_ref),
         settings.llama_cpp_backend,
         settings.llama_cpp_cmake_arguments,
         gfx=machine.gfx,
@@ -251,7 +257,7 @@ def llama_cpp(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
         reader = lambda _answers: Have(None)  # noqa: E731 - nothing to read
         yield Check(id="llama_cpp:pin", wanted="set", reader=reader, cure=Cure.MANUAL, message=message)
         return
-    yield CurrentBuild(id="llama_cpp:current", build=build, repository=settings.llama_cpp_repository)
+    yield CurrentBuild(id="llama_cpp:current", build=build)
     yield _untouched(build)
     yield _spelled_options()
     yield _owner(build)

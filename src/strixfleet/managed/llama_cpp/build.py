@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from strixfleet.inventory.schema.settings import LLAMA_CPP_REPOSITORY
 from strixfleet.managed.host_documents import json_map
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
@@ -48,6 +49,14 @@ COMMON_PACKAGES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """What is to be built: a tag or a commit of a repository."""
+
+    repository: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """
     What goes into a build.
@@ -56,6 +65,7 @@ class Build:
     that the source must know: an ignored one would silently build something else.
     """
 
+    repository: str
     ref: str
     backend: str
     definitions: Mapping[str, str]
@@ -72,6 +82,8 @@ class Build:
             "ref": self.ref,
             "toolchain": self.toolchain,
         }
+        if not same_repository(self.repository, LLAMA_CPP_REPOSITORY):  # builds of upstream keep their names
+            ingredients["repository"] = _plain_address(self.repository)
         text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()
         short = self.ref[:COMMIT_CHARS_IN_ID] if re.fullmatch(r"[0-9a-f]{40}", self.ref) else self.ref
@@ -88,8 +100,22 @@ class Build:
         return tuple(sorted((*COMMON_PACKAGES, *backend_of(self.backend).build_packages)))
 
 
+def _plain_address(repository: str) -> str:
+    return repository.rstrip("/").removesuffix(".git")
+
+
+def same_repository(one: str, other: str) -> bool:
+    """Tell whether two addresses name the same repository."""
+    return _plain_address(one) == _plain_address(other)
+
+
 def plan_build(
-    ref: str, backend: str, extra: Mapping[str, str | None], *, gfx: str | None, toolchain: str
+    pin: Pinned,
+    backend: str,
+    extra: Mapping[str, str | None],
+    *,
+    gfx: str | None,
+    toolchain: str,
 ) -> Build:
     """Settle the CMake definitions: ours, the backend's, then the inventory's, which win; None drops one."""
     chosen = backend_of(backend)
@@ -103,7 +129,8 @@ def plan_build(
             definitions[name] = value
     target = [chosen.target_definition] if chosen.target_definition else []
     strict = {*chosen.definitions, *extra, *target} & definitions.keys()
-    return Build(ref, backend, dict(sorted(definitions.items())), toolchain, tuple(sorted(strict)))
+    ordered = dict(sorted(definitions.items()))
+    return Build(pin.repository, pin.ref, backend, ordered, toolchain, tuple(sorted(strict)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +139,7 @@ class Manifest:
     What a finished build says of itself.
 
     `files` maps paths to their SHA-256, or links to "-> target"; `lacks` names shader extensions that its
-    glslc did not know.
+    glslc did not know. `repository` is empty where it does not say.
     """
 
     id: str
@@ -123,6 +150,7 @@ class Manifest:
     files: Mapping[str, str]
     build_number: int
     lacks: frozenset[str] = frozenset()
+    repository: str = ""
 
 
 def current_build(answers: Answers) -> str | None:
@@ -149,6 +177,13 @@ def other_backend(manifest: "Manifest | None", build: Build) -> str:
     )
 
 
+def other_repository(manifest: "Manifest | None", build: Build) -> str:
+    """Return the repository that the current build came from; empty where it is the wanted one."""
+    if manifest is None or not manifest.repository:
+        return ""
+    return "" if same_repository(manifest.repository, build.repository) else manifest.repository
+
+
 def parse_manifest(text: str | None) -> Manifest | None:
     """Read a manifest; None where there is none or it is damaged."""
     data = json_map(text)
@@ -161,7 +196,9 @@ def parse_manifest(text: str | None) -> Manifest | None:
     features = data.get("shader_features")
     known = features if isinstance(features, dict) else {}
     lacks = frozenset(name for name, present in known.items() if present is False)
-    return Manifest(words[0], words[1], words[2], words[3], definitions, files, number, lacks)
+    said = data.get("repository")
+    repository = said if isinstance(said, str) else ""
+    return Manifest(words[0], words[1], words[2], words[3], definitions, files, number, lacks, repository)
 
 
 def file_differences(manifest: Manifest, tree: Mapping[str, str]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from strixfleet.managed.llama_server.server_unit import KEYS, UNITS, Server
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.backends import BACKENDS, Backend, backend_of
 from strixfleet.managed.things.file import File, Template
+from strixfleet.on_host import confinement
 from strixfleet.on_host.switch.option_aliases import PREFIX
 
 
@@ -26,12 +27,8 @@ def serving_backend(settings: HostSettings, machine: Machine) -> Backend:
 
 def template_file(serving: Backend, *, simulated: bool) -> File:
     """Return the unit that all instances share."""
-    devices = serving.control_groups
-    values = {
-        "devices": devices,
-        "groups": ("render", "video") if devices else (),
-        "write_and_execute": serving.may_write_and_execute(simulated=simulated),
-    }
+    write_and_execute = serving.may_write_and_execute(simulated=simulated)
+    values = {"confinement": confinement.properties(serving.control_groups, write_and_execute)}
     source = Template(f"host{TEMPLATE}.j2", values)
     return File(id=f"llama_server:{TEMPLATE}", path=TEMPLATE, source=source, cost=Cost.RESTART)
 
@@ -51,6 +48,7 @@ def _drop_in(settings: HostSettings, machine: Machine, instance: Instance, confi
     return Template(
         f"host{UNITS}/llama-server@.service.d/{server_unit.DROP_IN}.j2",
         {
+            "account": server_unit.account(instance.name),
             "command": unit_quoting.command_line([*words, *more]),
             "variables": unit_quoting.environment_lines(variables),
             "options_file": server_unit.OPTIONS_FILE,

@@ -36,6 +36,18 @@ def drop_in_path(instance: str) -> str:
     return f"{UNITS}/{unit_name(instance)}.d/{DROP_IN}"
 
 
+def account(instance: str) -> str:
+    """
+    Name the account of an instance, which systemd makes while it runs.
+
+    Not `strixfleet-…`: a dynamic user whose name an account of the host has would be that account.
+    """
+    name = f"llama-{instance}"
+    if re.fullmatch(r"[a-z0-9_-]{1,31}", name):
+        return name
+    return f"llama-{hashlib.sha256(instance.encode()).hexdigest()[:16]}"
+
+
 @cache
 def key_fingerprint(instance: str, key: str) -> str:
     """Return what tells one key from another and no more: everybody can read the digest that it goes into."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 
-from .. import command, files, json_text
+from .. import confined, files, json_text
 from ..envelope import BAD_BUILD, DAMAGED, KNOWN_BAD, Refused
 from .option_aliases import OPTIONS, known_options, options_text, respelled, takes_several
 from .records import Damaged, Record, Row, has, today
@@ -123,7 +123,7 @@ class Builds:
         """Return what a build calls options that releases spell differently, as its file OPTIONS has it."""
         if build not in self.present():
             raise Refused("%s is absent" % build, BAD_BUILD)
-        text = command.help_of(os.path.join(self.folder, build, "bin", "llama-server")).out
+        text = confined.help_of(os.path.join(self.folder, build, "bin", "llama-server")).out
         if not known_options(text):
             raise Refused("llama-server of %s does not say what its options are" % build, BAD_BUILD)
         return options_text(respelled(text), takes_several(text))

@@ -7,8 +7,9 @@ gave it.
 
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from strixfleet.on_host.plain_text import plain
 from strixfleet.printable import printable
 
 
@@ -28,9 +29,12 @@ def _or_empty(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_or_no_text)]
+Said = Annotated[str, AfterValidator(plain)]  # lines for people, safe on a terminal
 Shown = Annotated[Text, AfterValidator(printable)]  # short text for people, safe on a terminal
+MOST_TPS = 1e6  # no machine that runs a language model comes near
 Count = Annotated[int, BeforeValidator(_or_zero)]
-Figure = Annotated[float, BeforeValidator(_or_zero)]
+Figure = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_or_zero)]
+Speed = Annotated[float, Field(ge=0, le=MOST_TPS)]  # tokens per second, as a program claims it
 OrDefault = BeforeValidator(_or_empty)  # null stands for a part that was not asked for
 
 

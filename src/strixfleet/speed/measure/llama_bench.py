@@ -9,7 +9,7 @@ from pydantic import Field
 
 from strixfleet.inventory.schema.parts import SmokeBench
 from strixfleet.on_host import json_text
-from strixfleet.speed.measure.answer_types import Count, Shown, UnreadableAnswerError, read_as
+from strixfleet.speed.measure.answer_types import Count, Shown, Speed, UnreadableAnswerError, read_as
 
 
 MOST_SAMPLES = 1000
@@ -66,7 +66,7 @@ def bench_arguments(model_path: str, smoke: SmokeBench, options: Iterable[str]) 
 class _JsonRow:
     """One test in llama-bench's own words."""
 
-    samples_ts: Annotated[tuple[float, ...], Field(min_length=1, max_length=MOST_SAMPLES)]
+    samples_ts: Annotated[tuple[Speed, ...], Field(min_length=1, max_length=MOST_SAMPLES)]
     n_prompt: Count = 0
     n_gen: Count = 0
     n_depth: Count = 0

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from strixfleet.inventory.schema.parts import SmokeBench
+from strixfleet.inventory.schema.parts import Instance, SmokeBench
+from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import KEYS, unit_name
 from strixfleet.on_host.questions import Json
 from strixfleet.speed.measure.against_cpu import AgainstCpu, against_cpu
+from strixfleet.speed.measure.confined_request import confined_like
 from strixfleet.speed.measure.draft import draft_request
 from strixfleet.speed.measure.evidence import Evidence, Target
 from strixfleet.speed.measure.host_answer import HostAnswer, ServerUnit
@@ -51,28 +53,29 @@ class Server:
 
     def served(self, bench: Bench, smoke: SmokeBench) -> tuple[Served | None, str]:
         """Send requests to it; say why they do not measure the target, if so."""
-        if self.target.instance is None or self.flags is None:
+        instance = self.target.instance
+        if instance is None or self.flags is None:
             return None, ""
         if self.unit.state != "active":
             return None, f"{self.name} is {self.unit.state}"
-        served = bench.served(self._request(self.flags, smoke), REQUEST_TIMEOUT_S)
+        served = bench.served(self._request(instance, self.flags, smoke), REQUEST_TIMEOUT_S)
         paths = self.target.paths
         if served.model_path and served.model_path not in paths:
             return served, f"it serves {served.model_path}, not {paths[0]}; restart it"
         return served, ""
 
-    def _request(self, flags: ServerFlags, smoke: SmokeBench) -> dict[str, Json]:
-        instance = self.target.instance
+    def _request(self, instance: Instance, flags: ServerFlags, smoke: SmokeBench) -> dict[str, Json]:
+        """Return the request; its address is the inventory's: the key must not go where a process points."""
         return {
-            "url": flags.url,
+            "url": listening(instance).url,
             "pid": self.unit.pid,
-            "key_file": f"{KEYS}/{instance.name}" if instance and instance.api_key else None,
+            "key_file": f"{KEYS}/{instance.name}" if instance.api_key else None,
             "body": served_body(SERVED_PROMPT_TOKENS, smoke.generate_tokens),
             "repetitions": smoke.repetitions,
             "repeat_tokens": ALIKE_TOKENS,
             "prompts": [*PROMPTS],
             "planted": recall_request(flags.micro_batch_tokens, flags.slot_tokens),
-            "draft": draft_request(smoke.generate_tokens) if instance and instance.draft_model else None,
+            "draft": draft_request(smoke.generate_tokens) if instance.draft_model else None,
         }
 
 
@@ -85,14 +88,14 @@ def with_llama_bench(evidence: Evidence, server: Server, bench: Bench, smoke: Sm
     """
     options = server.flags.bench_options() if server.flags else []
     path = evidence.target.paths[0]
-    rows, problem, others = _llama_bench(server, bench, bench_arguments(path, smoke, options))
+    rows, problem, others = _llama_bench(evidence, server, bench, bench_arguments(path, smoke, options))
     if problem and LOAD_MODE in options:
         options = _without(options, LOAD_MODE)
-        rows, _same, others = _llama_bench(server, bench, bench_arguments(path, smoke, options))
+        rows, _same, others = _llama_bench(evidence, server, bench, bench_arguments(path, smoke, options))
         problem = "" if rows else problem
     if problem and DEVICE in options:
         free = bench_arguments(path, smoke, _without(options, DEVICE))
-        instead, _same, _others = _llama_bench(server, bench, free)
+        instead, _same, _others = _llama_bench(evidence, server, bench, free)
         if any(evidence.wrong_device(row) for row in instead):
             return replace(evidence, rows=instead)
     return replace(evidence, rows=rows, problem=problem, others_share=others)
@@ -108,21 +111,21 @@ def cpu_speeds(evidence: Evidence, server: Server, bench: Bench, smoke: SmokeBen
     flags = server.flags or ServerFlags((), {})
     target, once = evidence.target, smoke.model_copy(update={"repetitions": 1})
     arguments = bench_arguments(target.paths[0], once, flags.bench_options(on_cpu=True))
-    rows, problem, _others = _llama_bench(server, bench, arguments)
+    rows, problem, _others = _llama_bench(evidence, server, bench, arguments)
     return against_cpu(target.model, evidence.rows, rows), problem
 
 
-def _llama_bench(server: Server, bench: Bench, arguments: list[str]) -> tuple[Rows, str, float]:
+def _llama_bench(
+    evidence: Evidence, server: Server, bench: Bench, arguments: list[str]
+) -> tuple[Rows, str, float]:
     """Return the results, or why there are none, and the share of the CPU that other work took."""
-    unit = server.unit
+    target = evidence.target
     request: dict[str, Json] = {
         "program": "llama-bench",
         "arguments": [*arguments],
-        "pid": unit.pid,
-        "cores": [*unit.cores],
-        "nice": unit.nice,
-        "environment": {**(server.flags.environment if server.flags else {})},
-        "users": ["nobody"],
+        "cores": [*server.unit.cores],
+        "nice": server.unit.nice,
+        **confined_like(target.instance, evidence.backend, simulated=evidence.simulated, files=target.paths),
     }
     done = bench.program(request, BENCH_TIMEOUT_S)
     if done.exit_code != 0:

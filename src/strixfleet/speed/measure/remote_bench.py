@@ -16,7 +16,7 @@ from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host import files as host_files
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.answer_types import Figure, T, UnreadableAnswerError, read_as
+from strixfleet.speed.measure.answer_types import Figure, Said, T, UnreadableAnswerError, read_as
 from strixfleet.speed.measure.host_answer import FileStat, HostAnswer
 from strixfleet.speed.measure.served import Served
 from strixfleet.speed.model.gguf_header import read_header
@@ -34,7 +34,7 @@ class ProgramRun:
 
     exit_code: int
     stdout: str
-    stderr: str
+    stderr: Said
     others_share: Figure = 0.0
 
 
@@ -68,8 +68,8 @@ class Bench:
         return self._read_as(HostAnswer, self._ask("describe", request, LOOK_TIMEOUT_S + calm_s))
 
     def program(self, request: Mapping[str, Json], timeout_s: int) -> ProgramRun:
-        """Run a program of the current build: `program`, its `arguments`, and whose account it uses."""
-        whole = {"do": "program", "users": [], **request, "timeout_s": timeout_s}
+        """Run a program of the current build: `program`, its `arguments`, and what it may use."""
+        whole = {"do": "program", **request, "timeout_s": timeout_s}
         return self._read_as(ProgramRun, self._ask("run_program", whole, timeout_s + _MARGIN_S))
 
     def keep(self, name: str, data: Json) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from strixfleet.on_host.questions import Json
-from strixfleet.speed.measure.answer_types import Count, Figure, OrDefault, Text
+from strixfleet.speed.measure.answer_types import Count, Figure, OrDefault, Said, Shown, Text
 from strixfleet.speed.measure.draft import Draft
 from strixfleet.speed.measure.recall import Recall
 from strixfleet.speed.measure.served_run import TimedRuns
@@ -34,9 +34,9 @@ class Served:
     outputs: tuple[Output, ...] = ()
     busy_slots: Count = 0
     others_share: Figure = 0.0
-    build_info: Text = ""
+    build_info: Shown = ""
     model_path: Text = ""
-    error: str | None = None
+    error: Said | None = None
     recall: Annotated[Recall, OrDefault, Field(validation_alias="planted")] = field(default_factory=Recall)
     draft: Annotated[Draft, OrDefault] = field(default_factory=Draft)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from strixfleet.speed.measure.answer_types import Count, Figure
+from strixfleet.speed.measure.answer_types import MOST_TPS, Count, Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class ServedRun:
 
 
 def _with_rate(runs: tuple[ServedRun, ...]) -> tuple[ServedRun, ...]:
+    if any(run.decode_tps > MOST_TPS for run in runs):
+        raise ValueError(f"no server generates more than {MOST_TPS:.0f} tokens per second")
     return tuple(run for run in runs if run.has_rate)
 
 

@@ -7,8 +7,6 @@ from types import MappingProxyType
 from strixfleet.inventory.schema.parts import Instance
 
 
-LOOPBACK = "127.0.0.1"
-DEFAULT_PORT = 8080
 # llama-bench's option: the server's options and variables of the same meaning
 _SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -44,7 +42,7 @@ class ServerFlags:
         words: list[str] = []
         for name, value in instance.arguments.items():
             words += [f"--{name}"] if value is None else [f"--{name}", value]
-        return cls((*words, "--port", str(instance.port)), instance.environment)
+        return cls(tuple(words), instance.environment)
 
     def value(self, *names: str) -> str | None:
         """Return the value of the first of these options or variables that is set."""
@@ -54,15 +52,6 @@ class ServerFlags:
             if name in self.environment:
                 return self.environment[name]
         return None
-
-    @property
-    def url(self) -> str:
-        """Return an address of the server that can be reached on its host."""
-        hosts = (self.value("--host", "LLAMA_ARG_HOST") or LOOPBACK).split(",")
-        named = [host for host in hosts if not host.endswith(".sock")]
-        host = named[0] if named and named[0] not in {"0.0.0.0", "::"} else LOOPBACK  # noqa: S104 - compared only
-        port = self.value("--port", "LLAMA_ARG_PORT") or DEFAULT_PORT
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _number(self, names: tuple[str, ...], default: int) -> int:
         value = self.value(*names)

@@ -2,18 +2,29 @@ import json
 
 import pytest
 
-from strixfleet.managed.llama_cpp.build import BUILD_ID, Build, file_differences, parse_manifest, plan_build
+from strixfleet.inventory.schema.settings import LLAMA_CPP_REPOSITORY
+from strixfleet.managed.llama_cpp.build import (
+    BUILD_ID,
+    Build,
+    Pinned,
+    file_differences,
+    other_repository,
+    parse_manifest,
+    plan_build,
+)
 
 
 def build(**changes: object) -> Build:
     given = {
+        "repository": LLAMA_CPP_REPOSITORY,
         "ref": "b10991",
         "backend": "vulkan",
         "extra": {},
         "gfx": "gfx1151",
         "toolchain": "debian 13",
     } | changes
-    return plan_build(**given)  # type: ignore[arg-type]
+    pin = Pinned(str(given.pop("repository")), str(given.pop("ref")))
+    return plan_build(pin, **given)  # type: ignore[arg-type]
 
 
 def test_the_same_ingredients_give_the_same_name() -> None:
@@ -25,6 +36,7 @@ def test_the_same_ingredients_give_the_same_name() -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"repository": "https://example.org/llama.cpp"},
         {"ref": "b10992"},
         {"backend": "cpu"},
         {"extra": {"GGML_LTO": "ON"}},
@@ -35,6 +47,12 @@ def test_the_same_ingredients_give_the_same_name() -> None:
 )
 def test_any_other_ingredient_gives_another_name(change: dict[str, object]) -> None:
     assert build(**change).id != build().id
+
+
+def test_builds_of_upstream_keep_the_names_that_hosts_have() -> None:
+    """A fleet that an earlier version provisioned must not build anew."""
+    assert build().id == "b10991-vulkan-d2db78ed"
+    assert build(repository=LLAMA_CPP_REPOSITORY.removesuffix(".git") + "/").id == build().id
 
 
 def test_a_commit_is_shortened_in_the_name() -> None:
@@ -103,3 +121,10 @@ def test_differing_files_are_named() -> None:
         "missing": ["lib/libx.so"],
         "foreign": ["bin/rpc-server"],
     }
+
+
+def test_a_build_from_another_repository_is_told() -> None:
+    mirror = parse_manifest(manifest(repository="https://mirror.example/llama.cpp"))
+    assert other_repository(mirror, build()) == "https://mirror.example/llama.cpp"
+    assert other_repository(parse_manifest(manifest(repository=LLAMA_CPP_REPOSITORY)), build()) == ""
+    assert other_repository(parse_manifest(manifest()), build()) == ""

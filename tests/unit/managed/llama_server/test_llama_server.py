@@ -1,6 +1,7 @@
 """Units: what a word becomes, what a unit may do, and when a server is started anew."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -173,7 +174,17 @@ def test_a_unit_sees_the_gpu_it_needs_and_no_other_device(
     assert f"PrivateDevices={'no' if devices else 'yes'}" in lines
     assert "DevicePolicy=closed" in lines
     assert f"MemoryDenyWriteExecute={deny}" in lines
-    assert ("SupplementaryGroups=render video" in lines) == bool(devices)
+    groups = "strixfleet render video" if devices else "strixfleet"
+    assert f"SupplementaryGroups={groups}" in lines
+
+
+def test_every_instance_has_an_account_of_its_own() -> None:
+    names = ["chat", "chat.2", "build", "x" * 60, "x" * 61]
+    accounts = [server_unit.account(name) for name in names]
+    assert len(set(accounts)) == len(names)
+    assert all(re.fullmatch(r"llama-[a-z0-9_-]{1,25}", one) for one in accounts)
+    assert "User=llama-chat\n" in drop_in({})
+    assert "DynamicUser=yes" in compiled({}).template.content
 
 
 def test_a_gpu_is_named_so_that_a_missing_one_fails_instead_of_running_on_the_cpu() -> None:

@@ -52,6 +52,17 @@ def test_what_is_no_answer_is_said(text: str) -> None:
         parse_bench(text)
 
 
+@pytest.mark.parametrize("speed", ["1e300", "Infinity", "NaN", "-1", "1000001"])
+def test_a_speed_that_no_machine_reaches_is_no_result(speed: str) -> None:
+    with pytest.raises(BenchUnreadableError, match=r"samples_ts|is not a number"):
+        parse_bench(ANSWER.replace("48.1611", speed))
+
+
+def test_an_answer_that_is_nested_too_deep_is_said() -> None:
+    with pytest.raises(BenchUnreadableError, match="is not JSON"):
+        parse_bench("[" * 200_000)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+from pydantic import SecretStr
+
 from strixfleet.findings.last_good import LastGood, Subject
 from strixfleet.findings.verdict import Grade
 from strixfleet.inventory.schema.parts import Instance, SmokeBench
@@ -15,6 +18,7 @@ from strixfleet.speed.measure.host_answer import ServerUnit
 from strixfleet.speed.measure.host_conditions import HostConditions
 from strixfleet.speed.measure.measure_server import Server, with_llama_bench
 from strixfleet.speed.measure.remote_bench import Bench, ProgramRun
+from strixfleet.speed.measure.served import Served
 from strixfleet.speed.measure.server_flags import ServerFlags
 
 
@@ -80,3 +84,22 @@ def test_a_run_that_fails_either_way_says_how_it_failed_first() -> None:
     _host, evidence = measured(ProgramRun(1, "", "out of memory"))
     assert evidence.problem == "llama-bench ended with 1: error: invalid device: Vulkan0"
     assert evidence.rows == ()
+
+
+class Asked(Recorded):
+    """A host that keeps the request for completions."""
+
+    def served(self, request: Mapping[str, Any], _timeout_s: int) -> Served:
+        self.request = dict(request)
+        return Served(error="nobody answers")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "tailnet", "localhost"])
+def test_prompts_and_key_go_where_the_inventory_says_not_where_a_process_claims_to_listen(host: str) -> None:
+    claims = ServerFlags(("--host", "198.51.100.7", "--port", "80"), {"LLAMA_ARG_HOST": "198.51.100.7"})
+    instance = Instance(name="main", model="m", port=8081, host=host, api_key=SecretStr("planted"))
+    unit = ServerUnit("active", 42, claims.argv, claims.environment)
+    asked = Asked(ProgramRun(0, "[]", ""))
+    server = Server(Target("m", ("/m.gguf",), instance), unit, claims)
+    server.served(cast("Bench", asked), SmokeBench())
+    assert asked.request["url"] == "http://127.0.0.1:8081"

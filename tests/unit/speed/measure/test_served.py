@@ -19,6 +19,11 @@ def test_decode_rate_starts_after_the_first_token() -> None:
     assert ServedRun(0.5, 2.5, 101, 64).decode_tps == pytest.approx(50.0)
 
 
+def test_a_rate_that_no_server_reaches_is_not_read() -> None:
+    with pytest.raises(UnreadableAnswerError, match="no server generates more than 1000000 tokens"):
+        read_as(Served, answer(runs=[{**RUN, "last_token_s": 0.5 + 1e-9}]))
+
+
 def test_two_like_answers_are_right() -> None:
     same: Json = {"tokens": [1, 2, 3], "content": "abc"}
     served = read_as(Served, answer(same, same))

@@ -37,23 +37,9 @@ def test_a_last_word_without_value_is_none() -> None:
     assert ServerFlags(("llama-server", "--threads"), {}).bench_options() == []
 
 
-@pytest.mark.parametrize(
-    ("words", "url"),
-    [
-        ((), "http://127.0.0.1:8080"),
-        (("--host", "0.0.0.0", "--port", "9000"), "http://127.0.0.1:9000"),
-        (("--host", "/run/x.sock,100.64.0.7", "--port", "9000"), "http://100.64.0.7:9000"),
-        (("--host", "fd7a::1"), "http://[fd7a::1]:8080"),
-    ],
-)
-def test_the_address_is_one_that_the_host_reaches(words: tuple[str, ...], url: str) -> None:
-    assert ServerFlags(words, {}).url == url
-
-
 def test_a_server_that_does_not_run_is_taken_from_the_inventory() -> None:
     instance = Instance(name="main", model="m", port=9001, arguments={"threads": "3", "jinja": None})
     flags = ServerFlags.of_instance(instance)
-    assert flags.url == "http://127.0.0.1:9001"
     assert flags.bench_options() == ["-t", "3"]
 
 
