@@ -87,6 +87,11 @@ class Repository:
             )
             if not commit:
                 raise BuildError(f"the repository has no tag {ref}; hint: pin a tag that exists, or a commit")
+            if branch := self.ask("rev-parse", "--verify", "--quiet", f"refs/heads/{ref}"):
+                raise BuildError(
+                    f"the repository has both a tag and a branch {ref}, at {commit} and {branch}; "
+                    "hint: pin the 40-digit commit that you mean"
+                )
             return commit
         for kind in ("heads", "tags"):
             if self.ask("rev-parse", "--verify", "--quiet", f"refs/{kind}/{ref}"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from strixfleet.findings.items import Cost, Difference
 from strixfleet.fleet.session import ProbedHost
+from strixfleet.managed.llama_cpp.defects import refused_pin
 from strixfleet.managed.llama_models.model_store import StoredFile, catalogue
 from strixfleet.managed.llama_server.server_files import files_of
 from strixfleet.on_host.questions import Ask, Json, Question
@@ -52,8 +53,10 @@ def forecast(seen: ProbedHost, folder: Path) -> Forecast:
     packages = tuple(_packages(deeds, build, seen)) if work else ()
     reboots = int(any(row.cost is Cost.REBOOT for row in work))
     copied = sum(_size_here(file, folder) or 0 for file in new)
+    bad_pin = refused_pin(seen.differences) if build else ()
+    refusals = (*_problems(deeds), *bad_pin, *_disk(build), *_models(seen, new, folder))
     return Forecast(
-        refusals=tuple(dict.fromkeys((*_problems(deeds), *_disk(build), *_models(seen, new, folder)))),
+        refusals=tuple(dict.fromkeys(refusals)),
         packages=packages,
         reboots=reboots,
         builds=int(build is not None),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from strixfleet.findings.items import Difference, Status
 from strixfleet.findings.runs import maps_in
 from strixfleet.managed.compiled import DesiredState
+from strixfleet.managed.llama_cpp.defects import refused_pin
 from strixfleet.on_host.questions import Answers, Json
 
 
@@ -29,8 +30,8 @@ def state_for_roles(
     `problems` is what keeps the host from being provisioned at all. `retire` is the consent to take away
     servers that left the inventory: yes, or the names of instances.
     """
-    deeds = state.deeds(answers)
-    for aspect, problem in [*_unrecognised(state), *_kept(deeds, retire)]:
+    deeds, rows = state.deeds(answers), tuple(rows)
+    for aspect, problem in [*_unrecognised(state), *_kept(deeds, retire), *_bad_build(deeds, rows)]:
         deeds[aspect].setdefault("problem", []).append({"text": problem})
     differing = [row for row in rows if row.status not in _KNOWN]
     problems = [str(one["text"]) for kinds in deeds.values() for one in maps_in(kinds.get("problem"))]
@@ -62,6 +63,12 @@ def _unrecognised(state: DesiredState) -> Iterator[tuple[str, str]]:
     if state.machine.profile is None and state.host.settings.hardware_profile == "auto":
         for aspect in state.things:
             yield aspect, f"the hardware is not recognised: {state.machine.reason}"
+
+
+def _bad_build(deeds: Deeds, rows: Iterable[Difference]) -> Iterator[tuple[str, str]]:
+    """Refuse to build what is known to be bad; what runs already is left to the audit."""
+    if any(one["install"] for one in maps_in(deeds["llama_cpp"].get("build"))):
+        yield from (("llama_cpp", reason) for reason in refused_pin(rows))
 
 
 def _kept(deeds: Deeds, retire: Json) -> Iterator[tuple[str, str]]:

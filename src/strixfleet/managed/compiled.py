@@ -8,6 +8,7 @@ from functools import cached_property
 
 from strixfleet.findings.items import Difference
 from strixfleet.inventory.hardware import Profile
+from strixfleet.inventory.known_defects import tagged_build
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.facts import FACT_QUESTIONS, ControllerFacts, Facts, facts_from
@@ -15,8 +16,9 @@ from strixfleet.managed.gpu_stack.aspect import gpu_stack
 from strixfleet.managed.gpu_stack.kernel_floor import BOOT, releases_in_boot
 from strixfleet.managed.kernel.aspect import kernel
 from strixfleet.managed.kernel.kernel_release import newest
-from strixfleet.managed.llama_cpp.aspect import llama_cpp
+from strixfleet.managed.llama_cpp.aspect import llama_cpp, manifest_of
 from strixfleet.managed.llama_cpp.build import MANIFEST, parse_manifest
+from strixfleet.managed.llama_cpp.defects import defect_rows
 from strixfleet.managed.llama_models.aspect import llama_models
 from strixfleet.managed.llama_server.aspect import llama_server
 from strixfleet.managed.llama_server.server_unit import OPTIONS_FILE
@@ -106,6 +108,7 @@ class DesiredState:
     facts: Facts
     machine: Machine
     profile: Profile | None
+    pinned_build: int | None = None
 
     @cached_property
     def things(self) -> dict[str, tuple[Thing, ...]]:
@@ -113,8 +116,10 @@ class DesiredState:
         return things_of(self.host.settings, self.machine)
 
     def differences(self, answers: Answers) -> tuple[Difference, ...]:
-        """Hold everything that must be true against the answers."""
-        return tuple(thing.compare(answers) for rows in self.things.values() for thing in rows)
+        """Hold everything that must be true against the answers, and the builds against known defects."""
+        rows = tuple(thing.compare(answers) for rows in self.things.values() for thing in rows)
+        manifest = manifest_of(answers)
+        return (*rows, *defect_rows(self.host.settings, self.machine, self.pinned_build, manifest))
 
     def deeds(self, answers: Answers) -> dict[str, dict[str, list[Json]]]:
         """Return what has to be done by aspect and kind: what the roles take."""
@@ -169,7 +174,8 @@ def compile_host(host: Host, answers: Answers, controller: ControllerFacts) -> D
     facts = facts_from(answers)
     machine, profile = machine_of(host, facts, answers)
     machine = replace(machine, tailscale_key=controller.tailscale_key)
-    return DesiredState(host, facts, machine, profile)
+    number = tagged_build(host.settings.llama_cpp_ref)
+    return DesiredState(host, facts, machine, profile, controller.pinned_build if number is None else number)
 
 
 __all__ = ["ASPECTS", "DesiredState", "compile_host", "questions_for", "things_of"]

@@ -55,9 +55,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class ControllerFacts:
-    """What the settings of a host take from files on the controller: checked content, ready to be written."""
+    """
+    What the settings of a host take from the controller: checked content, ready to be written.
+
+    `pinned_build` is llama.cpp's number of the pin; None where nothing here tells it.
+    """
 
     tailscale_key: str = ""
+    pinned_build: int | None = None
 
 
 def _os_release(text: str) -> dict[str, str]:

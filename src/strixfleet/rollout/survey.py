@@ -18,6 +18,7 @@ from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.inventory.schema.pin import KEY, PinEdit, difference, plan_pin, rewrite
 from strixfleet.managed.llama_cpp.aspect import build_for
 from strixfleet.managed.llama_cpp.build import Build
+from strixfleet.managed.llama_cpp.defects import refused_pin
 from strixfleet.managed.llama_server.server_unit import drop_in_path
 from strixfleet.on_host import files
 from strixfleet.on_host.questions import Json
@@ -154,6 +155,13 @@ def refuse_known_bad(found: RolloutSurvey) -> None:
                 when = f"on {row['at']} ({row['reason']})"
                 message = f"{one.want.ref} was returned or rolled back on this host {when}"
                 raise UsageError(message, where=name, hint="use --retry to try it again")
+
+
+def refuse_bad_pin(found: RolloutSurvey) -> None:
+    """Refuse a pin that is known to be bad on one of the hosts that it would be installed on."""
+    for name, one in found.answered.items():
+        for reason in () if one.runs_its_pin else refused_pin(one.seen.differences):
+            raise UsageError(reason, where=name)
 
 
 def refuse_never_provisioned(found: RolloutSurvey) -> None:

@@ -28,6 +28,7 @@ from strixfleet.rollout.survey import (
     agreed,
     agreed_lease_s,
     load_pinned,
+    refuse_bad_pin,
     refuse_known_bad,
     refuse_never_provisioned,
     reported_builds,
@@ -69,6 +70,7 @@ def _upgrade(pinned: PinnedFleet, request: UpgradeRequest, connections: Connecti
     started = now()
     found, interrupted = survey_without_trials(pinned, request, connections)
     refuse_moved_tags(one.seen for one in found.answered.values())
+    refuse_bad_pin(found)
     state = plan_rollout(found, request)
     if _has_nothing_to_do(found):
         step("every host runs the pinned build already")

@@ -103,8 +103,14 @@ def resolve(repository: Path, ref: str) -> Resolved:
     commit = _try(
         folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{ref}^{{commit}}"
     )
+    branch = _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/heads/{ref}")
+    if commit is not None and branch is not None:
+        raise UsageError(
+            f"has both a tag and a branch {ref}, at {commit} and {branch}",
+            where=str(repository),
+            hint="pin the 40-digit commit that you mean",
+        )
     if commit is None:
-        branch = _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/heads/{ref}")
         what = f"{ref} is a branch, not a tag" if branch else f"has no tag {ref}"
         raise UsageError(what, where=str(repository), hint="pin an existing tag or a 40-digit commit")
     return Resolved(commit, _tree(folder, commit), ref)
@@ -172,12 +178,36 @@ def cache_folder() -> Path:
 
 def local_repository(address: str) -> Path:
     """Return a repository on this machine: a path as it is, for a URL a mirror that is brought up to date."""
-    path = address.removeprefix("file://")
-    if path.startswith(("/", "./", "../", "~")):
-        return Path(path).expanduser().resolve()
-    mirror = cache_folder() / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
+    if (path := _path_of(address)) is not None:
+        return path
+    mirror = _mirror_of(address)
     update_mirror(address, mirror)
     return mirror
+
+
+def _path_of(address: str) -> Path | None:
+    path = address.removeprefix("file://")
+    return Path(path).expanduser().resolve() if path.startswith(("/", "./", "../", "~")) else None
+
+
+def _mirror_of(address: str) -> Path:
+    return cache_folder() / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
+
+
+def repository_here(address: str) -> Path | None:
+    """Return the repository at a path, or the mirror of a URL as it is; None where there is none."""
+    folder = _path_of(address) or _mirror_of(address)
+    try:
+        return git_dir(folder)
+    except UsageError:
+        return None
+
+
+def build_number(repository: Path, ref: str) -> int | None:
+    """Return llama.cpp's number of a commit or tag, counted from the nearest tag bNNNN; None without one."""
+    described = _try(repository, "describe", "--tags", "--long", "--match=b[0-9]*", "--end-of-options", ref)
+    found = re.fullmatch(r"b(\d{1,7})-(\d{1,7})-g[0-9a-f]+", described or "")
+    return int(found[1]) + int(found[2]) if found else None
 
 
 def bundle(repository: Path, ref: str, target: Path) -> Resolved:
