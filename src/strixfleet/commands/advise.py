@@ -1,5 +1,7 @@
 """`strixfleet advise`: the newest ref that passed the gate on this fleet, and how it differs from the pin."""
 
+from dataclasses import dataclass
+
 import click
 
 from strixfleet.errors import ExitCode, FleetError
@@ -7,7 +9,10 @@ from strixfleet.findings.results import HostReport
 from strixfleet.findings.run_store import History, history_path
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.session import conclude, finish, load_fleet, now
+from strixfleet.inventory.known_defects import tagged_build
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
+from strixfleet.inventory.schema.pin_rules import check_defects
+from strixfleet.inventory.schema.rules import accepted_items
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.advice import Passed, newest_passed
 from strixfleet.tools import git
@@ -32,18 +37,52 @@ def differences(host: Host, ref: str) -> list[Json]:
     return [f"{len(commits)} commits between {pin} and {ref}", *rows]
 
 
+@dataclass(frozen=True, slots=True)
+class KnownAgainst:
+    """What is known against a ref on a host, with the nearest good one, and whether that refuses it."""
+
+    refused: bool = False
+    lines: tuple[str, ...] = ()
+
+
+def known_against(host: Host, ref: str | None) -> KnownAgainst:
+    """Hold a ref against the known defects, or say that its build number is not known."""
+    settings = host.settings
+    if ref is None:
+        return KnownAgainst()
+    build = tagged_build(ref)
+    if build is None and (here := git.repository_here(settings.llama_cpp_repository)) is not None:
+        build = git.build_number(here, ref)
+    if build is None:
+        return KnownAgainst(lines=(f"the build number of {ref} is not known here, nor are its defects",))
+    values = settings.model_dump()
+    problems = tuple(check_defects(values, build, accepted_items(values, now().date())))
+    refused = any(not problem.warning for problem in problems)
+    return KnownAgainst(refused, tuple(f"{problem.message}; {problem.hint}" for problem in problems))
+
+
 def _row(host: Host, found: Passed | None, changes: list[Json]) -> HostReport:
-    pin = host.settings.llama_cpp_ref
+    pin, advice = host.settings.llama_cpp_ref, found.ref if found else None
+    known = {ref: known_against(host, ref) for ref in (pin, advice) if ref is not None}
     if found is None:
         text = "no ref has passed here yet: try one on one host with `strixfleet upgrade --to REF -l CANARY`"
+    elif known[found.ref].refused:
+        text = f"{found.ref} passed on {found.host} at {found.at}, but is known to be bad"
     elif pin == found.ref:
         text = f"{pin} is the newest that passed here"
     else:
         text = f"{found.ref} passed on {found.host} at {found.at}: `strixfleet upgrade --to {found.ref}`"
     gate: list[Json] = [*found.gate] if found else []
-    advice = found.ref if found else None
-    extra: dict[str, Json] = {"pin": pin, "advice": advice, "gate": gate, "changes_between": changes}
-    return HostReport(host.name, reachable=True, extra={**extra, "notes": [text, *changes]})
+    lines = [line for one in known.values() for line in one.lines]
+    extra: dict[str, Json] = {
+        "pin": pin,
+        "advice": advice,
+        "gate": gate,
+        "changes_between": changes,
+        "known_defects": {ref: [*one.lines] for ref, one in known.items()},
+        "notes": [text, *lines, *changes],
+    }
+    return HostReport(host.name, reachable=True, extra=extra)
 
 
 def advise_for(fleet: Fleet) -> tuple[HostReport, ...]:

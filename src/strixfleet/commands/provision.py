@@ -1,5 +1,6 @@
 """`strixfleet provision`: from a bare OS to a verified service; running it again changes nothing."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from strixfleet.findings.results import HostReport, Report
 from strixfleet.fleet.handed_state import retired_servers, state_for_roles
 from strixfleet.fleet.host_status import is_measured
 from strixfleet.fleet.options import Options, change_options, fleet_options
+from strixfleet.fleet.pin_lock import hold_tags, lock_file
 from strixfleet.fleet.plays import play_on
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import (
@@ -28,6 +30,8 @@ from strixfleet.fleet.session import (
 from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.managed.llama_cpp.aspect import build_for, installs
+from strixfleet.managed.llama_cpp.build import Pinned
 from strixfleet.managed.llama_cpp.host_program import HOST_PROGRAM
 from strixfleet.on_host.questions import Json
 from strixfleet.report.output import show
@@ -127,6 +131,14 @@ def _retired(chosen: dict[str, ProbedHost]) -> dict[str, list[str]]:
     return {name: servers for name, servers in found.items() if servers}
 
 
+def _new_builds(hosts: Iterable[ProbedHost]) -> Iterator[Pinned]:
+    """Return what is to be built."""
+    for seen in hosts:
+        build = build_for(seen.state.host.settings, seen.state.machine)
+        if build is not None and installs(build, seen.answers):
+            yield Pinned(build.repository, build.ref)
+
+
 def _ask(plan: Report, chosen: dict[str, ProbedHost], consent: Consent) -> None:
     """Show the plan and ask; what takes a server away is said once more, since a slip may have done it."""
     show(plan, to_stderr=True)
@@ -150,6 +162,7 @@ def run_provision(options: Options, consent: Consent) -> Report:
     work = {name: one for name, one in good.items() if _needs_work(one)}
     if work:
         _ask(plan_report(fleet, seen, started), work, consent)
+        hold_tags(lock_file(fleet), _new_builds(work.values()), write=not consent.check)
         reboot = _settle_reboot(consent, [name for name, one in work.items() if _reboots(one)])
         consent = replace(consent, reboot=reboot)
     else:

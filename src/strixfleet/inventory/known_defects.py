@@ -4,6 +4,7 @@ Which builds of llama.cpp are known to be bad, and which is the nearest good one
 A build is meant by its number, as in the tag b10991. Each row of the table has a source.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -102,13 +103,12 @@ class Judgement:
 
     def remedy(self, defect: Defect) -> str:
         """Say what to pin instead, or what else helps."""
-        parts = [f"pin b{self.nearest_good}"] if self.nearest_good and self.nearest_good != self.build else []
-        if not defect.refuses and defect.first_good is not None:
-            parts = [f"pin b{defect.first_good} or newer"]
+        other = self.nearest_good if defect.refuses else defect.first_good
+        parts = [f"pin b{other}"] if other is not None else []
         if defect.cure:
             parts.append(f"or {defect.cure}" if parts else defect.cure)
         if defect.refuses:
-            parts.append(f"or accept it until a date by an audit_waiver for {defect.item}")
+            parts.append(f"or accept it by an entry of audit_waivers for {defect.item}")
         return ", ".join(parts)
 
 
@@ -134,9 +134,8 @@ def _nearest_good(build: int, rows: list[Defect]) -> int | None:
 
 def tagged_build(ref: str | None) -> int | None:
     """Return the number of a build's tag such as b10991; None where the ref does not tell."""
-    number = (ref or "").removeprefix("b")
-    is_tag = ref is not None and ref.startswith("b") and number.isascii() and number.isdigit()
-    return int(number) if is_tag else None
+    found = re.fullmatch(r"b([0-9]{1,9})", ref or "")
+    return int(found[1]) if found else None
 
 
 def read_table(text: str) -> tuple[Defect, ...]:

@@ -10,10 +10,12 @@ from strixfleet.errors import UsageError
 from strixfleet.findings.results import Report
 from strixfleet.fleet.moved_tags import refuse_moved_tags
 from strixfleet.fleet.options import Options
+from strixfleet.fleet.pin_lock import hold_tags, lock_file
 from strixfleet.fleet.progress import say, step
 from strixfleet.fleet.session import now
 from strixfleet.hosts.connections import Connections
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.managed.llama_cpp.build import Pinned
 from strixfleet.rollout.drive import Driver
 from strixfleet.rollout.fleet_lock import LOST_AFTER_S, FleetLock
 from strixfleet.rollout.host_work import HostWork, RolloutContext
@@ -71,6 +73,8 @@ def _upgrade(pinned: PinnedFleet, request: UpgradeRequest, connections: Connecti
     found, interrupted = survey_without_trials(pinned, request, connections)
     refuse_moved_tags(one.seen for one in found.answered.values())
     refuse_bad_pin(found)
+    pins = (Pinned(one.want.repository, one.want.ref) for one in found.answered.values())
+    hold_tags(lock_file(pinned.fleet), pins, write=not request.check)
     state = plan_rollout(found, request)
     if _has_nothing_to_do(found):
         step("every host runs the pinned build already")

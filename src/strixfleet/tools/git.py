@@ -105,11 +105,7 @@ def resolve(repository: Path, ref: str) -> Resolved:
     )
     branch = _try(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/heads/{ref}")
     if commit is not None and branch is not None:
-        raise UsageError(
-            f"has both a tag and a branch {ref}, at {commit} and {branch}",
-            where=str(repository),
-            hint="pin the 40-digit commit that you mean",
-        )
+        raise two_of_a_name(str(repository), ref, commit, branch)
     if commit is None:
         what = f"{ref} is a branch, not a tag" if branch else f"has no tag {ref}"
         raise UsageError(what, where=str(repository), hint="pin an existing tag or a 40-digit commit")
@@ -142,12 +138,36 @@ def _tree(folder: Path, commit: str) -> str:
     return text.decode().strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The commits that a repository has under one name: as a tag, and as a branch."""
+
+    tag: str | None
+    branch: str | None
+
+
+def named_at(address: str, name: str) -> Named:
+    """Ask a repository, near or far, for the tag and for the branch of a name."""
+    tag, branch = f"refs/tags/{name}", f"refs/heads/{name}"
+    peeled = f"{tag}^{{}}"  # an annotated tag is shown peeled, too
+    words = ("ls-remote", "--", address, tag, peeled, branch)
+    text = run(words, timeout_s=ASK_TIMEOUT_S).decode("utf-8", "replace")
+    rows = {ref: commit for commit, _, ref in (line.partition("\t") for line in text.splitlines())}
+    return Named(rows.get(peeled) or rows.get(tag), rows.get(branch))
+
+
 def tag_at(address: str, tag: str) -> str | None:
     """Ask a repository, near or far, which commit a tag names; None where it has no such tag."""
-    names = (f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")  # an annotated tag is shown peeled, too
-    text = run(("ls-remote", "--", address, *names), timeout_s=ASK_TIMEOUT_S).decode("utf-8", "replace")
-    rows = {name: commit for commit, _, name in (line.partition("\t") for line in text.splitlines())}
-    return rows.get(names[1]) or rows.get(names[0])
+    return named_at(address, tag).tag
+
+
+def two_of_a_name(repository: str, ref: str, tag: str, branch: str) -> UsageError:
+    """Return the refusal of a name that is both a tag and a branch: which one is meant is a guess."""
+    return UsageError(
+        f"has both a tag and a branch {ref}, at {tag} and {branch}",
+        where=repository,
+        hint="pin the 40-digit commit that you mean",
+    )
 
 
 def commits_between(repository: Path, older: str, newer: str) -> tuple[tuple[str, str], ...]:

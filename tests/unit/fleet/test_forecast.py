@@ -126,3 +126,9 @@ def test_the_sizes_of_models_on_the_controller_are_counted(tmp_path: Path) -> No
     (tmp_path / "models" / "small.gguf").write_bytes(b"x" * 1000)
     found = forecast(host, folder)
     assert (found.downloads, found.download_bytes, found.refusals) == (1, 1000, ())
+
+
+def test_a_bad_pin_is_foretold(tmp_path: Path) -> None:
+    bad: dict[str, Json] = {"llama_cpp_ref": "b8940"}
+    assert any("pin b8941" in text for text in forecast_of(seen(BARE, tmp_path, settings=bad)).refusals)
+    assert "provision would fail: b8940 lets any client" in shown(seen(BARE, tmp_path, settings=bad))

@@ -9,7 +9,7 @@ from strixfleet.fleet.handed_state import state_for_roles
 from strixfleet.managed.compiled import ASPECTS
 from strixfleet.managed.facts import DRM
 from strixfleet.on_host.questions import Answer, Ask, Json, Question
-from tests.cases.aspect_cases import BASELINES, Case, load_case
+from tests.cases.aspect_cases import ASPECT_CASES, BASELINES, Case, load_case
 
 
 RECORDED = load_case(BASELINES / "debian_13.yml")
@@ -65,3 +65,16 @@ def test_it_is_taken_where_the_inventory_names_a_profile() -> None:
 
 def test_hardware_that_is_recognised_is_taken() -> None:
     assert handed(RECORDED, hardware_profile="auto")["problems"] == []
+
+
+BAD_PIN = {"llama_cpp_ref": "b8940"}
+
+
+def test_a_build_that_is_known_to_be_bad_is_not_made() -> None:
+    bare = load_case(ASPECT_CASES / "llama_cpp" / "bare_host.yml")
+    problems = handed(bare, **BAD_PIN)["problems"]
+    assert any(text.startswith("b8940 lets any client") and "pin b8941" in text for text in problems)
+
+
+def test_what_runs_already_is_left_to_the_audit() -> None:
+    assert not any("lets any client" in text for text in handed(RECORDED, **BAD_PIN)["problems"])

@@ -126,7 +126,8 @@ def test_ini_and_groups(tmp_path: Path) -> None:
 
 def test_a_boolean_of_a_range_of_hosts_has_its_line(tmp_path: Path) -> None:
     write(
-        tmp_path, hosts_ini="[halo]\nx llama_cpp_ref=b1\nh[01:20].lan kernel_gtt_gib=True llama_cpp_ref=b1\n"
+        tmp_path,
+        hosts_ini="[halo]\nx llama_cpp_ref=v1.0.1\nh[01:20].lan kernel_gtt_gib=True llama_cpp_ref=v1.0.1\n",
     )
     (mistake,) = examine(InventoryRequest((str(tmp_path / "hosts.ini"),))).mistakes
     assert (mistake.line, mistake.field) == (3, "kernel_gtt_gib")

@@ -92,9 +92,10 @@ def _draft_model(
         )
 
 
-def check_defects(values: Mapping[str, object], accepted: Container[str]) -> Iterator[Problem]:
-    """Hold a pin whose name tells its build against the known defects; `accepted` are items of waivers."""
-    build = tagged_build(str(values.get("llama_cpp_ref")))
+def check_defects(
+    values: Mapping[str, object], build: int | None, accepted: Container[str]
+) -> Iterator[Problem]:
+    """Hold a build against the known defects on a host; `accepted` are items of its waivers."""
     if build is None:
         return
     profile = PROFILES.get(str(values.get("hardware_profile")))

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from strixfleet.errors import MistakeCode
 from strixfleet.inventory.hardware import PROFILES
+from strixfleet.inventory.known_defects import tagged_build
 from strixfleet.inventory.schema.addresses import THIS_MACHINE, is_private_listener
 from strixfleet.inventory.schema.field_types import quoted
 from strixfleet.inventory.schema.pin_rules import Release, check_defects, check_instance
@@ -39,7 +40,8 @@ def check(values: Values, today: date) -> tuple[HostSettings | None, tuple[Probl
     for rule in RULES:
         problems.extend(rule(values))
     problems.extend(_waivers(values, today))
-    problems.extend(check_defects(values, _accepted(values, today)))
+    build = tagged_build(str(values.get("llama_cpp_ref")))
+    problems.extend(check_defects(values, build, accepted_items(values, today)))
     if any(problem.keeps_out for problem in problems):
         settings = None
     return settings, tuple(problems)
@@ -224,7 +226,7 @@ def _last_day(waiver: Mapping[str, object]) -> date | None:
         return None
 
 
-def _accepted(values: Values, today: date) -> frozenset[str]:
+def accepted_items(values: Values, today: date) -> frozenset[str]:
     """Return the items of waivers that still count."""
     found = ((str(entry.get("item")), _last_day(entry)) for _, entry in _entries(values, "audit_waivers"))
     return frozenset(item for item, last in found if last is not None and last >= today)

@@ -83,7 +83,7 @@ class Build:
             "toolchain": self.toolchain,
         }
         if not same_repository(self.repository, LLAMA_CPP_REPOSITORY):  # builds of upstream keep their names
-            ingredients["repository"] = _plain_address(self.repository)
+            ingredients["repository"] = plain_address(self.repository)
         text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()
         short = self.ref[:COMMIT_CHARS_IN_ID] if re.fullmatch(r"[0-9a-f]{40}", self.ref) else self.ref
@@ -100,13 +100,14 @@ class Build:
         return tuple(sorted((*COMMON_PACKAGES, *backend_of(self.backend).build_packages)))
 
 
-def _plain_address(repository: str) -> str:
+def plain_address(repository: str) -> str:
+    """Return the address in the form in which two of one repository are equal."""
     return repository.rstrip("/").removesuffix(".git")
 
 
 def same_repository(one: str, other: str) -> bool:
     """Tell whether two addresses name the same repository."""
-    return _plain_address(one) == _plain_address(other)
+    return plain_address(one) == plain_address(other)
 
 
 def plan_build(

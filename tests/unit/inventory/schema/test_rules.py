@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from strixfleet.errors import MistakeCode
 from strixfleet.inventory.schema.rules import check, check_gtt
 from strixfleet.inventory.schema.server_options import INVENTED_ARGUMENTS, SHORT_ARGUMENTS
 
@@ -19,7 +20,8 @@ def problems(**values: Any) -> list[str]:  # noqa: ANN401 - raw inventory values
     """Return the fields of all mistakes, warnings in brackets."""
     given = {"llama_cpp_ref": "b10991", "llama_models": [MODEL], "llama_server_instances": [CHAT], **values}
     settings, found = check(given, TODAY)
-    assert (settings is None) == any(not problem.warning for problem in found)
+    assert (settings is None) == any(problem.keeps_out for problem in found)
+    found = tuple(one for one in found if one.code is not MistakeCode.KNOWN_DEFECT)
     return [f"({problem.field})" if problem.warning else problem.field for problem in found]
 
 
@@ -396,3 +398,64 @@ def test_the_store_name_of_a_part_counts_where_it_is_copied() -> None:
     assert problems(llama_models=[{"name": "tiny", "files": files}]) == []
     unnamed = [{"path": f"/m/{n}.gguf", "sha256": SHA} for n in (1, 2)]
     assert problems(llama_models=[{"name": "tiny", "files": unnamed}]) == ["llama_models[0]"]
+
+
+def defects(pin: str, **values: Any) -> dict[str, tuple[bool, str]]:  # noqa: ANN401
+    """Return {what is said of the pin: whether it is a warning, the hint}."""
+    given = {"llama_cpp_ref": pin, "llama_models": [MODEL], "llama_server_instances": [CHAT], **values}
+    settings, found = check(given, TODAY)
+    assert settings is not None, "a bad pin keeps no verb out: a host must be audited and rolled back"
+    return {one.message: (one.warning, one.hint) for one in found if one.code is MistakeCode.KNOWN_DEFECT}
+
+
+def waiver(item: str, expires: str) -> dict[str, Any]:
+    return {"audit_waivers": [{"item": item, "reason": "patched by us", "expires": expires}]}
+
+
+def test_a_pin_below_the_security_floor_is_refused() -> None:
+    found = defects("b8940")
+    (message,) = [text for text, (warning, _hint) in found.items() if not warning]
+    assert message.startswith(
+        "b8940 lets any client write outside the server's memory (CVE-2026-21869) (https:"
+    )
+    assert found[message][1].startswith("pin b8941, or accept it by an entry of audit_waivers for ")
+    assert not any(not warning for warning, _hint in defects("b8941").values())
+
+
+@pytest.mark.parametrize("profile", ["auto", "strix-halo-128", "strix-point"])
+def test_a_pin_within_a_defects_range_is_refused_with_the_nearest_good_one(profile: str) -> None:
+    found = defects("b10500", llama_cpp_backend="rocm", hardware_profile=profile)
+    ((message, (warning, hint)),) = found.items()
+    assert not warning
+    assert message.startswith("b10500 answers nonsense beyond a micro-batch")
+    assert "https://github.com/ggml-org/llama.cpp/issues/28211" in message
+    assert hint.startswith("pin b10865, or take backend vulkan, or accept it")
+    assert defects("b10500", llama_cpp_backend="vulkan") == {}
+    assert defects("b10865", llama_cpp_backend="rocm", hardware_profile=profile) == {}
+
+
+def test_a_slow_or_loud_build_is_a_warning() -> None:
+    ((message, (warning, hint)),) = defects("b10800").items()
+    assert "halves the prefill" in message
+    assert warning
+    assert hint == "pin b10867, or write lazy-mode: off into the arguments"
+
+
+def test_a_waiver_accepts_one_defect_until_its_date() -> None:
+    rocm, item = {"llama_cpp_backend": "rocm"}, "llama_cpp:defect.rocm-host-buffers"
+    assert defects("b10500", **rocm, **waiver(item, "2026-11-21")) == {}
+    assert len(defects("b10500", **rocm, **waiver(item, "2026-11-20"))) == 1
+    assert len(defects("b10500", **rocm, **waiver("llama_cpp:current", "2027-01-01"))) == 1
+
+
+def test_an_option_with_a_hole_is_refused_in_every_build() -> None:
+    sleepy = {"llama_server_instances": [{**CHAT, "arguments": {"sleep-idle-seconds": 60}}]}
+    ((message, (warning, hint)),) = defects("b11100", **sleepy).items()
+    assert "CVE-2026-43631" in message
+    assert not warning
+    assert hint.startswith("leave sleep-idle-seconds out of the arguments, or accept it")
+
+
+@pytest.mark.parametrize("pin", ["v0.3.36", "c" * 40])
+def test_of_a_pin_without_a_number_nothing_is_said(pin: str) -> None:
+    assert defects(pin, llama_cpp_backend="rocm") == {}
