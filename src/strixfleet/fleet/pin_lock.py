@@ -29,7 +29,7 @@ class Locked:
 
 def lock_file(fleet: Fleet) -> Path:
     """Return where the lock of a fleet's pins is: with its host keys, beside the inventory."""
-    return Path(fleet.known_hosts).with_name(NAME)
+    return Path(fleet.known_hosts).parent / NAME
 
 
 def hold_tags(path: Path, pins: Iterable[Pinned], *, write: bool) -> None:
@@ -38,9 +38,10 @@ def hold_tags(path: Path, pins: Iterable[Pinned], *, write: bool) -> None:
 
     Tags that are new are written down. One that cannot be looked up is said, and left to the hosts.
     """
-    known = read_lock(path)
+    tags = dict.fromkeys(one for one in pins if not git.COMMIT.match(one.ref))
+    known = read_lock(path) if tags else {}
     before = dict(known)
-    for pin in dict.fromkeys(one for one in pins if not git.COMMIT.match(one.ref)):
+    for pin in tags:
         commit = _commit_of(pin)
         if commit is None:
             continue

@@ -10,6 +10,7 @@ import pytest
 
 from strixfleet import assets
 from strixfleet.cli import guarded, strixfleet
+from strixfleet.errors import MistakeCode
 from strixfleet.inventory.load import load
 from strixfleet.inventory.request import InventoryRequest
 from strixfleet.inventory.schema.parts import Instance, Model, SmokeBench, Waiver
@@ -178,3 +179,15 @@ def test_what_the_starter_has_in_comments_is_right(tmp_path: Path) -> None:
         assert name in settings.model_fields_set, name
     assert settings.llama_server_instances[0].arguments["flash-attn"] == "on"
     assert settings.kernel_arguments["amd_iommu"] == "off"
+
+
+def test_validate_refuses_a_bad_pin_and_other_verbs_go_on(run: Run, tmp_path: Path) -> None:
+    text = "all:\n  vars:\n    llama_cpp_ref: b10500\n    llama_cpp_backend: rocm\n  hosts:\n    h1:\n"
+    (tmp_path / "hosts.yml").write_text(text)
+    result = run("validate", "-i", str(tmp_path))
+    assert result.exit_code == 2
+    assert "hosts.yml:3: h1: llama_cpp_ref: b10500 answers nonsense beyond a micro-batch" in result.stdout
+    (mistake,) = json.loads(run("validate", "-i", str(tmp_path), "--json").stdout)["mistakes"]
+    assert (mistake["code"], mistake["severity"]) == ("known_defect", "error")
+    (warning,) = load(InventoryRequest((str(tmp_path),))).warnings
+    assert warning.code is MistakeCode.KNOWN_DEFECT

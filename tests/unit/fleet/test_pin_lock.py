@@ -76,4 +76,5 @@ def test_a_damaged_lock_is_not_an_empty_one(lock: Path, text: str) -> None:
     lock.parent.mkdir()
     lock.write_text(text)
     with pytest.raises(UsageError, match="the lock of the pins cannot be read"):
-        hold_tags(lock, [], write=True)
+        hold_tags(lock, [Pinned("/nowhere", "b10991")], write=True)
+    hold_tags(lock, [Pinned("/nowhere", "c" * 40)], write=True)

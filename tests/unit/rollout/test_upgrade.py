@@ -1,5 +1,6 @@
 """An upgrade from beginning to end: how often it connects and loads, whom it waits for, what it leaves."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,12 +24,16 @@ from strixfleet.hosts.host_program import HostAnswer
 from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.pin import KEY
+from strixfleet.inventory.schema.settings import LLAMA_CPP_REPOSITORY
+from strixfleet.managed.llama_cpp.build import plain_address
+from strixfleet.on_host.questions import Json
 from strixfleet.rollout import journal, upgrade
 from strixfleet.rollout.journal import Journal
 from strixfleet.rollout.refuse_busy import on_trial
 from strixfleet.rollout.rollout_state import new_rollout
-from strixfleet.rollout.survey import PinnedFleet, RolloutSurvey, SurveyedHost
+from strixfleet.rollout.survey import PinnedFleet, RolloutSurvey, SurveyedHost, refuse_bad_pin
 from strixfleet.rollout.upgrade import UpgradeRequest, plan_rollout, run_upgrade, survey_without_trials
+from strixfleet.tools import git
 from tests.fixtures.rollout_hosts import CountingSite, answer, surveyed, surveyed_fleet
 
 
@@ -224,3 +229,51 @@ def test_a_host_that_could_not_be_locked_is_not_switched(
         upgrade.roll_out(found, UpgradeRequest(), new_rollout([["h1"], ["h2"]]), None, connections)
     assert staged == [{"h1": found.hosts["h1"], "h2": unreachable}]
     assert list(journal.journal_folder().iterdir()) == []
+
+
+BAD = Difference(
+    "llama_cpp:defect.rocm-host-buffers",
+    Status.DRIFT,
+    "b10865",
+    {"pinned": "b2"},
+    Cure.MANUAL,
+    Cost.NONE,
+    "b2 answers nonsense; pin b10865",
+)
+
+
+@pytest.mark.parametrize(
+    ("current", "status", "have", "refused"),
+    [
+        ("b1", Status.DRIFT, {"pinned": "b2"}, True),
+        ("b1", Status.WAIVED, {"pinned": "b2"}, False),
+        ("b1", Status.DRIFT, {"current": "b1"}, False),
+        ("want", Status.DRIFT, {"pinned": "b2", "current": "b2"}, False),
+    ],
+    ids=["refused", "waived", "only what runs is bad", "it runs already"],
+)
+def test_a_pin_that_is_known_to_be_bad_is_not_rolled_out(
+    current: str, status: Status, have: dict[str, Json], *, refused: bool
+) -> None:
+    one = surveyed("h1", current)
+    seen = replace(one.seen, differences=(replace(BAD, status=status, have=have),))
+    found = surveyed_fleet(replace(one, seen=seen))
+    if not refused:
+        return refuse_bad_pin(found)
+    with pytest.raises(UsageError, match="h1: b2 answers nonsense; pin b10865"):
+        refuse_bad_pin(found)
+    return None
+
+
+def test_a_tag_that_moved_since_the_lock_was_written_is_not_rolled_out(
+    counting_site: CountingSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = {plain_address(LLAMA_CPP_REPOSITORY): {"b2": {"commit": "a" * 40, "since": "2026-11-01"}}}
+    (tmp_path / "pins.json").write_text(json.dumps(text))
+    monkeypatch.setattr(upgrade, "lock_file", lambda _fleet: tmp_path / "pins.json")
+    monkeypatch.setattr(git, "named_at", lambda *_given: git.Named("b" * 40, None))
+    with pytest.raises(
+        UsageError, match="tag b2 has moved: it named a{40} on 2026-11-01, now it names b{40}"
+    ):
+        run_upgrade(Options(), UpgradeRequest(to="b2", yes=True, soak_s=0))
+    assert not any("activate" in words for words in counting_site.opened.values())

@@ -68,6 +68,39 @@ def test_a_branch_named_like_a_tag_is_refused(upstream: Path, commit: Commit, in
         git.resolve(upstream, "b77")
 
 
+def test_a_name_that_is_both_a_tag_and_a_branch_is_refused(
+    upstream: Path, commit: Commit, in_upstream: Git
+) -> None:
+    tagged = commit("one", "b77")
+    other = commit("two")
+    in_upstream("branch", "b77")
+    with pytest.raises(UsageError, match=f"has both a tag and a branch b77, at {tagged} and {other}"):
+        git.resolve(upstream, "b77")
+    assert git.named_at(str(upstream), "b77") == git.Named(tagged, other)
+    assert git.resolve(upstream, tagged).commit == tagged
+
+
+def test_the_build_of_a_commit_is_counted_from_the_nearest_numbered_tag(
+    upstream: Path, commit: Commit
+) -> None:
+    before = commit("zero")
+    commit("one", "b10990")
+    second = commit("two", "v0.3.36")
+    here = git.repository_here(str(upstream))
+    assert here is not None
+    assert [git.build_number(here, ref) for ref in ("b10990", second, "v0.3.36")] == [10990, 10991, 10991]
+    assert [git.build_number(here, ref) for ref in (before, "c" * 40, "b5", "-h")] == [None] * 4
+
+
+def test_a_repository_that_is_not_here_is_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git, "run", lambda *_given, **_more: pytest.fail("ran git"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert git.repository_here("https://llama.example/llama.cpp.git") is None
+    assert git.repository_here(str(tmp_path)) is None
+
+
 def test_an_imposter_commit_is_refused(upstream: Path, commit: Commit, in_upstream: Git) -> None:
     good = commit("one")
     imposter = in_upstream("commit-tree", f"{good}^{{tree}}", "-p", good, "-m", "from a fork")
