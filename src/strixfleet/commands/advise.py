@@ -7,12 +7,13 @@ import click
 from strixfleet.errors import ExitCode, FleetError
 from strixfleet.findings.results import HostReport
 from strixfleet.findings.run_store import History, history_path
+from strixfleet.fleet.controller_files import build_of
 from strixfleet.fleet.options import Options, fleet_options
 from strixfleet.fleet.session import conclude, finish, load_fleet, now
-from strixfleet.inventory.known_defects import tagged_build
 from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.inventory.schema.pin_rules import check_defects
 from strixfleet.inventory.schema.rules import accepted_items
+from strixfleet.managed.llama_cpp.defects import unknown_build
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.advice import Passed, newest_passed
 from strixfleet.tools import git
@@ -50,11 +51,9 @@ def known_against(host: Host, ref: str | None) -> KnownAgainst:
     settings = host.settings
     if ref is None:
         return KnownAgainst()
-    build = tagged_build(ref)
-    if build is None and (here := git.repository_here(settings.llama_cpp_repository)) is not None:
-        build = git.build_number(here, ref)
+    build = build_of(settings.llama_cpp_repository, ref)
     if build is None:
-        return KnownAgainst(lines=(f"the build number of {ref} is not known here, nor are its defects",))
+        return KnownAgainst(lines=(unknown_build(ref),))
     values = settings.model_dump()
     problems = tuple(check_defects(values, build, accepted_items(values, now().date())))
     refused = any(not problem.warning for problem in problems)

@@ -21,6 +21,7 @@ from strixfleet.fleet.session import (
 )
 from strixfleet.inventory.files.paths import folder_of
 from strixfleet.inventory.schema.fleet_model import Fleet
+from strixfleet.managed.llama_cpp.defects import unknown_build
 from strixfleet.on_host.questions import Json
 
 
@@ -47,7 +48,11 @@ def plan_report(fleet: Fleet, probed: dict[str, ProbedHost | FleetError], starte
         if isinstance(one, FleetError):
             extra: dict[str, Json] = {"changes": []}
         else:
-            extra = {"changes": changes(one.differences), "forecast": forecast(one, folder).to_json()}
+            known = forecast(one, folder)
+            extra = {"changes": changes(one.differences), "forecast": known.to_json()}
+            ref = one.state.host.settings.llama_cpp_ref
+            if known.builds and ref is not None and one.state.pinned_build is None:
+                extra["notes"] = [unknown_build(ref)]
         hosts.append(with_extra(host_report(name, one), extra))
     return finish("plan", started, hosts)
 

@@ -3,6 +3,8 @@
 from functools import cache
 from pathlib import Path
 
+from strixfleet.errors import FleetError
+from strixfleet.inventory.known_defects import tagged_build
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.facts import ControllerFacts
 from strixfleet.tools import git
@@ -14,11 +16,18 @@ def controller_facts(settings: HostSettings) -> ControllerFacts:
     key, armoured = settings.tailscale_repository_key, ""
     if settings.tailscale_enabled and key is not None:
         armoured = repository_key(Path(key), settings.tailscale_repository_fingerprint)
-    return ControllerFacts(armoured, _pinned_build(settings.llama_cpp_repository, settings.llama_cpp_ref))
+    ref = settings.llama_cpp_ref
+    build = build_of(settings.llama_cpp_repository, ref) if ref is not None else None
+    return ControllerFacts(armoured, build)
 
 
 @cache
-def _pinned_build(repository: str, ref: str | None) -> int | None:
-    """Return the build number of a pin where a repository on this machine tells it; fetch nothing."""
+def build_of(repository: str, ref: str) -> int | None:
+    """Return the build number of a ref, by its name or by a repository on this machine; fetch nothing."""
+    if (build := tagged_build(ref)) is not None:
+        return build
     here = git.repository_here(repository)
-    return git.build_number(here, ref) if here is not None and ref is not None else None
+    try:
+        return git.build_number(here, ref) if here is not None else None
+    except FleetError:  # there is no git here
+        return None

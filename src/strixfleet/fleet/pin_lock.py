@@ -105,6 +105,9 @@ def _write(path: Path, known: Mapping[tuple[str, str], Locked]) -> None:
     rows: dict[str, dict[str, Json]] = {}
     for (repository, tag), held in sorted(known.items(), key=lambda row: row[0]):
         rows.setdefault(repository, {})[tag] = {"commit": held.commit, "since": held.since}
-    path.parent.mkdir(mode=0o755, exist_ok=True)
     text = json.dumps(rows, indent=2) + "\n"
-    files.write(str(path), text.encode(), mode=0o644)
+    try:
+        path.parent.mkdir(mode=0o755, exist_ok=True)
+        files.write(str(path), text.encode(), mode=0o644)
+    except OSError as error:
+        say(f"warning: what the tags name now is not kept: {path}: {error.strerror}")

@@ -18,7 +18,7 @@ from strixfleet.inventory.schema.fleet_model import Fleet, Host
 from strixfleet.inventory.schema.pin import KEY, PinEdit, difference, plan_pin, rewrite
 from strixfleet.managed.llama_cpp.aspect import build_for
 from strixfleet.managed.llama_cpp.build import Build
-from strixfleet.managed.llama_cpp.defects import refused_pin
+from strixfleet.managed.llama_cpp.defects import refused_pin, unknown_build
 from strixfleet.managed.llama_server.server_unit import drop_in_path
 from strixfleet.on_host import files
 from strixfleet.on_host.questions import Json
@@ -158,10 +158,13 @@ def refuse_known_bad(found: RolloutSurvey) -> None:
 
 
 def refuse_bad_pin(found: RolloutSurvey) -> None:
-    """Refuse a pin that is known to be bad on one of the hosts that it would be installed on."""
-    for name, one in found.answered.items():
-        for reason in () if one.runs_its_pin else refused_pin(one.seen.differences):
+    """Refuse a pin that is known to be bad on a host that it is new to; say where that cannot be known."""
+    new = {name: one for name, one in found.answered.items() if not one.runs_its_pin}
+    for name, one in new.items():
+        for reason in refused_pin(one.seen.differences):
             raise UsageError(reason, where=name)
+    for ref in dict.fromkeys(one.want.ref for one in new.values() if one.seen.state.pinned_build is None):
+        say(f"note: {unknown_build(ref)}")
 
 
 def refuse_never_provisioned(found: RolloutSurvey) -> None:

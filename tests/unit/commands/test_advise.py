@@ -10,6 +10,7 @@ from strixfleet.findings.run_store import History
 from strixfleet.findings.runs import RunRow
 from strixfleet.inventory.schema.fleet_model import Connection, Fleet, Host
 from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.llama_cpp.defects import unknown_build
 from strixfleet.rollout.advice import Passed
 from strixfleet.tools import git
 
@@ -56,4 +57,4 @@ def test_a_good_ref_is_advised(told: Any) -> None:  # noqa: ANN401
 
 def test_of_a_commit_without_a_number_it_is_said_that_nothing_is_known(told: Any) -> None:  # noqa: ANN401
     found = told(None, llama_cpp_ref="c" * 40)
-    assert found["notes"][1] == f"the build number of {'c' * 40} is not known here, nor are its defects"
+    assert found["notes"][1] == unknown_build("c" * 40)

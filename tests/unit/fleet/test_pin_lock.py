@@ -78,3 +78,12 @@ def test_a_damaged_lock_is_not_an_empty_one(lock: Path, text: str) -> None:
     with pytest.raises(UsageError, match="the lock of the pins cannot be read"):
         hold_tags(lock, [Pinned("/nowhere", "b10991")], write=True)
     hold_tags(lock, [Pinned("/nowhere", "c" * 40)], write=True)
+
+
+def test_a_lock_that_cannot_be_written_is_said(
+    upstream: Path, commit: Commit, lock: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit("one", "b10991")
+    nowhere = lock.parent / "no" / "folder" / "pins.json"
+    hold_tags(nowhere, [Pinned(str(upstream), "b10991")], write=True)
+    assert "what the tags name now is not kept" in capsys.readouterr().err

@@ -272,8 +272,6 @@ def test_a_tag_that_moved_since_the_lock_was_written_is_not_rolled_out(
     (tmp_path / "pins.json").write_text(json.dumps(text))
     monkeypatch.setattr(upgrade, "lock_file", lambda _fleet: tmp_path / "pins.json")
     monkeypatch.setattr(git, "named_at", lambda *_given: git.Named("b" * 40, None))
-    with pytest.raises(
-        UsageError, match="tag b2 has moved: it named a{40} on 2026-11-01, now it names b{40}"
-    ):
+    with pytest.raises(UsageError, match=r"tag b2 has moved: it named a{40} on .*, now it names b{40}"):
         run_upgrade(Options(), UpgradeRequest(to="b2", yes=True, soak_s=0))
     assert not any("activate" in words for words in counting_site.opened.values())

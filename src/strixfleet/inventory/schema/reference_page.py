@@ -62,7 +62,8 @@ plugins, and the connection variables (`ansible_host`, `ansible_port`, `ansible_
 reports every mistake with file, line, host and field, and what to write instead.
 
 Which inventory is read: `-i`, else `ANSIBLE_INVENTORY`, else `./inventory`, else the one of ansible.cfg.
-Host keys are kept beside it, in `.strixfleet/known_hosts`.
+Host keys are kept beside it, in `.strixfleet/known_hosts`, and what tags of llama.cpp named, in
+`.strixfleet/pins.json`.
 
 A name close to one of these is a mistake; another name under one of these prefixes is a warning, under
 plain `ansible-playbook`, too. Files are scanned before Ansible reads them: at most 4 MiB and 100,000 values

@@ -21,7 +21,7 @@ def defect_rows(
     Return a row for each defect that the pinned or the current build has; none where all is well.
 
     `pinned_build` is the number of the pin where the controller knows it. A build without a known number has
-    no rows: neither a commit nor a tag such as v0.3.36 tells its age.
+    no rows.
     """
     options = frozenset(name for one in settings.llama_server_instances for name in one.arguments)
     pin, judged = settings.llama_cpp_ref, []
@@ -70,6 +70,11 @@ def _row(defect: Defect, judgement: Judgement, ref: str) -> Difference:
 def _builds(row: Difference) -> dict[str, Json]:
     """Return the builds that have a defect, by their role."""
     return row.have if isinstance(row.have, dict) else {}
+
+
+def unknown_build(ref: str) -> str:
+    """Say that nothing can be held against a commit, or a tag such as v0.3.36, of which no mirror is here."""
+    return f"the build number of {ref} is not known here, so neither are its known defects"
 
 
 def refused_pin(rows: Iterable[Difference]) -> tuple[str, ...]:
