@@ -41,6 +41,7 @@ class ActionModule(ActionBase):
         local = git.local_repository(address)
         found = git.resolve(local, ref)
         wanted["commit"] = found.commit
+        wanted["build_number"] = git.build_number(git.git_dir(local), found.commit)
         if self._task.check_mode:
             return
         cache = git.cache_folder()

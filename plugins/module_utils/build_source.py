@@ -7,8 +7,9 @@ import json
 import os
 import re
 import stat
+from datetime import date
 from glob import glob
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils.build_process import BuildError, Workshop
 from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import git_safety
@@ -104,6 +105,12 @@ class Repository:
             )
         return ref
 
+    def build_number(self, commit: str) -> int | None:
+        """Return llama.cpp's number of a commit, counted from the nearest tag bNNNN; None without one."""
+        described = self.ask("describe", "--tags", "--long", "--match=b[0-9]*", commit) or ""
+        found = re.match(r"b(\d{1,7})-(\d{1,7})-g[0-9a-f]+\Z", described)
+        return int(found[1]) + int(found[2]) if found else None
+
     def check_out(self, commit: str, folder: str) -> Source:
         """Check the files of a commit out into a new work tree, and prove that they are the commit's."""
         self.git("worktree", "prune")
@@ -153,6 +160,17 @@ def tree_id(folder: str, submodules: dict[str, str], prefix: str = "") -> str:
 
 def _object_id(kind: bytes, content: bytes) -> bytes:
     return hashlib.sha1(b"%s %d\0" % (kind, len(content)) + content, usedforsecurity=False).digest()
+
+
+def refuse_known_defects(ref: str, number: int | None, refused: list[dict[str, Any]], today: date) -> None:
+    """Refuse a build within a range that is known to be bad, unless it is accepted until today or later."""
+    if number is None:
+        return
+    for one in refused:
+        is_old, is_mended = number < (one["first_bad"] or 0), number >= (one["first_good"] or number + 1)
+        is_accepted = (one["accepted_until"] or "") >= today.isoformat()
+        if not (is_old or is_mended or is_accepted):
+            raise BuildError(f"{ref} is build b{number}: {one['text']}")
 
 
 def refuse_moved_tag(repository: str, ref: str, commit: str) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import time
+from datetime import date
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -74,6 +75,16 @@ options:
     description: Name and version of the operating system, for the record.
     type: str
     required: true
+  refused:
+    description:
+      - Ranges of builds that are known to be bad; each has first_bad, first_good, text and accepted_until.
+      - The build's number is that of the nearest tag bNNNN; without one, nothing is refused.
+    type: list
+    elements: dict
+    default: []
+  build_number:
+    description: The number of the commit in O(bundle), which has no tags; set by the action plugin.
+    type: int
   wait_s:
     description: How long to wait for another build on the same host.
     type: int
@@ -119,6 +130,8 @@ SPEC: dict[str, Any] = {
     "offline": {"type": "list", "elements": "list", "required": True},
     "membw": {"type": "str", "required": True},
     "toolchain": {"type": "str", "required": True},
+    "refused": {"type": "list", "elements": "dict", "default": []},
+    "build_number": {"type": "int"},
     "wait_s": {"type": "int", "default": 7200},
 }
 
@@ -153,6 +166,8 @@ def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_sou
     else:
         repository.fetch_url(wanted["repository"])
         commit = repository.resolve(wanted["ref"])
+    number = wanted["build_number"] or repository.build_number(commit)
+    build_source.refuse_known_defects(wanted["ref"], number, wanted["refused"], date.today())  # noqa: DTZ011
     build_source.refuse_moved_tag(wanted["repository"], wanted["ref"], commit)
     workshop.progress("checkout")
     checked_out = os.path.join(workshop.own_folder("src", workshop.source_account), "llama.cpp")

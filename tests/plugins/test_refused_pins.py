@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import date
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 from strixfleet.errors import UsageError
+from strixfleet.inventory.schema.settings import HostSettings
+from strixfleet.managed.llama_cpp.defects import refused_builds
+from strixfleet.managed.machine import Machine
 from strixfleet.tools import git
 from tests.fixtures.git_repositories import Git
 
@@ -42,14 +46,18 @@ def host(
 
     workshop = SimpleNamespace(run=run, folder=str(tmp_path), source_account=None)
     repository = source.Repository(workshop, str(tmp_path / "host.git"))
+    ranges = refused_builds(HostSettings(llama_cpp_backend="rocm"), Machine(gfx="gfx1151"))
 
     def resolve(ref: str) -> str:
         with served(upstream.parent, "127.0.0.1") as url:
             repository.fetch_url(f"{url}/upstream/.git")
             try:
-                return str(repository.resolve(ref))
+                commit = str(repository.resolve(ref))
+                number = repository.build_number(commit)
+                source.refuse_known_defects(ref, number, ranges, date(2026, 11, 28))
             except process.BuildError as error:
                 raise UsageError(str(error)) from None
+        return commit
 
     return resolve
 
@@ -111,3 +119,37 @@ def test_a_tag_that_moved_since_it_was_built_here(
     source.refuse_moved_tag("/r", "b10991", first)
     with pytest.raises(process.BuildError, match=f"tag b10991 has moved: it named {first}"):
         source.refuse_moved_tag("/r", "b10991", "b" * 40)
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [
+        ("b8939", r"is build b8940: it lets any client write .*CVE-2026-21869.*; hint: pin b8941"),
+        ("b10499", r"is build b10500: it answers nonsense .*issues/28211\); hint: pin b10865"),
+    ],
+    ids=["below the floor", "within a defect's range"],
+)
+def test_a_commit_that_is_known_to_be_bad_once_it_is_fetched(
+    host: Callable[[str], str], commit: Commit, tag: str, reason: str
+) -> None:
+    commit("one", tag)
+    made = commit("two")
+    with pytest.raises(UsageError, match=f"{made} {reason}"):
+        host(made)
+
+
+def test_a_good_commit_and_one_without_a_number_are_built(host: Callable[[str], str], commit: Commit) -> None:
+    first = commit("zero")
+    assert host(first) == first
+    made = commit("one", "b10990")
+    assert host(made) == made
+
+
+def test_a_waiver_lets_a_bad_build_be_made_until_its_last_day(plugin: Callable[[str], ModuleType]) -> None:
+    source, process = plugin("module_utils.build_source"), plugin("module_utils.build_process")
+    waiver = {"item": "llama_cpp:defect.rocm-host-buffers", "reason": "patched", "expires": "2026-12-31"}
+    settings = HostSettings.model_validate({"llama_cpp_backend": "rocm", "audit_waivers": [waiver]})
+    ranges = refused_builds(settings, Machine(gfx="gfx1151"))
+    source.refuse_known_defects("c", 10500, ranges, date(2026, 12, 31))
+    with pytest.raises(process.BuildError, match="c is build b10500"):
+        source.refuse_known_defects("c", 10500, ranges, date(2027, 1, 1))

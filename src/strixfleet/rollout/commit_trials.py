@@ -72,7 +72,7 @@ class CommitTrials:
         ((name, one),) = found.hosts.items()
         if isinstance(one, FleetError):
             raise one
-        staged = Stage(found, self.connections, self.lock.tokens.get)([name])[name]
+        staged = Stage(found, self.connections, self.lock.tokens.get, accept_defects=True)([name])[name]
         if staged.kind is EventKind.LOST:
             raise ChangeFailed(staged.reason, where=name)
         if staged.kind is not EventKind.STAGED:

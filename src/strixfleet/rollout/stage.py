@@ -41,7 +41,8 @@ class Stage:
     Staging for one rollout.
 
     `token` returns a host's token of the fleet lock. `agree` is asked once, for all hosts, whether the new
-    build is given options by their new names. `note` keeps facts for the report.
+    build is given options by their new names. `note` keeps facts for the report. `accept_defects` makes
+    builds that are known to be bad, too: `bisect` looks for them.
     """
 
     survey: RolloutSurvey
@@ -50,6 +51,7 @@ class Stage:
     agree: Callable[[Sequence[str]], bool] = _agree
     note: Callable[..., None] = _ignore
     diff: bool = False
+    accept_defects: bool = False
 
     def __call__(self, names: Sequence[str]) -> Events:
         """Build on all hosts that need it, and return what came of each."""
@@ -77,14 +79,16 @@ class Stage:
     def _play(self, chosen: Mapping[str, SurveyedHost]) -> dict[str, HostOutcome]:
         seen = {name: one.seen for name, one in chosen.items()}
         pinned = self.survey.pinned
-        chosen_there = {"strixfleet_hosts": "all"}  # within the limit: the survey has chosen them
+        variables = {"strixfleet_hosts": "all"}  # within the limit: the survey has chosen them
+        if self.accept_defects:
+            variables["strixfleet_known_defects"] = "accept"
         return play_on(
             seen,
             "stage.yml",
             pinned.fleet,
             pinned.options,
             self.connections,
-            variables=chosen_there,
+            variables=variables,
             diff=self.diff,
         )
 

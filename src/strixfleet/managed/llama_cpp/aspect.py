@@ -21,6 +21,7 @@ from strixfleet.managed.llama_cpp.build import (
     parse_manifest,
     plan_build,
 )
+from strixfleet.managed.llama_cpp.defects import refused_builds
 from strixfleet.managed.llama_cpp.host_program import host_program
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.backends import backend_of
@@ -71,6 +72,7 @@ class CurrentBuild(Thing):
     """The pinned build is current; `upgrade` moves a host that runs another one."""
 
     build: Build
+    refused: tuple[Json, ...] = ()
     cost: Cost = Cost.BUILD
 
     @property
@@ -117,6 +119,7 @@ class CurrentBuild(Thing):
             "offline": [[[*names], value] for names, value in OFFLINE_DEFINITIONS],
             "membw": MEMBW.read_text(encoding="utf-8"),
             "toolchain": self.build.toolchain,
+            "refused": [*self.refused],
         }
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:
@@ -257,7 +260,8 @@ def llama_cpp(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
         reader = lambda _answers: Have(None)  # noqa: E731 - nothing to read
         yield Check(id="llama_cpp:pin", wanted="set", reader=reader, cure=Cure.MANUAL, message=message)
         return
-    yield CurrentBuild(id="llama_cpp:current", build=build)
+    refused = tuple(refused_builds(settings, machine))
+    yield CurrentBuild(id="llama_cpp:current", build=build, refused=refused)
     yield _untouched(build)
     yield _spelled_options()
     yield _owner(build)

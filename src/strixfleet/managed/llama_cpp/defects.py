@@ -4,7 +4,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from strixfleet.findings.items import Cost, Cure, Difference, Status
-from strixfleet.inventory.known_defects import ITEM, Defect, Judgement, Use, judge, tagged_build
+from strixfleet.inventory.known_defects import (
+    ITEM,
+    Defect,
+    Judgement,
+    Use,
+    judge,
+    known_defects,
+    tagged_build,
+)
 from strixfleet.inventory.schema.settings import LLAMA_CPP_REPOSITORY, HostSettings
 from strixfleet.managed.llama_cpp.build import Manifest, same_repository
 from strixfleet.managed.machine import Machine
@@ -23,13 +31,12 @@ def defect_rows(
     `pinned_build` is the number of the pin where the controller knows it. A build without a known number has
     no rows.
     """
-    options = frozenset(name for one in settings.llama_server_instances for name in one.arguments)
     pin, judged = settings.llama_cpp_ref, []
     if pin is not None and pinned_build is not None:
-        use = Use(settings.llama_cpp_backend, machine.gfx, options)
+        use = _use(settings, machine, settings.llama_cpp_backend)
         judged.append((PINNED, pin, judge(pinned_build, use)))
     if current is not None and (build := _build_of(current, pin, pinned_build)) is not None:
-        use = Use(current.backend, machine.gfx, options)
+        use = _use(settings, machine, current.backend)
         judged.append((CURRENT, current.ref, judge(build, use)))
     rows: dict[str, Difference] = {}
     for role, ref, judgement in judged:
@@ -37,6 +44,31 @@ def defect_rows(
             row = rows.get(defect.item) or _row(defect, judgement, ref)
             rows[row.id] = replace(row, have={**_builds(row), role: ref})
     return tuple(rows.values())
+
+
+def refused_builds(settings: HostSettings, machine: Machine) -> list[Json]:
+    """
+    Return the ranges of builds that must not be made for a host, for the module that makes them.
+
+    It knows the number of a commit once it has fetched the source. Each range has its ends, what to say, and
+    the last day on which a waiver accepts it.
+    """
+    use = _use(settings, machine, settings.llama_cpp_backend)
+    accepted = {waiver.item: waiver.expires for waiver in settings.audit_waivers}
+    rows: list[Json] = []
+    for defect in known_defects():
+        if defect.refuses and defect.concerns(use):
+            judgement = judge(defect.first_bad or (defect.first_good or 2) - 1, use)
+            last = accepted.get(defect.item)
+            text = f"{judgement.sentence(defect, 'it')}; hint: {judgement.remedy(defect)}"
+            row: dict[str, Json] = {"first_bad": defect.first_bad, "first_good": defect.first_good}
+            rows.append({**row, "text": text, "accepted_until": last.isoformat() if last else None})
+    return rows
+
+
+def _use(settings: HostSettings, machine: Machine, backend: str) -> Use:
+    options = frozenset(name for one in settings.llama_server_instances for name in one.arguments)
+    return Use(backend, machine.gfx, options)
 
 
 def _build_of(current: Manifest, pin: str | None, pinned_build: int | None) -> int | None:
