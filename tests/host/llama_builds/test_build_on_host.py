@@ -226,6 +226,25 @@ def test_hosts_fetch_from_a_web_address_themselves(
     assert site.provision(llama_cpp_repository=str(repository), llama_cpp_ref="v0.0.1") == "changed"
 
 
+def test_a_commit_that_is_known_to_be_bad_is_refused_before_it_is_compiled(
+    site: Site, git: Git, repository: Path, served: Callable[..., AbstractContextManager[str]]
+) -> None:
+    """The host finds out, since the controller has no copy of what is at that address."""
+    bad = git("rev-parse", "v0.0.2")
+    git("tag", "b8939", "v0.0.1")
+    site.forget()
+    with served(repository.parent, site.sandbox.gateway) as url:
+        said = site.provision(
+            llama_cpp_repository=f"{url}/upstream/.git", llama_cpp_allow_http=True, llama_cpp_ref=bad
+        )
+    assert f"{bad} is build b8940: it lets any client write outside" in said
+    assert "pin b8941" in said
+    assert site.run("ls /var/lib/strixfleet/build/*") == "log\nprogress"
+    assert f"{bad} lets any client write outside" in site.provision(llama_cpp_repository=str(repository))
+    git("tag", "-d", "b8939")
+    assert site.provision(llama_cpp_ref="v0.0.1") == "changed"
+
+
 @pytest.fixture(scope="module")
 def after_a_hostile_build(site: Site, git: Git, repository: Path) -> Site:
     """Build a tag whose CMakeLists.txt tries everything, then forget that build."""
