@@ -135,7 +135,7 @@ def test_after_a_reboot_in_the_middle_of_a_trial_the_suspect_build_is_not_starte
     """A build that freezes the box when it loads would reboot it for ever."""
     name = site.names[-1]
     good = site.current(name)
-    starts = "ls /var/cache/strixfleet/chat | grep -c ^suspect- || true"
+    starts = "ls /var/cache/strixfleet/servers/chat | grep -c ^suspect- || true"
     root(site.made, name, f"python3 -c {shlex.quote(MAKE_SUSPECT)}")
     root(site.made, name, f"/opt/strixfleet/lib/strixfleet-host activate {SUSPECT} --lease 3600")
     assert root(site.made, name, starts).strip() == "1"
