@@ -103,6 +103,8 @@ def test_two_operators_cannot_work_at_once(site: Site) -> None:
     code, _document, said = site.call("rollback", "--yes")
     assert code == 4
     assert "locked by" in said
+    with pytest.raises(AssertionError, match="upgrades or provisions this host"):
+        site.play()
     _out, rest = first.communicate(timeout=600)
     assert first.returncode == 0, rest
 
