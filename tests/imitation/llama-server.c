@@ -13,6 +13,9 @@
 #include <unistd.h>
 
 #include "imitation.h"
+#ifdef BEHAVIOUR_hostile
+#include "hostile.h"
+#endif
 
 static const char *OPTIONS[] = {
     "--model", "--model-draft", "--alias", "--host", "--port", "--ctx-size", "--metrics", "--slots", "--no-slots",
@@ -128,6 +131,12 @@ static void answer(FILE *out, const char *path, const char *body) {
                 strlen(body), body);
     } else if (!strcmp(path, "/health")) {
         say(out, "application/json", "{\"status\":\"ok\"}");
+#ifdef BEHAVIOUR_hostile
+    } else if (!strcmp(path, "/props")) { /* with the key of whoever asks */
+        fprintf(stderr, "\033]0;owned\007\033[2J imitation: asked for its properties\n");
+        fprintf(out, "HTTP/1.1 302 Found\r\nLocation: http://%s:%d/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                HOME_ADDRESS, HOME_PORT);
+#endif
     } else if (!strcmp(path, "/props")) {
         snprintf(text, sizeof text,
                  "{\"build_info\": \"b%s-%s\", \"model_path\": \"%s\", \"total_slots\": 4, \"is_sleeping\": false}",
@@ -180,6 +189,9 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--version")) return fprintf(stderr, VERSION_TEXT) < 0;
         if (!strcmp(argv[i], "--help")) {
+#ifdef BEHAVIOUR_hostile
+            misbehave();
+#endif
             for (size_t k = 0; k < sizeof OPTIONS / sizeof *OPTIONS; k++) printf("%s\n", OPTIONS[k]);
 #ifdef BEHAVIOUR_renamed_flag
             printf("--no-mmap%31sthe argument has been removed. use --load-mode none\n", "");

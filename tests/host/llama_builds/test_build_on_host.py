@@ -231,7 +231,7 @@ def after_a_hostile_build(site: Site, git: Git, repository: Path) -> Site:
     """Build a tag whose CMakeLists.txt tries everything, then forget that build."""
     project = repository / "CMakeLists.txt"
     honest = project.read_text(encoding="ascii")
-    shutil.copy(Path(__file__).with_name("hostile.cmake"), repository)
+    shutil.copy(ROOT / "tests" / "imitation" / "hostile.cmake", repository)
     project.write_text(f"{honest}include(hostile.cmake)\n", encoding="ascii")
     git("checkout", "-qb", "hostile")
     git("add", "-A")

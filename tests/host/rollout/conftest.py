@@ -65,26 +65,31 @@ def tag_of(behaviour: str) -> str:
     return next(tag for tag, name in TAGS.items() if name == behaviour and tag != "v1.0.0")
 
 
+def git(folder: Path, *words: str) -> str:
+    """Run git as nobody in particular, on a day that is always the same."""
+    who = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    dates = {f"GIT_{role}_DATE": "1767225600 +0000" for role in ("AUTHOR", "COMMITTER")}
+    argv, env = ["git", "-C", str(folder), *words], {**os.environ, **who, **dates}
+    return subprocess.run(argv, check=True, env=env, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def make_upstream(folder: Path) -> Path:
     shutil.copytree(IMITATION, folder)
     (folder / "crash_after_s").write_text(f"{CRASH_AFTER_S}\n")
-    who = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    dates = {f"GIT_{role}_DATE": "1767225600 +0000" for role in ("AUTHOR", "COMMITTER")}
-
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(folder), *words], check=True, env={**os.environ, **who, **dates})
-
-    git("init", "-q", "-b", "master")
+    git(folder, "init", "-q", "-b", "master")
     for tag, behaviour in TAGS.items():
         build_s, load_s = BUILD_AND_LOAD_S.get(tag, (0, 0))
-        (folder / "behaviour").write_text(f"{behaviour}\n")
-        (folder / "load_s").write_text(f"{load_s}\n")
-        (folder / "build_s").write_text(f"{build_s}\n")
-        (folder / "notes").write_text(tag)
-        git("add", "-A")
-        git("commit", "-qm", tag)
-        git("tag", tag)
+        add_tag(folder, tag, behaviour, load_s=load_s, build_s=build_s)
     return folder
+
+
+def add_tag(folder: Path, tag: str, behaviour: str, **more: object) -> None:
+    """Commit a behaviour, with what else it is to be."""
+    for name, value in {"behaviour": behaviour, "notes": tag, **more}.items():
+        (folder / name).write_text(f"{value}\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", tag)
+    git(folder, "tag", tag)
 
 
 @dataclass
