@@ -35,7 +35,7 @@ int main(int argc, char **argv) {
     const char *model = value(argc, argv, "-m", "none");
     int repetitions = atoi(value(argc, argv, "-r", "5"));
     printf("[\n");
-    row(model, atoi(value(argc, argv, "-p", "512")), 0, repetitions, TOKENS_PER_S * 4, ",");
+    row(model, atoi(value(argc, argv, "-p", "512")), 0, repetitions, PREFILL_TOKENS_PER_S, ",");
     row(model, 0, atoi(value(argc, argv, "-n", "128")), repetitions, TOKENS_PER_S, "");
     printf("]\n");
     return 0;

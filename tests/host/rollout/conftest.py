@@ -40,6 +40,9 @@ TAGS = {
     "v1.0.9": "good",
     "v1.0.10": "renamed_flag",
     "v1.0.11": "long_nonsense",
+    "v1.0.12": "crosstalk",
+    "v1.0.13": "cut_short",
+    "v1.0.14": "slow_prefill",
     "v1.1.0": "good",  # these take time to build and to load
     "v1.1.1": "good",
     "v1.1.2": "good",
@@ -55,6 +58,9 @@ REASONS = {
     "crash_later": "stays up: .*started anew|stays up: .*does not|answered|did not answer",
     "hangs": "no tokens",
     "long_nonsense": r"all \d facts are recalled from prompts of \d+ tokens, none from those",
+    "crosstalk": r"4 requests at once, .* answered \d{5}, which belongs to another request",
+    "cut_short": r"4 requests at once, .* ended after 3 tokens, alone after 24",
+    "slow_prefill": r"pp512 speed: .*the previous build reached",
     "removed_flag": "does not understand chat: --imitated-flag",
     "does_not_compile": "does not compile",
 }

@@ -29,7 +29,7 @@ from tests.host.rollout.conftest import (
 pytestmark = pytest.mark.host
 
 # CI's form; the soak takes all
-SHORT = {"slow", "long_nonsense", "removed_flag"}
+SHORT = {"slow", "long_nonsense", "crosstalk", "removed_flag"}
 
 
 @pytest.mark.parametrize("behaviour", sorted(SHORT))
