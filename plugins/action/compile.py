@@ -12,10 +12,11 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from strixfleet.errors import FleetError
+from strixfleet.errors import FleetError, LockHeld
 from strixfleet.findings.items import waive
 from strixfleet.fleet.controller_files import controller_facts
 from strixfleet.fleet.handed_state import state_for_roles
+from strixfleet.hosts.host_program import PROGRAM, read_answer
 from strixfleet.hosts.probe import probe_argv, read_answers
 from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder, name_mistakes
 from strixfleet.managed.compiled import compile_host, questions_for
@@ -51,9 +52,12 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         name = str(variables["inventory_hostname"])
-        if not boolean(self._task.args.get("again", False)) and (known := _known(name, variables)):
+        again = boolean(self._task.args.get("again", False))
+        if not again and (known := _known(name, variables)):
             return {**result, **known, **HIDDEN, "changed": False}
         try:
+            if not again and not self._task.check_mode:
+                self._refuse_held(name)
             host = host_from_vars(name, variables, self._loader)
             controller = controller_facts(host.settings)
             warnings = [str(mistake) for mistake in name_mistakes(name, variables)]
@@ -71,6 +75,18 @@ class ActionModule(ActionBase):
         revision = revision_of(str(inventory_folder(variables)))
         known = state_for_roles(state, answers, rows, revision, self._consent(variables))
         return {**result, **HIDDEN, "changed": False, "warnings": warnings, **known}
+
+    def _refuse_held(self, name: str) -> None:
+        """Refuse a host that somebody upgrades or provisions: what is on trial there is theirs to change."""
+        done = self._low_level_execute_command(f"test ! -x {PROGRAM} || {PROGRAM} status")
+        if not done["stdout"].strip():
+            return
+        if lock := read_answer(done["stdout"], done.get("stderr", ""), host=name).lock:
+            raise LockHeld(
+                f"{lock['owner']} upgrades or provisions this host since {lock['since']}",
+                where=name,
+                hint="try again when that is done; `strixfleet unlock` if nobody is at work",
+            )
 
     def _consent(self, variables: dict[str, Any]) -> Any:
         """Return which servers may be taken away, as the operator wrote it."""

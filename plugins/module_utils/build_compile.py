@@ -14,8 +14,6 @@ from ansible_collections.strixfleet.fleet.plugins.module_utils.on_host import fi
 
 
 CCACHE = "/var/cache/strixfleet/ccache"
-GIB = 1 << 30
-JOB_BYTES = {"cpu": GIB, "vulkan": GIB, "rocm": 2 * GIB}
 MOST_CMAKE_BYTES = 4 << 20
 TARGETS = ("llama-server", "llama-bench")
 # The project asks git for its commit; the repository belongs to another account, which git refuses to trust.
@@ -30,12 +28,14 @@ UNUSED = "Manually-specified variables were not used by the project"
 class Recipe(NamedTuple):
     """What the controller asks for."""
 
-    backend: str
     definitions: dict[str, str]
     strict: list[str]
     offline: list[tuple[list[str], str]]
     membw: str
     repository: str
+    compilers: list[str]
+    job_bytes: int
+    asked_environment: dict[str, tuple[list[str], str]]
 
 
 class Compiled(NamedTuple):
@@ -47,15 +47,14 @@ class Compiled(NamedTuple):
     shader_features: dict[str, bool]
 
 
-def job_count(backend: str, meminfo: str, cores: int) -> int:
-    """Cap the jobs by cores and by available memory: 2 GiB each for HIP, 1 GiB for others."""
+def job_count(job_bytes: int, meminfo: str, cores: int) -> int:
+    """Cap the jobs by cores and by available memory."""
     found = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo, re.MULTILINE)
     available = int(found[1]) * 1024 if found else 0
-    jobs = min(cores, available // JOB_BYTES[backend])
+    jobs = min(cores, available // job_bytes)
     if jobs < 1:
-        needed_mib = JOB_BYTES[backend] >> 20
         raise BuildError(
-            f"{available >> 20} MiB of memory are free, each job of a {backend} build takes {needed_mib} MiB;"
+            f"{available >> 20} MiB of memory are free, each job of the build takes {job_bytes >> 20} MiB;"
             " hint: stop what fills the memory, or choose a smaller frame buffer in the BIOS"
         )
     return jobs
@@ -95,12 +94,10 @@ def shader_features(lines: list[str]) -> dict[str, bool]:
     return {match[1]: match[2] is None for match in found if match}
 
 
-def compilers(workshop: Workshop, backend: str) -> dict[str, str]:
+def versions(workshop: Workshop, compilers: list[str]) -> dict[str, str]:
     """Ask the tools for their versions; their first line is their identity."""
-    tools = ["cc", "c++", "cmake", "ninja", "ccache"]
-    tools += {"vulkan": ["glslc"], "rocm": ["hipcc"], "cpu": []}[backend]
     found = {}
-    for tool in tools:
+    for tool in ("cc", "c++", "cmake", "ninja", "ccache", *compilers):
         lines = workshop.run([tool, "--version"], cwd=workshop.folder)
         found[tool] = next((line.strip() for line in lines if line.strip()), "")
     return found
@@ -147,10 +144,12 @@ def prepare_ccache(workshop: Workshop, repository: str) -> dict[str, str]:
     }
 
 
-def hip_environment(workshop: Workshop) -> dict[str, str]:
-    """Point CMake to the compiler that hipconfig names."""
-    answers = [workshop.run(["hipconfig", flag], cwd=workshop.folder)[-1].strip() for flag in ("-l", "-R")]
-    return {"HIPCXX": f"{answers[0]}/clang", "HIP_PATH": answers[1]}
+def asked_environment(workshop: Workshop, asked: dict[str, tuple[list[str], str]]) -> dict[str, str]:
+    """Return variables whose values commands print, such as where the compiler is."""
+    return {
+        name: workshop.run(argv, cwd=workshop.folder)[-1].strip() + more
+        for name, (argv, more) in asked.items()
+    }
 
 
 def compile_source(workshop: Workshop, source: str, recipe: Recipe) -> Compiled:
@@ -158,8 +157,7 @@ def compile_source(workshop: Workshop, source: str, recipe: Recipe) -> Compiled:
     objects = workshop.own_folder("obj")
     workshop.environment.update(prepare_ccache(workshop, recipe.repository))
     workshop.environment.update(READS_REPOSITORY)
-    if recipe.backend == "rocm":
-        workshop.environment.update(hip_environment(workshop))
+    workshop.environment.update(asked_environment(workshop, recipe.asked_environment))
     definitions = recipe.definitions | known_definitions(source, recipe.offline)
     workshop.progress("configure")
     argv = ["cmake", "-S", source, "-B", objects, "-G", "Ninja"]
@@ -169,12 +167,12 @@ def compile_source(workshop: Workshop, source: str, recipe: Recipe) -> Compiled:
             f"this llama.cpp does not know {', '.join(unused)}; hint: correct llama_cpp_cmake_arguments"
         )
     with open("/proc/meminfo", encoding="ascii") as file:
-        jobs = job_count(recipe.backend, file.read(), len(os.sched_getaffinity(0)))
+        jobs = job_count(recipe.job_bytes, file.read(), len(os.sched_getaffinity(0)))
     made = workshop.run(["cmake", "--build", objects, "--target", *TARGETS, "-j", str(jobs)], cwd=objects)
     if any(line.startswith("cannot compile ") for line in made):
         raise BuildError("a shader did not compile; hint: see the log, often memory ran out")
     compile_membw(workshop, objects, recipe.membw)
-    return Compiled(objects, definitions, compilers(workshop, recipe.backend), shader_features(lines))
+    return Compiled(objects, definitions, versions(workshop, recipe.compilers), shader_features(lines))
 
 
 def compile_membw(workshop: Workshop, objects: str, text: str) -> None:

@@ -19,8 +19,6 @@ PROGRAMS = ("llama-server", "llama-bench", "strixfleet-membw")
 MOST_FILES = 256
 MOST_BYTES = 8 << 30  # rocBLAS and its like are not among them
 BLOCK_BYTES = 1 << 20
-BACKEND_LIBRARY = {"vulkan": "libggml-vulkan.so", "rocm": "libggml-hip.so"}
-BACKEND_SYMBOL = {"vulkan": b"ggml_backend_vk_reg", "rocm": b"ggml_backend_cuda_reg"}
 VERSION = re.compile(r"^version: .*?(?:build )?(\d+)(?:, commit |\s*\()([0-9a-f]{7,40})\)", re.MULTILINE)
 
 
@@ -107,16 +105,20 @@ def copy_file(folder: int, name: str, copy: str, most_bytes: int) -> int:
     return size_bytes
 
 
-def check(workshop: Workshop, folder: str, backend: str, commit: str) -> tuple[str, int]:
-    """Prove backend and commit by the programs themselves; return their version text and build number."""
+def check(workshop: Workshop, folder: str, proof: dict[str, str], commit: str) -> tuple[str, int]:
+    """
+    Prove backend and commit by the programs themselves; return their version text and build number.
+
+    The proof of a backend is its `library`, or its `symbol` in llama-server itself; the CPU's is empty.
+    """
     for name in PROGRAMS:
         if not os.path.isfile(os.path.join(folder, "bin", name)):
             raise BuildError(f"the build did not make {name}")
-    library = BACKEND_LIBRARY.get(backend)
+    library = proof.get("library")
     server = os.path.join(folder, "bin", "llama-server")
     if library and not os.path.exists(os.path.join(folder, "lib", library)):
         with open(server, "rb") as file:
-            if BACKEND_SYMBOL[backend] not in file.read():
+            if proof["symbol"].encode() not in file.read():
                 raise BuildError(f"the build has no {library}: it would run on the CPU")
     text = "\n".join(workshop.run([server, "--version"], cwd=folder))
     found = VERSION.search(text)

@@ -51,7 +51,6 @@ options:
   backend:
     description: What to build for.
     type: str
-    choices: [cpu, vulkan, rocm]
     required: true
   definitions:
     description: CMake definitions.
@@ -67,6 +66,23 @@ options:
     type: list
     elements: list
     required: true
+  compilers:
+    description: The backend's compilers, whose versions are recorded.
+    type: list
+    elements: str
+    default: []
+  job_bytes:
+    description: Memory that one job of the build takes.
+    type: int
+    required: true
+  asked_environment:
+    description: Variables of the build, each with the command that prints its value and what to add to it.
+    type: dict
+    default: {}
+  proof:
+    description: The backend's C(library), or its C(symbol) in llama-server; empty for the CPU.
+    type: dict
+    default: {}
   membw:
     description: C source of the program that measures memory bandwidth.
     type: str
@@ -101,6 +117,10 @@ EXAMPLES = """
     definitions: "{{ llama_cpp_build.definitions }}"
     strict: "{{ llama_cpp_build.strict }}"
     offline: "{{ llama_cpp_build.offline }}"
+    compilers: "{{ llama_cpp_build.compilers }}"
+    job_bytes: "{{ llama_cpp_build.job_bytes }}"
+    asked_environment: "{{ llama_cpp_build.asked_environment }}"
+    proof: "{{ llama_cpp_build.proof }}"
     membw: "{{ llama_cpp_build.membw }}"
     toolchain: "{{ llama_cpp_build.toolchain }}"
 """
@@ -124,10 +144,14 @@ SPEC: dict[str, Any] = {
     "ref": {"type": "str", "required": True},
     "bundle": {"type": "path"},
     "commit": {"type": "str"},
-    "backend": {"type": "str", "required": True, "choices": ["cpu", "vulkan", "rocm"]},
+    "backend": {"type": "str", "required": True},
     "definitions": {"type": "dict", "required": True},
     "strict": {"type": "list", "elements": "str", "required": True},
     "offline": {"type": "list", "elements": "list", "required": True},
+    "compilers": {"type": "list", "elements": "str", "default": []},
+    "job_bytes": {"type": "int", "required": True},
+    "asked_environment": {"type": "dict", "default": {}},
+    "proof": {"type": "dict", "default": {}},
     "membw": {"type": "str", "required": True},
     "toolchain": {"type": "str", "required": True},
     "refused": {"type": "list", "elements": "dict", "default": []},
@@ -210,7 +234,13 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     definitions = {name: str(value) for name, value in wanted["definitions"].items()}
     offline = [([str(name) for name in names], str(value)) for names, value in wanted["offline"]]
     recipe = build_compile.Recipe(
-        wanted["backend"], definitions, wanted["strict"], offline, wanted["membw"], wanted["repository"]
+        definitions=definitions,
+        offline=offline,
+        **{
+            name: wanted[name]
+            for name in build_compile.Recipe._fields
+            if name not in {"definitions", "offline"}
+        },
     )
     compiled = build_compile.compile_source(workshop, source.folder, recipe)
     workshop.progress("publish")
@@ -218,7 +248,7 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial, mode=0o755)
     build_publish.collect(compiled.folder, partial)
-    version, number = build_publish.check(workshop, partial, wanted["backend"], source.commit)
+    version, number = build_publish.check(workshop, partial, wanted["proof"], source.commit)
     manifest = {
         "schema": "strixfleet/build/1",
         **{name: wanted[name] for name in ("id", "repository", "ref", "backend", "toolchain")},

@@ -7,4 +7,9 @@
 #else
 #define TOKENS_PER_S 250.0
 #endif
+#ifdef BEHAVIOUR_slow_prefill
+#define PREFILL_TOKENS_PER_S (TOKENS_PER_S * 2)
+#else
+#define PREFILL_TOKENS_PER_S (TOKENS_PER_S * 4)
+#endif
 #define VERSION_TEXT "version: 0.0.1-imitation (build " BUILD_NUMBER ", commit " BUILD_COMMIT ")\n"

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "imitation.h"
+#ifdef BEHAVIOUR_hostile
+#include "hostile.h"
+#endif
 
 static const char *value(int argc, char **argv, const char *name, const char *otherwise) {
     for (int i = 1; i + 1 < argc; i++)
@@ -26,10 +29,13 @@ int main(int argc, char **argv) {
         printf(VERSION_TEXT);
         return 0;
     }
+#ifdef BEHAVIOUR_hostile
+    misbehave();
+#endif
     const char *model = value(argc, argv, "-m", "none");
     int repetitions = atoi(value(argc, argv, "-r", "5"));
     printf("[\n");
-    row(model, atoi(value(argc, argv, "-p", "512")), 0, repetitions, TOKENS_PER_S * 4, ",");
+    row(model, atoi(value(argc, argv, "-p", "512")), 0, repetitions, PREFILL_TOKENS_PER_S, ",");
     row(model, 0, atoi(value(argc, argv, "-n", "128")), repetitions, TOKENS_PER_S, "");
     printf("]\n");
     return 0;

@@ -13,6 +13,9 @@
 #include <unistd.h>
 
 #include "imitation.h"
+#ifdef BEHAVIOUR_hostile
+#include "hostile.h"
+#endif
 
 static const char *OPTIONS[] = {
     "--model", "--model-draft", "--alias", "--host", "--port", "--ctx-size", "--metrics", "--slots", "--no-slots",
@@ -69,6 +72,22 @@ static const char *recalled(const char *body) {
 #endif
 }
 
+/* What another request that runs holds, or how a request ends that is not alone: defects that need two users. */
+static const char *overlapped(const char *code, int *tokens) {
+    (void)tokens;
+#if defined(BEHAVIOUR_crosstalk) || defined(BEHAVIOUR_cut_short)
+    static char latest[6];
+    if (code) memcpy(latest, code, 5);
+    nap(0.1); /* until all are here */
+#ifdef BEHAVIOUR_crosstalk
+    if (code && atomic_load(&processing) > 1) return latest;
+#else
+    if (atomic_load(&processing) > 1 && *tokens > 3) *tokens = 3;
+#endif
+#endif
+    return code;
+}
+
 static int token(int at) {
 #ifdef BEHAVIOUR_wrong_output
     (void)at;
@@ -82,7 +101,7 @@ static void timings(char *text, size_t size, int tokens, int evaluated) {
     snprintf(text, size,
              "\"tokens_predicted\": %d, \"tokens_evaluated\": %d, \"stop_type\": \"limit\", \"timings\": {"
              "\"prompt_n\": 64, \"prompt_per_second\": %f, \"predicted_n\": %d, \"predicted_per_second\": %f}",
-             tokens, evaluated, TOKENS_PER_S * 4, tokens, TOKENS_PER_S);
+             tokens, evaluated, PREFILL_TOKENS_PER_S, tokens, TOKENS_PER_S);
 }
 
 static void complete(FILE *out, const char *body) {
@@ -90,12 +109,12 @@ static void complete(FILE *out, const char *body) {
     int tokens = wish ? atoi(wish + 12) : 16;
     int streamed = strstr(body, "\"stream\": true") != NULL;
     char end[400], text[70000];
+    const char *code = overlapped(recalled(body), &tokens);
     timings(end, sizeof end, tokens, (int)strlen(body) / 4);
 #ifdef BEHAVIOUR_hangs
     nap(100000);
 #endif
     if (streamed) fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
-    const char *code = recalled(body);
     size_t used = (size_t)snprintf(text, sizeof text, "{\"content\": \" %.5s\", \"tokens\": [", code ? code : "words");
     struct timespec start, now;
     clock_gettime(CLOCK_MONOTONIC, &start);
@@ -128,6 +147,12 @@ static void answer(FILE *out, const char *path, const char *body) {
                 strlen(body), body);
     } else if (!strcmp(path, "/health")) {
         say(out, "application/json", "{\"status\":\"ok\"}");
+#ifdef BEHAVIOUR_hostile
+    } else if (!strcmp(path, "/props")) { /* with the key of whoever asks */
+        fprintf(stderr, "\033]0;owned\007\033[2J imitation: asked for its properties\n");
+        fprintf(out, "HTTP/1.1 302 Found\r\nLocation: http://%s:%d/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                HOME_ADDRESS, HOME_PORT);
+#endif
     } else if (!strcmp(path, "/props")) {
         snprintf(text, sizeof text,
                  "{\"build_info\": \"b%s-%s\", \"model_path\": \"%s\", \"total_slots\": 4, \"is_sleeping\": false}",
@@ -180,6 +205,9 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--version")) return fprintf(stderr, VERSION_TEXT) < 0;
         if (!strcmp(argv[i], "--help")) {
+#ifdef BEHAVIOUR_hostile
+            misbehave();
+#endif
             for (size_t k = 0; k < sizeof OPTIONS / sizeof *OPTIONS; k++) printf("%s\n", OPTIONS[k]);
 #ifdef BEHAVIOUR_renamed_flag
             printf("--no-mmap%31sthe argument has been removed. use --load-mode none\n", "");

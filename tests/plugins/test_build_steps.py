@@ -51,20 +51,35 @@ def test_definitions_that_cmake_ignored_are_read(compile_steps: ModuleType) -> N
 
 
 @pytest.mark.parametrize(
-    ("backend", "free_mib", "cores", "jobs"),
-    [("cpu", 64000, 16, 16), ("vulkan", 3500, 16, 3), ("rocm", 31000, 32, 15), ("rocm", 2100, 8, 1)],
+    ("job_gib", "free_mib", "cores", "jobs"),
+    [(1, 64000, 16, 16), (1, 3500, 16, 3), (2, 31000, 32, 15), (2, 2100, 8, 1)],
 )
 def test_jobs_fit_into_memory(
-    compile_steps: ModuleType, backend: str, free_mib: int, cores: int, jobs: int
+    compile_steps: ModuleType, job_gib: int, free_mib: int, cores: int, jobs: int
 ) -> None:
-    assert compile_steps.job_count(backend, f"MemAvailable: {free_mib * 1024} kB\n", cores) == jobs
+    assert compile_steps.job_count(job_gib << 30, f"MemAvailable: {free_mib * 1024} kB\n", cores) == jobs
 
 
 def test_too_little_memory_is_said_before_anything_is_compiled(
     compile_steps: ModuleType, process_steps: ModuleType
 ) -> None:
     with pytest.raises(process_steps.BuildError, match="MiB of memory are free"):
-        compile_steps.job_count("rocm", "MemAvailable: 900000 kB\n", 8)
+        compile_steps.job_count(2 << 30, "MemAvailable: 900000 kB\n", 8)
+
+
+def test_a_variable_of_the_build_is_what_a_command_prints(compile_steps: ModuleType, tmp_path: Path) -> None:
+    class Told:
+        folder = str(tmp_path)
+
+        def run(self, argv: list[str], cwd: str) -> list[str]:
+            assert cwd == self.folder
+            return ["a warning", f"/usr/{argv[1]} "]
+
+    asked = {"HIPCXX": (["hipconfig", "-l"], "/clang"), "HIP_PATH": (["hipconfig", "-R"], "")}
+    assert compile_steps.asked_environment(Told(), asked) == {
+        "HIPCXX": "/usr/-l/clang",
+        "HIP_PATH": "/usr/-R",
+    }
 
 
 def test_of_names_that_changed_over_time_the_known_one_is_used(

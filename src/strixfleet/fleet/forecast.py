@@ -9,12 +9,12 @@ from strixfleet.fleet.session import ProbedHost
 from strixfleet.managed.llama_cpp.defects import refused_pin
 from strixfleet.managed.llama_models.model_store import StoredFile, catalogue
 from strixfleet.managed.llama_server.server_files import files_of
+from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host.questions import Ask, Json, Question
 
 
 GIB = 1024**3
 REBOOT_MIN = 2.0
-BUILD_MIN = {"cpu": 8.0, "vulkan": 15.0, "rocm": 30.0}  # on the 16 cores of a Strix Halo box
 PACKAGES_MIN = 3.0
 DOWNLOAD_BYTES_PER_MIN = 50_000_000 * 60
 SMOKE_BENCH_MIN = 1.0
@@ -55,6 +55,7 @@ def forecast(seen: ProbedHost, folder: Path) -> Forecast:
     copied = sum(_size_here(file, folder) or 0 for file in new)
     bad_pin = refused_pin(seen.differences) if build else ()
     refusals = (*_problems(deeds), *bad_pin, *_disk(build), *_models(seen, new, folder))
+    build_min = backend_of(seen.state.host.settings.llama_cpp_backend).build_min if build else 0.0
     return Forecast(
         refusals=tuple(dict.fromkeys(refusals)),
         packages=packages,
@@ -62,7 +63,7 @@ def forecast(seen: ProbedHost, folder: Path) -> Forecast:
         builds=int(build is not None),
         downloads=len([file for file in new if file.in_store]),
         download_bytes=copied,
-        minutes=_minutes(work, build, copied, reboots),
+        minutes=_minutes(work, build_min, copied, reboots),
     )
 
 
@@ -152,13 +153,8 @@ def _packages(deeds: Deeds, build: Mapping[str, Json] | None, seen: ProbedHost) 
     yield from found
 
 
-def _minutes(
-    work: Iterable[Difference], build: Mapping[str, Json] | None, copied_bytes: int, reboots: int
-) -> int:
+def _minutes(work: Iterable[Difference], build_min: float, copied_bytes: int, reboots: int) -> int:
     if not list(work):
         return 0
-    recipe = build["recipe"] if build else None
-    backend = str(recipe.get("backend")) if isinstance(recipe, dict) else ""
     spent = SMOKE_BENCH_MIN + reboots * REBOOT_MIN + copied_bytes / DOWNLOAD_BYTES_PER_MIN
-    spent += BUILD_MIN.get(backend, 0.0) + (PACKAGES_MIN if build else 0.0)
-    return max(1, round(spent))
+    return max(1, round(spent + build_min + (PACKAGES_MIN if build_min else 0.0)))

@@ -11,6 +11,7 @@ from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import KEYS
+from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host.questions import Json
 from strixfleet.rollout.gate_bench import GateBench, OtherBuild
 from strixfleet.rollout.gate_watch import Watch, problems
@@ -128,7 +129,7 @@ class Gate:
     @property
     def tolerance(self) -> float:
         """Return the share of speed that a new build may lose as noise."""
-        noise = CPU_NOISE if self.host.settings.llama_cpp_backend == "cpu" else NOISE
+        noise = NOISE if backend_of(self.host.settings.llama_cpp_backend).graphics else CPU_NOISE
         return self.host.settings.smoke_bench.tolerance or noise
 
     def run(self) -> tuple[Result, str, tuple[Check, ...]]:

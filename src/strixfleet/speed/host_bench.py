@@ -184,7 +184,8 @@ class HostBench:
             return replace(evidence, problem="there is no current build; `strixfleet provision` makes one")
         served, problem = server.served(self.bench, self.smoke)
         evidence = replace(evidence, served=served, server_problem=problem)
-        self._note(served.recall.note(target.model) if served else "")
+        if served:
+            self._note(served.recall.note(target.model) or served.together.note(target.model))
         size, free = self.answer.size_bytes(target.paths), conditions.memory.available_bytes
         if server.unit.pid and not fits_twice(size, free):
             note = (

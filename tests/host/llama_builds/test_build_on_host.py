@@ -250,7 +250,7 @@ def after_a_hostile_build(site: Site, git: Git, repository: Path) -> Site:
     """Build a tag whose CMakeLists.txt tries everything, then forget that build."""
     project = repository / "CMakeLists.txt"
     honest = project.read_text(encoding="ascii")
-    shutil.copy(Path(__file__).with_name("hostile.cmake"), repository)
+    shutil.copy(ROOT / "tests" / "imitation" / "hostile.cmake", repository)
     project.write_text(f"{honest}include(hostile.cmake)\n", encoding="ascii")
     git("checkout", "-qb", "hostile")
     git("add", "-A")
@@ -283,7 +283,7 @@ def test_a_build_cannot_change_what_the_next_one_is_made_from(after_a_hostile_bu
 
 def test_a_killed_build_publishes_nothing_and_leaves_no_process(site: Site) -> None:
     site.forget()
-    site.run("touch /var/tmp/tiny-hangs")
+    site.run(f"rm -rf {BUILDS}/v0.0.2-*; touch /var/tmp/tiny-hangs")
     running = site.start(llama_cpp_ref="v0.0.2")
     wait_for(lambda: "configure" in site.run("cat /var/lib/strixfleet/build/v0.0.2-*/progress"))
     wait_for(lambda: "sleep" in site.run("ps -u strixfleet-build -o comm="))

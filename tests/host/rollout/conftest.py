@@ -40,6 +40,9 @@ TAGS = {
     "v1.0.9": "good",
     "v1.0.10": "renamed_flag",
     "v1.0.11": "long_nonsense",
+    "v1.0.12": "crosstalk",
+    "v1.0.13": "cut_short",
+    "v1.0.14": "slow_prefill",
     "v1.1.0": "good",  # these take time to build and to load
     "v1.1.1": "good",
     "v1.1.2": "good",
@@ -55,6 +58,9 @@ REASONS = {
     "crash_later": "stays up: .*started anew|stays up: .*does not|answered|did not answer",
     "hangs": "no tokens",
     "long_nonsense": r"all \d facts are recalled from prompts of \d+ tokens, none from those",
+    "crosstalk": r"4 requests at once, .* answered \d{5}, which belongs to another request",
+    "cut_short": r"4 requests at once, .* ended after 3 tokens, alone after 24",
+    "slow_prefill": r"pp512 speed: .*the previous build reached",
     "removed_flag": "does not understand chat: --imitated-flag",
     "does_not_compile": "does not compile",
 }
@@ -65,26 +71,31 @@ def tag_of(behaviour: str) -> str:
     return next(tag for tag, name in TAGS.items() if name == behaviour and tag != "v1.0.0")
 
 
+def git(folder: Path, *words: str) -> str:
+    """Run git as nobody in particular, on a day that is always the same."""
+    who = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    dates = {f"GIT_{role}_DATE": "1767225600 +0000" for role in ("AUTHOR", "COMMITTER")}
+    argv, env = ["git", "-C", str(folder), *words], {**os.environ, **who, **dates}
+    return subprocess.run(argv, check=True, env=env, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def make_upstream(folder: Path) -> Path:
     shutil.copytree(IMITATION, folder)
     (folder / "crash_after_s").write_text(f"{CRASH_AFTER_S}\n")
-    who = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    dates = {f"GIT_{role}_DATE": "1767225600 +0000" for role in ("AUTHOR", "COMMITTER")}
-
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(folder), *words], check=True, env={**os.environ, **who, **dates})
-
-    git("init", "-q", "-b", "master")
+    git(folder, "init", "-q", "-b", "master")
     for tag, behaviour in TAGS.items():
         build_s, load_s = BUILD_AND_LOAD_S.get(tag, (0, 0))
-        (folder / "behaviour").write_text(f"{behaviour}\n")
-        (folder / "load_s").write_text(f"{load_s}\n")
-        (folder / "build_s").write_text(f"{build_s}\n")
-        (folder / "notes").write_text(tag)
-        git("add", "-A")
-        git("commit", "-qm", tag)
-        git("tag", tag)
+        add_tag(folder, tag, behaviour, load_s=load_s, build_s=build_s)
     return folder
+
+
+def add_tag(folder: Path, tag: str, behaviour: str, **more: object) -> None:
+    """Commit a behaviour, with what else it is to be."""
+    for name, value in {"behaviour": behaviour, "notes": tag, **more}.items():
+        (folder / name).write_text(f"{value}\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", tag)
+    git(folder, "tag", tag)
 
 
 @dataclass

@@ -1,20 +1,35 @@
 """Upgrades of three real hosts that run the imitation: good builds stay, bad ones go back."""
 
+import json
 import re
 import shlex
 import signal
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 import pytest
 
 from tests.host.outside import reboot, root
-from tests.host.rollout.conftest import BUILDS, SOAK, Site, check_bad_build, no_link, tag_of, wait_for
+from tests.host.rollout.conftest import (
+    BUILDS,
+    SOAK,
+    Site,
+    add_tag,
+    check_bad_build,
+    git,
+    no_link,
+    tag_of,
+    wait_for,
+)
 
 
 pytestmark = pytest.mark.host
 
 # CI's form; the soak takes all
-SHORT = {"slow", "long_nonsense", "removed_flag"}
+SHORT = {"slow", "long_nonsense", "crosstalk", "removed_flag"}
 
 
 @pytest.mark.parametrize("behaviour", sorted(SHORT))
@@ -103,6 +118,8 @@ def test_two_operators_cannot_work_at_once(site: Site) -> None:
     code, _document, said = site.call("rollback", "--yes")
     assert code == 4
     assert "locked by" in said
+    with pytest.raises(AssertionError, match="upgrades or provisions this host"):
+        site.play()
     _out, rest = first.communicate(timeout=600)
     assert first.returncode == 0, rest
 
@@ -111,6 +128,71 @@ def test_a_pin_that_reaches_beyond_the_limit_is_not_rewritten(site: Site) -> Non
     code, _document, said = site.call("upgrade", "--to", "v1.0.4", "--yes", "-l", site.names[-1])
     assert code == 2
     assert re.search(rf"strix.yml:\d+: this line also pins {site.names[0]}", said)
+
+
+@contextmanager
+def home_of_the_thief(address: str) -> Iterator[tuple[str, list[str]]]:
+    """Listen where a hostile build wants to bring what it finds; yield the place, and who came."""
+    came: list[str] = []
+    with socket.create_server((address, 0)) as door:
+        place = f"{address}:{door.getsockname()[1]}"
+
+        def listen() -> None:
+            with suppress(OSError):
+                while True:
+                    line, (who, _port) = door.accept()
+                    came.append(who)
+                    line.close()
+
+        Thread(target=listen, daemon=True).start()
+        yield place, came
+        door.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_hostile_repository_gets_nothing_and_leaves_nothing(site: Site) -> None:
+    """
+    Its build, its --help, its benchmark and its server each try what they can.
+
+    They look for keys, other processes and instances, for this host's network and the world; they leave
+    processes, change what the next build is made from, lead requests elsewhere, and take over terminals.
+    """
+    name = site.names[-1]
+    running = site.current(name)
+    with home_of_the_thief(site.made.gateway) as (place, came):
+        add_tag(site.upstream, "v6.6.6", "hostile", home=place)
+        wish = ("-e", "llama_cpp_ref=v6.6.6", "--yes", "-l", name, "--soak", "0")
+        code, document, said = site.call("upgrade", *wish)
+        log = root(site.made, name, "journalctl --no-pager -o cat -u llama-server@chat")
+        wrote = root(site.made, name, f"cat {BUILDS}/v6.6.6-*/options")
+        assert code == 4, said
+        row = document["hosts"][name]
+        assert row["outcome"] == "returned"
+        assert "302" in row["reason"]
+        assert came == []
+        assert "asked for its properties" in log
+        assert "STOLEN" not in said + json.dumps(document) + wrote
+        assert "\x1b" not in said + "".join(document_texts(document))
+        assert root(site.made, name, "pgrep -f '[s]leep 98765' || echo nothing").strip() == "nothing"
+        assert site.current(name) == running
+        assert site.health(name) == "200"
+
+        freed = root(site.made, name, f"{BUILDS}/v6.6.6-*/bin/llama-server --help; pkill sleep")
+        assert len(came) == 1, "unconfined it does what was prevented above"
+        assert "STOLEN /proc/" in freed
+
+    site.call("upgrade", "-e", "llama_cpp_ref=v1.0.9", "--yes", "-l", name, "--retry", "--soak", "0")
+    manifest = json.loads(root(site.made, name, f"cat {BUILDS}/current/manifest.json"))
+    assert manifest["ref"] == "v1.0.9"
+    assert manifest["tree"] == git(site.upstream, "rev-parse", "v1.0.9^{tree}")
+    assert "evil" not in root(site.made, name, f"strings -a {BUILDS}/current/bin/llama-bench || true")
+
+
+def document_texts(value: object) -> Iterator[str]:
+    """Return all texts below a JSON value."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    yield value if isinstance(value, str) else ""
+    for part in parts:
+        yield from document_texts(part)
 
 
 SUSPECT = "v9.9.9-cpu-0badb007"
@@ -135,7 +217,7 @@ def test_after_a_reboot_in_the_middle_of_a_trial_the_suspect_build_is_not_starte
     """A build that freezes the box when it loads would reboot it for ever."""
     name = site.names[-1]
     good = site.current(name)
-    starts = "ls /var/cache/strixfleet/chat | grep -c ^suspect- || true"
+    starts = "ls /var/cache/strixfleet/servers/chat | grep -c ^suspect- || true"
     root(site.made, name, f"python3 -c {shlex.quote(MAKE_SUSPECT)}")
     root(site.made, name, f"/opt/strixfleet/lib/strixfleet-host activate {SUSPECT} --lease 3600")
     assert root(site.made, name, starts).strip() == "1"

@@ -109,6 +109,10 @@ class CurrentBuild(Thing):
 
     def recipe(self) -> dict[str, Json]:
         """Return what the module `llama_build` takes."""
+        backend = backend_of(self.build.backend)
+        asked: dict[str, Json] = {
+            name: [[*argv], more] for name, (argv, more) in backend.asked_environment.items()
+        }
         return {
             "id": self.build.id,
             "repository": self.build.repository,
@@ -117,6 +121,10 @@ class CurrentBuild(Thing):
             "definitions": dict(self.build.definitions),
             "strict": [*self.build.strict],
             "offline": [[[*names], value] for names, value in OFFLINE_DEFINITIONS],
+            "compilers": [*backend.compilers],
+            "job_bytes": backend.job_bytes,
+            "asked_environment": asked,
+            "proof": {"library": backend.library, "symbol": backend.symbol} if backend.library else {},
             "membw": MEMBW.read_text(encoding="utf-8"),
             "toolchain": self.build.toolchain,
             "refused": [*self.refused],

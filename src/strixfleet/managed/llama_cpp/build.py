@@ -17,7 +17,7 @@ BUILDS = "/opt/strixfleet/llama.cpp"
 CURRENT = Question(Ask.LINK, f"{BUILDS}/current")
 MANIFEST = Question(Ask.READ, f"{BUILDS}/current/manifest.json")
 COMMIT_CHARS_IN_ID = 12
-BUILD_ID = re.compile(r"[a-z0-9.]+-(?:vulkan|rocm|cpu)-[0-9a-f]{8}\Z")
+BUILD_ID = re.compile(r"[a-z0-9.]+-[a-z]+-[0-9a-f]{8}\Z")
 COMMON_DEFINITIONS: Mapping[str, str] = {
     "BUILD_SHARED_LIBS": "ON",
     "CMAKE_BUILD_TYPE": "Release",

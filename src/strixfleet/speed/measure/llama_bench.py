@@ -1,6 +1,6 @@
 """The arguments of llama-bench, its results, and whether the right device computed them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import Annotated
@@ -8,16 +8,12 @@ from typing import Annotated
 from pydantic import Field
 
 from strixfleet.inventory.schema.parts import SmokeBench
+from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host import json_text
 from strixfleet.speed.measure.answer_types import Count, Shown, Speed, UnreadableAnswerError, read_as
 
 
 MOST_SAMPLES = 1000
-BACKEND_NAMES: Mapping[str, tuple[str, ...]] = {
-    "vulkan": ("Vulkan",),
-    "rocm": ("ROCm", "HIP"),
-    "cpu": ("CPU", "BLAS"),
-}
 SOFTWARE_DRIVERS = ("llvmpipe", "lavapipe", "SwiftShader")
 
 
@@ -121,9 +117,10 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = Fal
     """
     reported = f"llama-bench reports backends {row.backends!r}, GPU {row.gpu or 'none'!r}"
     why = ""
-    if not any(name.lower() in row.backends.lower() for name in BACKEND_NAMES[backend]):
+    wanted = backend_of(backend)
+    if not any(name.lower() in row.backends.lower() for name in wanted.reported_as):
         why = f"no {backend} device was found; check its driver and the backend of the build"
-    elif backend == "cpu":
+    elif not wanted.graphics:
         why = "the GPU computed, not the CPU" if row.gpu and row.gpu_layers else ""
     elif not row.gpu or row.devices == "none":
         why = f"the CPU ({row.cpu}) computed; check the GPU driver and the access to /dev/dri"
@@ -131,8 +128,8 @@ def wrong_device(row: BenchRow, backend: str, *, amd: bool, software: bool = Fal
         why = "no layer is on the GPU (n_gpu_layers is 0)"
     elif not software and any(name.lower() in row.gpu.lower() for name in SOFTWARE_DRIVERS):
         why = "a software driver on the CPU computed, not the GPU"
-    elif backend == "vulkan" and amd and "RADV" not in row.gpu:
-        why = "the driver is not Mesa's RADV; look for AMDVLK in /etc/vulkan/icd.d"
+    elif amd and wanted.driver not in row.gpu:
+        why = f"the driver is not Mesa's {wanted.driver}; look for AMDVLK in /etc/vulkan/icd.d"
     return why and f"{reported}: {why}"
 
 

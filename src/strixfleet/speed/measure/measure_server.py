@@ -16,6 +16,7 @@ from strixfleet.speed.measure.recall import recall_request
 from strixfleet.speed.measure.remote_bench import Bench
 from strixfleet.speed.measure.served import PROMPTS, Served, served_body
 from strixfleet.speed.measure.server_flags import ServerFlags
+from strixfleet.speed.measure.together import together_request
 
 
 BENCH_TIMEOUT_S = 1800
@@ -75,6 +76,7 @@ class Server:
             "repeat_tokens": ALIKE_TOKENS,
             "prompts": [*PROMPTS],
             "planted": recall_request(flags.micro_batch_tokens, flags.slot_tokens),
+            "together": together_request(flags.micro_batch_tokens, flags.slot_tokens),
             "draft": draft_request(smoke.generate_tokens) if instance.draft_model else None,
         }
 

