@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from strixfleet.hosts.probe import probe_argv, read_answers
 from strixfleet.inventory.ansible.task_vars import host_from_vars, inventory_folder, name_mistakes
 from strixfleet.managed.compiled import compile_host, questions_for
 from strixfleet.tools.git import revision_of
+from strixfleet.tools.lock_owner import VARIABLE, is_dead
 
 
 HIDDEN = {"_ansible_no_log": True}  # as include_vars hides what it read
@@ -81,7 +83,8 @@ class ActionModule(ActionBase):
         done = self._low_level_execute_command(f"test ! -x {PROGRAM} || {PROGRAM} status")
         if not done["stdout"].strip():
             return
-        if lock := read_answer(done["stdout"], done.get("stderr", ""), host=name).lock:
+        lock = read_answer(done["stdout"], done.get("stderr", ""), host=name).lock
+        if lock and lock["owner"] != os.environ.get(VARIABLE) and not is_dead(str(lock["owner"])):
             raise LockHeld(
                 f"{lock['owner']} upgrades or provisions this host since {lock['since']}",
                 where=name,

@@ -5,17 +5,10 @@ It is taken on all hosts in the order of their names, or on none. A heartbeat ke
 answered for LOST_AFTER_S is reported as lost; a lock that another operator took over ends the work.
 """
 
-import getpass
-import hashlib
-import os
-import platform
-import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from strixfleet.errors import FleetError, HostError, LockHeld
 from strixfleet.hosts.connections import Connections
@@ -23,42 +16,14 @@ from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostProgram
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.on_host.envelope import LOCK_EXPIRED
+from strixfleet.tools.lock_owner import BOOT_ID, is_dead, owner
 
 
 HEARTBEAT_S = 15.0
 LOCK_TTL_S = 45.0  # three heartbeats
 LOST_AFTER_S = 30.0
 CALL_TIMEOUT_S = 8.0
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 LOCK_HINT = "wait until it is free, or see `strixfleet unlock`; the lock of a dead holder expires after 45 s"
-
-
-def _where() -> str:
-    """Identify this boot of this machine, or this container: host names are not unique."""
-    try:
-        boot = Path(BOOT_ID).read_text(encoding="ascii")
-        return hashlib.sha256(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
-    except OSError:  # not Linux
-        return f"{uuid.getnode():x}"
-
-
-def owner() -> str:
-    """Return who holds a lock of ours: user, machine and process."""
-    return f"{getpass.getuser()}@{platform.node()} ({_where()}) pid {os.getpid()}"
-
-
-def is_dead(other: str) -> bool:
-    """Tell whether an owner was a process of this machine that has ended."""
-    found = re.fullmatch(r"\S+@(\S+) \((\w+)\) pid (\d+)", other)
-    if not found or (found[1], found[2]) != (platform.node(), _where()):
-        return False
-    try:
-        os.kill(int(found[3]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # it runs, as another user
-        return False
-    return False
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from strixfleet.managed.llama_server.server_command import listening
 from strixfleet.managed.llama_server.server_unit import KEYS
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.on_host.questions import Json
-from strixfleet.rollout.gate_bench import GateBench, OtherBuild
+from strixfleet.rollout.gate_bench import GateBench, OtherBuild, measures_all
 from strixfleet.rollout.gate_watch import Watch, problems
 from strixfleet.rollout.judge_gate import (
     NOISE,
@@ -76,7 +76,7 @@ def measure_before(host: Host, seen: ProbedHost, bench: Bench, *, fresh: bool) -
     measured = GateBench(host, seen, bench)
     speeds = {} if fresh else measured.remembered(build)
     if not speeds:
-        speeds = speeds_of(measured.measure(everything=False).verdicts)
+        speeds = speeds_of(measured.measure(everything=measures_all(host)).verdicts)
     return Before(build, speeds, outputs, drift_before(seen))
 
 
@@ -172,7 +172,7 @@ class Gate:
     def _speed(self) -> list[Check]:
         """Measure the new build; where it looks slow, measure the previous one again."""
         measured = GateBench(self.host, self._seen, self.bench)
-        report = measured.measure(everything=False)
+        report = measured.measure(everything=measures_all(self.host))
         old, new = self.before.speeds, speeds_of(report.verdicts)
         again = None
         if self.before.build and slower(old, new, self.tolerance):

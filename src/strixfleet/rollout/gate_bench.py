@@ -25,13 +25,18 @@ class OtherBuild(Bench):
         return super().program({**request, "program": other}, timeout_s)
 
 
+def measures_all(host: Host) -> bool:
+    """Tell whether a gate measures every instance: a defect may show with one model alone."""
+    return host.settings.smoke_bench.model is None
+
+
 class GateBench(HostBench):
     """The measurement of one host, for its gate."""
 
     def remembered(self, build: str) -> dict[str, float]:
         """Return a build's last good speeds on this host, by instance and test; empty unless complete."""
         found: dict[str, float] = {}
-        targets = targets_of(self.host)
+        targets = targets_of(self.host, everything=measures_all(self.host))
         self.answer = self.bench.look([], [path for target in targets for path in target.paths], 0.0)
         last_good = self.answer.last_good
         for target in targets:
@@ -46,7 +51,7 @@ class GateBench(HostBench):
 
     def bench_of(self, other: OtherBuild) -> dict[str, float]:
         """Run another build's llama-bench beside the running server; speeds by instance and test."""
-        targets = targets_of(self.host)
+        targets = targets_of(self.host, everything=measures_all(self.host))
         self._look(targets)
         self.bench = other
         found: dict[str, float] = {}

@@ -8,7 +8,8 @@ from strixfleet.hosts.fan_out import fan_out
 from strixfleet.hosts.host_program import HostAnswer, HostProgram
 from strixfleet.hosts.remote import Remote
 from strixfleet.inventory.schema.fleet_model import Host
-from strixfleet.rollout.fleet_lock import LOCK_HINT, is_dead
+from strixfleet.rollout.fleet_lock import LOCK_HINT
+from strixfleet.tools.lock_owner import is_dead
 
 
 Answers = Mapping[str, HostAnswer] | Mapping[str, HostAnswer | FleetError]

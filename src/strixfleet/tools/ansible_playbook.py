@@ -22,6 +22,7 @@ from strixfleet.errors import ChangeFailed
 from strixfleet.inventory.ansible.host_key_options import checked_by
 from strixfleet.inventory.ansible.vaults import VAULT_PROMPT, typed_password
 from strixfleet.on_host.plain_text import plain
+from strixfleet.tools import lock_owner
 from strixfleet.tools.play_settings import settings_of
 
 
@@ -105,6 +106,7 @@ def environment_for(request: PlayRequest, temporary: Path) -> dict[str, str]:
     paths = [str(collections_path()), *([given] if given else [])]
     return {
         **settings_of(os.environ),
+        lock_owner.VARIABLE: lock_owner.owner(),
         "ANSIBLE_COLLECTIONS_PATH": ":".join(paths),
         "ANSIBLE_SSH_ARGS": shlex.join(ssh_arguments(request, temporary)),
         "ANSIBLE_LOCAL_TEMP": str(temporary),

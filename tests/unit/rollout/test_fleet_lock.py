@@ -22,7 +22,8 @@ from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.on_host.switch.lock_record import Fence
 from strixfleet.on_host.switch.records import HostLock
 from strixfleet.rollout import fleet_lock
-from strixfleet.rollout.fleet_lock import FleetLock, is_dead
+from strixfleet.rollout.fleet_lock import FleetLock
+from strixfleet.tools.lock_owner import is_dead, owner
 
 
 SOURCE = Path(strixfleet.on_host.switch.__file__).with_name("strixfleet_host.py")
@@ -145,9 +146,9 @@ def test_the_lock_of_a_dead_process_of_this_machine_is_taken_over(tmp_path: Path
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    dead = fleet_lock.owner().rpartition(" ")[0] + f" {child}"
+    dead = owner().rpartition(" ")[0] + f" {child}"
     assert is_dead(dead)
-    assert not is_dead(fleet_lock.owner())
+    assert not is_dead(owner())
     assert not is_dead("ann@elsewhere (0a1b2c3d) pid 1")
     assert not is_dead(re.sub(r"\(\w+\)", "(0a1b2c3d)", dead)), "another machine may have the same name"
     HostProgram("a", Folder(tmp_path / "a")).must("lock", "--owner", dead)

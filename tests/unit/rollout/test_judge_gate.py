@@ -53,6 +53,17 @@ def test_heat_condemns_nobody() -> None:
     assert results(speed_checks(Measured(OLD, slow_too, again))) == ["failed", "failed"]
 
 
+def test_a_published_pair_goes_back_for_its_prefill() -> None:
+    """From b10662 to b10723 prefill fell from 429 to 216 t/s while decode moved by 6 % (llama.cpp #28160)."""
+    before = {"chat pp512": 429.0, "chat tg128": 50.0}
+    result, reason = overall(
+        speed_checks(Measured(before, {"chat pp512": 216.0, "chat tg128": 47.0}, before))
+    )
+
+    assert result is Result.FAILED
+    assert reason == "chat pp512 speed: 216.00 t/s, the previous build reached 429.00: -50%"
+
+
 def test_a_busy_host_and_a_missing_measurement_are_doubts() -> None:
     busy = Measured(OLD, {"chat tg128": 20.0, "chat pp512": 400.0}, doubts=frozenset({"chat tg128"}))
     assert results(speed_checks(busy)) == ["invalid", "passed"]

@@ -3,8 +3,8 @@
 import pytest
 
 from strixfleet.errors import LockHeld
-from strixfleet.rollout import fleet_lock
 from strixfleet.rollout.refuse_busy import refuse_busy, refuse_locked
+from strixfleet.tools.lock_owner import owner
 from tests.fixtures.rollout_hosts import answer
 
 
@@ -12,7 +12,7 @@ def test_a_living_operator_keeps_others_out_and_a_dead_one_does_not() -> None:
     refuse_busy({"h1": answer()})
     with pytest.raises(LockHeld, match="h1: locked by ann"):
         refuse_busy({"h1": answer(lock="ann@elsewhere (0a1b2c3d) pid 1")})
-    dead = fleet_lock.owner().rpartition(" ")[0] + " 4194305"  # above the largest pid
+    dead = owner().rpartition(" ")[0] + " 4194305"  # above the largest pid
     refuse_locked({"h1": answer(lock=dead)})
 
 

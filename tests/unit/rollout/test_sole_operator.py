@@ -14,6 +14,7 @@ from strixfleet.hosts.remote import CommandResult
 from strixfleet.on_host.switch.records import Record, deadline
 from strixfleet.rollout import fleet_lock
 from strixfleet.rollout.sole_operator import sole_operator
+from strixfleet.tools.lock_owner import owner
 from tests.unit.rollout.test_fleet_lock import Folder, host
 
 
@@ -37,7 +38,7 @@ def holder(place: Path, name: str) -> str:
 
 def test_the_lock_is_held_for_the_time_of_the_work_and_its_tokens_reach_a_play(tmp_path: Path) -> None:
     with sole_operator([host("h1")], connections(tmp_path)) as alone:
-        assert holder(tmp_path, "h1") == fleet_lock.owner()
+        assert holder(tmp_path, "h1") == owner()
         assert alone.tokens_file
         assert json.loads(alone.tokens_file.read_text()) == {"h1": 1}
     assert holder(tmp_path, "h1") == ""
@@ -81,7 +82,7 @@ def test_the_lock_is_taken_again_after_a_reboot(tmp_path: Path, monkeypatch: pyt
         end_s = time.monotonic() + 20
         while json.loads(alone.tokens_file.read_text()) != {"h1": 2} and time.monotonic() < end_s:
             time.sleep(0.1)
-        assert holder(tmp_path, "h1") == fleet_lock.owner()
+        assert holder(tmp_path, "h1") == owner()
         assert json.loads(alone.tokens_file.read_text()) == {"h1": 2}
 
 

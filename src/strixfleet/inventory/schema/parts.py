@@ -184,7 +184,8 @@ class SmokeBench(Part):
     """The benchmark that ends a provision and gates an upgrade."""
 
     model: PlainName | None = Field(
-        default=None, description="Model to measure; the first instance's when left out."
+        default=None,
+        description="Model to measure; when left out the first instance's, and in a gate every instance's.",
     )
     prompt_tokens: Annotated[Integer, Field(ge=16, le=131072)] = Field(
         default=512, description="Tokens of prefill (ppN)."
