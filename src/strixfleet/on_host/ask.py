@@ -26,7 +26,8 @@ for file in /etc/default/grub /etc/default/grub.d/*.cfg; do
     [ ! -e "$file" ] || . "$file"
 done >/dev/null
 one_line() { printf '%s' "$1" | tr '\\n' ' '; }
-printf 'always=%s\\nnormally=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX")" "$(one_line "$GRUB_CMDLINE_LINUX_DEFAULT")"
+printf 'always=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX")"
+printf 'normally=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX_DEFAULT")"
 """
 COMMANDS = {
     "apt_targets": [

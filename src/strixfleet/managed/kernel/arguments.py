@@ -82,14 +82,18 @@ class KernelArgument(Thing):
         return Question(Ask.PARAMETERS, str(self.module))
 
     def asks(self) -> Iterator[Question]:
-        yield from self.loader.asks()
-        yield CMDLINE
+        yield from self.loader.configuration_questions
+        yield from self._decisive()
+        if "parameter" in self._wanted:
+            yield self._listed()
+
+    def _decisive(self) -> Iterator[Question]:
+        """Return the questions without whose answers nothing can be said."""
+        yield from (*self.loader.boot_questions, CMDLINE)
         if self.module:
             yield from OPTION_FILES
         if "effect" in self._wanted or "parameter" in self._wanted:
             yield from (self._shown(), self._loaded())
-        if "parameter" in self._wanted:
-            yield self._listed()
 
     @property
     def _wanted(self) -> Mapping[str, Json]:
@@ -101,7 +105,7 @@ class KernelArgument(Thing):
         return super().holds(have) and not (isinstance(have, dict) and have.get("elsewhere"))
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
-        """Accept how sysfs writes a switch, a parameter that sysfs does not show, a module that is not there."""
+        """Accept how sysfs writes a switch, what sysfs does not show, and a module that is not loaded."""
         if key == "effect":
             shown = have.get("effect")
             hidden = shown is None and (self.value is None or self.name not in GTT_NAMES)
@@ -109,7 +113,7 @@ class KernelArgument(Thing):
         return super().key_holds(key, have)
 
     def read(self, answers: Answers) -> Have:
-        if error := unread(answers, (one for one in self.asks() if one.verb is not Ask.PARAMETERS)):
+        if error := unread(answers, self._decisive()):
             return Have(error=error)
         boot = self.loader.boots(answers)
         have: dict[str, Json] = {
@@ -150,25 +154,29 @@ class KernelArgument(Thing):
 
     def _why(self, have: Mapping[str, Json], boot: Boot | None, answers: Answers) -> tuple[str, Cure | None]:
         """Say who decides where it is not as wanted, and what cures that if `provision` cannot."""
-        loader = self.loader
+        elsewhere = have.get("elsewhere")
         if boot is None:
+            loader = self.loader
             return f"no entry found in {loader.generated}: does this host boot by {loader.name}?", None
         if have["configured"] != self.value:
-            if boot.unreached:
-                return boot.unreached, Cure.MANUAL
-            if winner := loader.overruled_by(answers, self.name):
-                cure = "remove that line, or rename the file so that it sorts before it"
-                return f"{winner} comes after {loader.drop_in} and wins: {cure}", Cure.MANUAL
-            places = ", ".join(loader.set_in(answers, self.name))
-            return (
-                f"set in {places}: `strixfleet provision` takes it out of the line" if places else ""
-            ), None
-        if elsewhere := have.get("elsewhere"):
-            lines = ", ".join(map(str, elsewhere)) if isinstance(elsewhere, list) else ""
+            return self._why_configured(boot, answers)
+        if isinstance(elsewhere, list):
+            lines = ", ".join(map(str, elsewhere))
             return f"set otherwise in {lines}; remove that line, {NEW_INITRAMFS}", Cure.MANUAL
-        if have["running"] == self.value and "effect" in have and not self.key_holds("effect", have):
-            if self.value is None:
-                left = f"an initramfs made before may set {self.parameter}={have['effect']}"
-                return f"no file sets it any more; {left}: {NEW_INITRAMFS}", Cure.MANUAL
+        if have["running"] != self.value or "effect" not in have or self.key_holds("effect", have):
+            return "", None
+        if self.value is not None:
             return "on the running command line, but the kernel did not take it", None
-        return "", None
+        left = f"an initramfs made before may set {self.parameter}={have['effect']}"
+        return f"no file sets it any more; {left}: {NEW_INITRAMFS}", Cure.MANUAL
+
+    def _why_configured(self, boot: Boot, answers: Answers) -> tuple[str, Cure | None]:
+        """Say what makes the boot loader's line, where it is not as wanted."""
+        loader = self.loader
+        if boot.unreached:
+            return boot.unreached, Cure.MANUAL
+        if winner := loader.overruled_by(answers, self.name):
+            cure = "remove that line, or rename the file so that it sorts before it"
+            return f"{winner} comes after {loader.drop_in} and wins: {cure}", Cure.MANUAL
+        places = ", ".join(loader.set_in(answers, self.name))
+        return (f"set in {places}: `strixfleet provision` takes it out of the line" if places else ""), None

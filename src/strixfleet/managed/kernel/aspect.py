@@ -40,7 +40,7 @@ def wanted_arguments(settings: HostSettings, machine: Machine) -> dict[str, str 
 
 def _removed(loader: BootLoader, arguments: Mapping[str, str | None]) -> Check:
     """Look for arguments that left the inventory and still run; those that it has are things of their own."""
-    questions = (*loader.asks(), CMDLINE)
+    questions = (*loader.boot_questions, CMDLINE)
     own = set(map(plain_name, arguments))
 
     def read(answers: Answers) -> Have:

@@ -25,14 +25,18 @@ class GeneratedConfiguration(Thing):
     def want(self) -> Json:
         return AS_CONFIGURED
 
+    @property
+    def _questions(self) -> tuple[Question, ...]:
+        return (*self.loader.boot_questions, *self.loader.configuration_questions)
+
     def asks(self) -> Iterator[Question]:
-        yield from self.loader.asks()
+        yield from self._questions
 
     def read(self, answers: Answers) -> Have:
         """Compare the contents, unless the drop-in is not as wanted: then that is the difference."""
         if self.drop_in.read(answers).value != self.drop_in.want:
             return Have("the drop-in is not as wanted")
-        if error := unread(answers, self.loader.asks()):
+        if error := unread(answers, self._questions):
             return Have(error=error)
         if answers.text(Ask.READ, self.loader.generated) is None:
             return Have(None)

@@ -87,7 +87,7 @@ class GttTotal(Thing):
         return {"configured": True, "running": True, "bytes": self.size_bytes}
 
     def asks(self) -> Iterator[Question]:
-        yield from self.loader.asks()
+        yield from self.loader.boot_questions
         yield CMDLINE
         yield GTT_TOTAL
 

@@ -1,4 +1,4 @@
-"""Our drop-in, run by a real shell as grub-mkconfig runs it: merging is idempotent and keeps what is foreign."""
+"""Our drop-in, run by a real shell: merging is idempotent, and what is foreign is kept."""
 
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from strixfleet.managed.kernel.command_line import occurrences, plain_name, words_of
 from strixfleet.managed.platforms.boot_loaders import GRUB
+from strixfleet.on_host.ask import GRUB_SETTINGS
 
 
 Lines = tuple[str, str]  # GRUB_CMDLINE_LINUX, GRUB_CMDLINE_LINUX_DEFAULT
@@ -92,8 +93,6 @@ def test_our_former_drop_in_s_words_leave_the_recovery_entries() -> None:
 
 @pytest.mark.parametrize("folder", [True, False])
 def test_the_settings_are_what_the_shell_makes_of_all_files(tmp_path: Path, folder: bool) -> None:
-    from strixfleet.on_host.ask import GRUB_SETTINGS
-
     main = tmp_path / "grub"
     main.write_text('GRUB_CMDLINE_LINUX_DEFAULT="quiet\n  splash"\nGRUB_CMDLINE_LINUX="a=\\"b c\\""\n')
     if folder:

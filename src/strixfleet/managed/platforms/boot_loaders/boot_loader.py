@@ -21,19 +21,18 @@ class BootLoader(Protocol):
     One boot loader.
 
     `tool` regenerates `generated` from the files that the administrator writes, among them our `drop_in`.
+    `boot_questions` are those for what boots next, `configuration_questions` those for these files.
     """
 
     name: str
     tool: str
     drop_in: str
     generated: str
+    boot_questions: tuple[Question, ...]
+    configuration_questions: tuple[Question, ...]
 
     def source(self, arguments: Mapping[str, str | None]) -> Template:
         """Return our drop-in for the arguments; None takes an argument away."""
-        ...
-
-    def asks(self) -> tuple[Question, ...]:
-        """Return the questions whose answers the methods below take."""
         ...
 
     def boots(self, answers: Answers) -> Boot | None:

@@ -17,7 +17,8 @@ SETTINGS_NAMES = ("always", "normally")  # GRUB_CMDLINE_LINUX, and GRUB_CMDLINE_
 ENVIRONMENT = Question(Ask.READ, "/boot/grub/grubenv")
 # What 10_linux of Debian and Ubuntu puts on a line beside the configuration.
 SCRIPT_ADDS = frozenset(
-    ["boot", "dis_ucode_ldr", "init", "nomodeset", "panic", "recovery", "ro", "root", "rootflags", "rw", "single"]
+    {"boot", "dis_ucode_ldr", "init", "nomodeset", "panic", "recovery"}
+    | {"ro", "root", "rootflags", "rw", "single"}
 )
 _VT_HANDOFF = "$vt_handoff"  # Ubuntu's, which becomes vt.handoff=7
 _SPECIAL = re.compile(r"([$;&|<>{}()\\])")  # to GRUB's script language, in a word without quotes
@@ -31,6 +32,8 @@ class Grub:
     tool = "/usr/sbin/update-grub"
     drop_in = "/etc/default/grub.d/zz-strixfleet.cfg"
     generated = "/boot/grub/grub.cfg"
+    boot_questions: tuple[Question, ...] = (Question(Ask.READ, generated), ENVIRONMENT)
+    configuration_questions: tuple[Question, ...] = (Question(Ask.READ, CONFIGURATION), DROP_INS, SETTINGS)
 
     def source(self, arguments: Mapping[str, str | None]) -> Template:
         """Return our drop-in for the arguments; None takes an argument away."""
@@ -38,16 +41,6 @@ class Grub:
         patterns = [re.sub("[-_]", "[-_]", name) for name in arguments]
         escaped = [_SPECIAL.sub(r"\\\1", word) for word in words]
         return Template(f"host{self.drop_in}.j2", {"patterns": patterns, "words": escaped})
-
-    def asks(self) -> tuple[Question, ...]:
-        """Return the questions for GRUB's files and for what they come to."""
-        return (
-            Question(Ask.READ, self.generated),
-            Question(Ask.READ, CONFIGURATION),
-            DROP_INS,
-            SETTINGS,
-            ENVIRONMENT,
-        )
 
     def boots(self, answers: Answers) -> Boot | None:
         """Return what the default entry boots, which need not be the first: saved, named, or chosen once."""
@@ -101,7 +94,7 @@ class Grub:
         return [f"{path}:{number}" for path, number, line in self._lines(answers) if pattern.search(line)]
 
     def overruled_by(self, answers: Answers, name: str) -> str:
-        """Return the last line after our drop-in that assigns anew what we appended to, or sets the argument."""
+        """Return the last line after our drop-in that assigns the variable anew, or sets the argument."""
         pattern, winner = _mention_of(name), ""
         for path, number, line in self._lines(answers):
             anew = _ASSIGNED.match(line) and not re.search(r"\$\{?GRUB_CMDLINE_LINUX_DEFAULT\b", line)

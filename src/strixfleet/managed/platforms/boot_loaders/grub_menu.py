@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from strixfleet.managed.kernel.command_line import words_of
 
@@ -67,7 +68,7 @@ class Menu:
                 waiting[:0] = entry.entries
 
     def booted(self, environment: Mapping[str, str]) -> tuple[Entry | None, str]:
-        """Return the entry that the next boot takes, and the variable of grubenv that chooses it, if one does."""
+        """Return the entry that boots next, and the variable of grubenv that chooses it, if one does."""
         if chosen := environment.get("next_entry"):
             return _chosen(self.entries, chosen), "next_entry"
         if self.default != _SAVED:
@@ -140,7 +141,7 @@ def _entry(line: str, source: str) -> Entry:
     """Read the head of an entry: its title, and the id after the option that names one."""
     kind, title, *rest = [*words_of(line), "", ""]
     identity = ""
-    for option, value in zip(rest, rest[1:], strict=False):
+    for option, value in pairwise(rest):
         if option in {"$menuentry_id_option", "--id"}:
             identity = value
         elif option.startswith("--id="):
