@@ -34,6 +34,9 @@ def wanted_arguments(settings: HostSettings, machine: Machine) -> dict[str, str 
     if gtt_gib is not None:
         arguments |= gtt_arguments(gtt_gib, settings.kernel_gtt_parameters, machine.kernel_line)
     for name, value in settings.kernel_arguments.items():
+        same = [known for known in arguments if plain_name(known) == plain_name(name)]
+        for known in same:  # the other spelling of one argument: the last wins, as on a command line
+            del arguments[known]
         arguments[name] = None if value == "absent" else "" if value is None else str(value)
     return arguments
 
