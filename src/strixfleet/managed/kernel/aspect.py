@@ -89,6 +89,16 @@ def _profile(machine: Machine) -> Check:
     )
 
 
+def _other_gpus(found: tuple[str, ...]) -> Check:
+    """Mention cards that nothing here goes by."""
+    return Check(
+        id="kernel:other_gpus",
+        wanted="left alone",
+        reader=lambda _answers: Have([*found]),
+        rule=Rule.KNOWN,
+    )
+
+
 def _boot_loader(loader: BootLoader) -> Check:
     tool = Question(Ask.STAT, loader.tool)
 
@@ -138,3 +148,5 @@ def kernel(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
             card=machine.card,
         )
     yield _carve_out(machine.card)
+    if machine.other_gpus:
+        yield _other_gpus(machine.other_gpus)

@@ -16,6 +16,10 @@ def _none(settings: HostSettings, known: Distribution) -> tuple[Package, ...]:
     return ()
 
 
+def _no_variables(pci_id: str, number: int) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """
@@ -24,6 +28,7 @@ class Backend:
     `definitions` and `build_packages` are what compiling takes beside what every build takes,
     `target_definition` names the CMake definition that takes the GPU's target. `any_device` is what the first
     device is called: naming it makes a server fail where there is none, instead of falling back to the CPU.
+    `choose_gpu` returns the variables that hide all GPUs but the one of a PCI id and of a place among ROCm's.
     `control_groups` are systemd's device classes that a server may open. `simulated_environment` stands in
     where a sandbox has a software driver.
     """
@@ -34,6 +39,7 @@ class Backend:
     build_packages: tuple[str, ...] = ()
     needed_disk_bytes: int = 3 * GIB
     any_device: str | None = None
+    choose_gpu: Callable[[str, int], Mapping[str, str]] = _no_variables
     control_groups: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     simulated_environment: Mapping[str, str] | None = None

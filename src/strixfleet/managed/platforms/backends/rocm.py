@@ -20,6 +20,7 @@ ROCM = Backend(
     build_packages=("hipcc", "libamdhip64-dev", "libhipblas-dev", "librocblas-dev"),
     needed_disk_bytes=12 * GIB,
     any_device="ROCm0",
+    choose_gpu=lambda _pci_id, number: {"ROCR_VISIBLE_DEVICES": str(number)},
     control_groups=("char-drm", "char-kfd"),
     environment={
         **NO_FIT,

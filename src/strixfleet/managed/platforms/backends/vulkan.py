@@ -28,6 +28,7 @@ VULKAN = Backend(
     build_packages=("glslc", "libvulkan-dev", "spirv-headers"),
     needed_disk_bytes=4 * GIB,
     any_device="Vulkan0",
+    choose_gpu=lambda pci_id, _number: {"MESA_VK_DEVICE_SELECT": f"{pci_id}!"},  # docs.mesa3d.org/envvars
     control_groups=("char-drm",),
     environment={
         "AMD_VULKAN_ICD": "RADV",
