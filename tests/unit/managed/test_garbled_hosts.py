@@ -171,7 +171,7 @@ NOT_NEEDED = {
     *(
         (words, f"kernel:{name}")
         for words in ("read /etc/default/grub", "glob /etc/default/grub.d/*.cfg", "run grub_settings")
-        for name in ("ttm.pages_limit", "amdgpu.gttsize")
+        for name in ("ttm.pages_limit", "amdgpu.gttsize", "gtt_total")
     ),
     ("read /opt/strixfleet/llama.cpp/current/manifest.json", "llama_cpp:current"),
     ("tree /opt/strixfleet/llama.cpp/current", "llama_cpp:current"),

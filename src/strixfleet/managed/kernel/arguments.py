@@ -166,7 +166,7 @@ class KernelArgument(Thing):
         if have["running"] != self.value or "effect" not in have or self.key_holds("effect", have):
             return "", None
         if self.value is not None:
-            return "on the running command line, but the kernel did not take it", None
+            return "on the running command line, but the kernel did not take it: see `dmesg`", Cure.MANUAL
         left = f"an initramfs made before may set {self.parameter}={have['effect']}"
         return f"no file sets it any more; {left}: {NEW_INITRAMFS}", Cure.MANUAL
 

@@ -139,7 +139,7 @@ def kernel(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     if gtt_gib is not None and most_gib is not None and gtt_gib > most_gib:
         yield gtt_fits_memory(gtt_gib, most_gib)
     if gtt_gib is not None:
-        asked = {name: value for name, value in arguments.items() if name in GTT_NAMES and value}
+        asked = {name: value for name, value in arguments.items() if plain_name(name) in GTT_NAMES}
         yield GttTotal(
             id="kernel:gtt_total",
             size_bytes=gtt_gib << 30,

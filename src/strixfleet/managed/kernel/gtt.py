@@ -10,7 +10,7 @@ from strixfleet.managed.facts import DRM, card_bytes
 from strixfleet.managed.kernel.arguments import CMDLINE
 from strixfleet.managed.kernel.command_line import occurrences
 from strixfleet.managed.machine import Machine
-from strixfleet.managed.platforms.boot_loaders import BootLoader
+from strixfleet.managed.platforms.boot_loaders import Boot, BootLoader
 from strixfleet.managed.things.thing import Check, Deed, Have, Thing, unread
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 
@@ -75,7 +75,7 @@ class GttTotal(Thing):
     """The memory that the GPU can address, as the driver says; within 1 % of what the arguments ask for."""
 
     size_bytes: int
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, str | None]
     loader: BootLoader
     card: str
     cost: Cost = Cost.REBOOT
@@ -87,13 +87,16 @@ class GttTotal(Thing):
         return {"configured": True, "running": True, "bytes": self.size_bytes}
 
     def asks(self) -> Iterator[Question]:
-        yield from self.loader.boot_questions
-        yield CMDLINE
-        yield GTT_TOTAL
+        yield from self.loader.configuration_questions
+        yield from self._decisive()
+
+    def _decisive(self) -> Iterator[Question]:
+        """Return the questions without whose answers nothing can be said."""
+        yield from (*self.loader.boot_questions, CMDLINE, GTT_TOTAL)
 
     def read(self, answers: Answers) -> Have:
         found = card_bytes(answers, self.card, "mem_info_gtt_total")
-        error = unread(answers, self.asks())
+        error = unread(answers, self._decisive())
         if found is None or error:
             return Have(error=error or NO_GPU)
         boot = self.loader.boots(answers)
@@ -103,7 +106,15 @@ class GttTotal(Thing):
             key: all(occurrences(line, name) == value for name, value in self.arguments.items())
             for key, line in lines.items()
         }
-        return Have(have | {"bytes": found})
+        have["bytes"] = found
+        return Have(have, cure=Cure.MANUAL if self._is_beyond_provision(have, boot, answers) else None)
+
+    def _is_beyond_provision(self, have: Mapping[str, Json], boot: Boot | None, answers: Answers) -> bool:
+        """Tell whether the arguments have no effect, or cannot be made right: their own rows say why."""
+        if have["configured"]:
+            return have["running"] is True and not self.key_holds("bytes", have)
+        overruled = any(self.loader.overruled_by(answers, name) for name in self.arguments)
+        return overruled or bool(boot and boot.unreached)
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
         """Accept a size close to the wanted one: the driver rounds."""

@@ -1,9 +1,12 @@
 """Which entry of grub.cfg boots: numbers, titles, ids, submenus, saved ones, as GRUB resolves them."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strixfleet.managed.kernel.command_line import occurrences
 from strixfleet.managed.platforms.boot_loaders import GRUB
 from strixfleet.managed.platforms.boot_loaders.grub_menu import parse_environment, parse_menu
 from strixfleet.on_host.questions import Answer, Answers, Ask, Question
@@ -178,3 +181,39 @@ def test_no_menu_and_no_choice_is_too_odd_to_be_read(text: str, choice: str) -> 
     menu = parse_menu(text)
     menu.booted({"next_entry": choice})
     assert list(menu.walk()) == [*menu.walk()]
+
+
+# What grub-mkconfig 2.06 wrote with our drop-in behind /etc/default/grub and one of a cloud image; grub-probe
+# was a stand-in.
+RECORDED = Path(__file__).parents[3] / "fixtures" / "debian_12_grub.cfg"
+ALWAYS = 'always=dyndbg="file a.c +p" '
+NORMALLY = (
+    "normally=quiet splash iommu=pt console=tty1 console=ttyS0 ttm.pages_limit=31457280 "
+    "memmap=2G\\$4G acpi_osi=!Windows"
+)
+
+
+def test_a_grub_cfg_of_grub_mkconfig_says_what_the_configuration_says() -> None:
+    real = RECORDED.read_text()
+    assert GRUB.outdated(answers(real, f"{ALWAYS}\n{NORMALLY}\n")) == []
+    assert GRUB.outdated(answers(real, f"{ALWAYS}\n{NORMALLY} nosmt\n")) == ["nosmt"]
+    assert GRUB.outdated(answers(real, f"{ALWAYS} nosmt\n{NORMALLY}\n")) == ["nosmt"]
+    assert GRUB.outdated(answers(real, f"always=\n{NORMALLY}\n")) == ["dyndbg"]
+
+
+@pytest.mark.parametrize(
+    ("default", "reached"),
+    [
+        ("0", True),
+        ("1>2", True),
+        ("1>1", False),
+        ("gnulinux-advanced-5a6d-ab>gnulinux-6.12.48+deb13-amd64-advanced-5a6d-ab", True),
+        ("gnulinux-advanced-5a6d-ab>gnulinux-6.12.48+deb13-amd64-recovery-5a6d-ab", False),
+    ],
+)
+def test_the_entries_of_grub_mkconfig_are_found(default: str, reached: bool) -> None:
+    boot = GRUB.boots(answers(RECORDED.read_text().replace('set default="0"', f'set default="{default}"')))
+    assert boot
+    assert (boot.unreached == "") is reached
+    assert occurrences(boot.line, "memmap") == ("2G$4G" if reached else None)
+    assert occurrences(boot.line, "dyndbg") == "file a.c +p"
