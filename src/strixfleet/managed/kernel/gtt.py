@@ -19,6 +19,7 @@ PAGES_PER_GIB = 262_144  # ttm.pages_limit counts 4 KiB pages: noamsto/nix-amd-a
 MIB_PER_GIB = 1_024  # amdgpu.gttsize counts MiB: the kernel's own parameter description
 GTTSIZE_DEPRECATED = (6, 16)  # "Configuring gttsize via module parameter is deprecated": ROCm #5562
 CARVE_OUT_LIMIT_GIB = 4  # AMD advises 0.5 GiB; boxes' smallest settings read up to 4 GiB
+RESERVE_GIB = 4  # what the system keeps of a machine that has no profile
 GTT_TOLERANCE = 0.01
 GTT_TOTAL = Question(Ask.GLOB, f"{DRM}/mem_info_gtt_total")
 NO_GPU = "no AMD GPU shows its memory in sysfs"
@@ -66,7 +67,8 @@ def most_gtt_gib(machine: Machine) -> int | None:
         carved = machine.carve_out_gib if machine.carve_out_gib <= CARVE_OUT_LIMIT_GIB else 0
         usable_gib = machine.visible_gib + carved
         as_profile = profile and profile.memory_gib and usable_gib >= LEAST_SHARE_OF_TIER * profile.memory_gib
-        limits.append(usable_gib - (0 if as_profile else machine.reserve_gib))
+        kept_gib = min(machine.reserve_gib or RESERVE_GIB, usable_gib // 2)
+        limits.append(usable_gib - (0 if as_profile else kept_gib))
     return min(limits, default=None)
 
 
