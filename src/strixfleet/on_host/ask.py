@@ -28,6 +28,7 @@ done >/dev/null
 one_line() { printf '%s' "$1" | tr '\\n' ' '; }
 printf 'always=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX")"
 printf 'normally=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX_DEFAULT")"
+printf 'recovery=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX_RECOVERY")"
 """
 COMMANDS = {
     "apt_targets": [

@@ -102,4 +102,4 @@ def test_the_settings_are_what_the_shell_makes_of_all_files(tmp_path: Path, fold
     script = GRUB_SETTINGS.replace("/etc/default/grub", str(main))
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     always = 'a="b c" d' if folder else 'a="b c"'
-    assert done.stdout == f"always={always}\nnormally=quiet   splash\n"
+    assert done.stdout == f"always={always}\nnormally=quiet   splash\nrecovery=\n"

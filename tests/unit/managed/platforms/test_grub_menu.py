@@ -183,9 +183,9 @@ def test_no_menu_and_no_choice_is_too_odd_to_be_read(text: str, choice: str) -> 
     assert list(menu.walk()) == [*menu.walk()]
 
 
-# What grub-mkconfig 2.06 wrote with our drop-in behind /etc/default/grub and one of a cloud image; grub-probe
+# What Debian 13's grub-mkconfig wrote with our drop-in behind /etc/default/grub and one of a cloud image; grub-probe
 # was a stand-in.
-RECORDED = Path(__file__).parents[3] / "fixtures" / "debian_12_grub.cfg"
+RECORDED = Path(__file__).parents[3] / "fixtures" / "debian_13_grub.cfg"
 ALWAYS = 'always=dyndbg="file a.c +p" '
 NORMALLY = (
     "normally=quiet splash iommu=pt console=tty1 console=ttyS0 ttm.pages_limit=31457280 "
@@ -199,6 +199,9 @@ def test_a_grub_cfg_of_grub_mkconfig_says_what_the_configuration_says() -> None:
     assert GRUB.outdated(answers(real, f"{ALWAYS}\n{NORMALLY} nosmt\n")) == ["nosmt"]
     assert GRUB.outdated(answers(real, f"{ALWAYS} nosmt\n{NORMALLY}\n")) == ["nosmt"]
     assert GRUB.outdated(answers(real, f"always=\n{NORMALLY}\n")) == ["dyndbg"]
+    own = real.replace("ro single ", "ro single nosmt ")
+    assert GRUB.outdated(answers(own, f"{ALWAYS}\n{NORMALLY}\n")) == ["nosmt"]
+    assert GRUB.outdated(answers(own, f"{ALWAYS}\n{NORMALLY}\nrecovery=single nosmt\n")) == []
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from strixfleet.on_host.questions import Answers, Ask, Question
 
 CONFIGURATION = "/etc/default/grub"
 DROP_INS = Question(Ask.GLOB, f"{CONFIGURATION}.d/*.cfg")
-SETTINGS = Question(Ask.RUN, "grub_settings")  # what the shell that grub-mkconfig is makes of these files
-SETTINGS_NAMES = ("always", "normally")  # GRUB_CMDLINE_LINUX, and GRUB_CMDLINE_LINUX_DEFAULT
+SETTINGS = Question(Ask.RUN, "grub_settings")  # what a shell makes of these files, as grub-mkconfig is one
 ENVIRONMENT = Question(Ask.READ, "/boot/grub/grubenv")
 # What 10_linux of Debian and Ubuntu puts on a line beside the configuration.
 SCRIPT_ADDS = frozenset(
@@ -77,14 +76,15 @@ class Grub:
 
     def outdated(self, answers: Answers) -> list[str]:
         """Compare every entry that is made from the configuration with it: content, not file times."""
-        lines = dict(re.findall(r"^(always|normally)=(.*)$", str(answers[SETTINGS].value), re.MULTILINE))
-        if len(lines) != len(SETTINGS_NAMES):
+        lines = dict(re.findall(r"^([a-z]+)=(.*)$", str(answers[SETTINGS].value), re.MULTILINE))
+        if not {"always", "normally"} <= lines.keys():
             return []
-        always, normal = lines["always"], f"{lines['always']} {lines['normally']}"
+        normal = f"{lines['always']} {lines['normally']}"
+        recovery = f"{lines.get('recovery', '')} {lines['always']}"
         found: dict[str, None] = {}
         for entry in parse_menu(answers.text(Ask.READ, self.generated) or "").walk():
             if entry.from_configuration and entry.lines:
-                intended = always if entry.for_recovery else normal
+                intended = recovery if entry.for_recovery else normal
                 found |= dict.fromkeys(_differing(entry.lines[0], intended))
         return [*found]
 
