@@ -183,8 +183,8 @@ def test_no_menu_and_no_choice_is_too_odd_to_be_read(text: str, choice: str) -> 
     assert list(menu.walk()) == [*menu.walk()]
 
 
-# What Debian 13's grub-mkconfig wrote with our drop-in behind /etc/default/grub and one of a cloud image; grub-probe
-# was a stand-in.
+# What Debian 13's grub-mkconfig wrote with our drop-in behind a guide's /etc/default/grub and a drop-in of a
+# cloud image; grub-probe was a stand-in.
 RECORDED = Path(__file__).parents[3] / "fixtures" / "debian_13_grub.cfg"
 ALWAYS = 'always=dyndbg="file a.c +p" '
 NORMALLY = (
