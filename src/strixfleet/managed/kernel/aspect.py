@@ -148,5 +148,5 @@ def kernel(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
             card=machine.card,
         )
     yield _carve_out(machine.card)
-    if machine.other_gpus:
+    if machine.gpu_id:
         yield _other_gpus(machine.other_gpus)
