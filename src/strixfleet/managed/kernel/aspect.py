@@ -11,6 +11,7 @@ from strixfleet.managed.kernel.generated import GeneratedConfiguration
 from strixfleet.managed.kernel.gtt import (
     CARVE_OUT_LIMIT_GIB,
     NO_GPU,
+    NOT_APPLICABLE,
     GttTotal,
     gtt_arguments,
     gtt_fits_memory,
@@ -62,10 +63,13 @@ def _removed(loader: BootLoader, arguments: Mapping[str, str | None]) -> Check:
     )
 
 
-def _carve_out(card: str) -> Check:
+def _carve_out(card: str, *, expected: bool) -> Check:
     def read(answers: Answers) -> Have:
         found = card_bytes(answers, card, "mem_info_vram_total")
-        return Have(found, None if found is not None else answers[VRAM_TOTAL].error or NO_GPU)
+        error = answers[VRAM_TOTAL].error
+        if found is None and not error and not expected:
+            return Have(NOT_APPLICABLE)
+        return Have(found, None if found is not None else error or NO_GPU)
 
     return Check(
         id="kernel:carve_out",
@@ -73,7 +77,7 @@ def _carve_out(card: str) -> Check:
         reader=read,
         questions=(VRAM_TOTAL,),
         cure=Cure.MANUAL,
-        rule=Rule.AT_MOST,
+        rule=Rule.AT_MOST if expected else Rule.KNOWN,
         message="set the smallest UMA frame buffer in the BIOS: GTT serves the GPU just as fast",
     )
 
@@ -138,6 +142,7 @@ def kernel(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     gtt_gib, most_gib = wanted_gtt_gib(settings, machine), most_gtt_gib(machine)
     if gtt_gib is not None and most_gib is not None and gtt_gib > most_gib:
         yield gtt_fits_memory(gtt_gib, most_gib)
+    gpu_expected = bool(machine.profile or machine.card)
     if gtt_gib is not None:
         asked = {name: value for name, value in arguments.items() if plain_name(name) in GTT_NAMES}
         yield GttTotal(
@@ -146,7 +151,8 @@ def kernel(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
             arguments=asked,
             loader=loader,
             card=machine.card,
+            expected=gpu_expected,
         )
-    yield _carve_out(machine.card)
+    yield _carve_out(machine.card, expected=gpu_expected)
     if machine.gpu_id:
         yield _other_gpus(machine.other_gpus)

@@ -23,6 +23,7 @@ RESERVE_GIB = 4  # what the system keeps of a machine that has no profile
 GTT_TOLERANCE = 0.01
 GTT_TOTAL = Question(Ask.GLOB, f"{DRM}/mem_info_gtt_total")
 NO_GPU = "no AMD GPU shows its memory in sysfs"
+NOT_APPLICABLE = "not applicable: no AMD GPU is there"
 
 
 def gtt_arguments(gtt_gib: int, choice: str, kernel_line: str) -> dict[str, str | None]:
@@ -80,6 +81,7 @@ class GttTotal(Thing):
     arguments: Mapping[str, str | None]
     loader: BootLoader
     card: str
+    expected: bool = True  # whether there is a card, or a profile that has one
     cost: Cost = Cost.REBOOT
     live: tuple[str, ...] = ("running", "bytes")
     message: str = "the GPU cannot address the memory that the arguments ask for"
@@ -99,7 +101,7 @@ class GttTotal(Thing):
     def read(self, answers: Answers) -> Have:
         found = card_bytes(answers, self.card, "mem_info_gtt_total")
         error = unread(answers, self._decisive())
-        if found is None or error:
+        if error or (found is None and self.expected):
             return Have(error=error or NO_GPU)
         boot = self.loader.boots(answers)
         running = answers.text(CMDLINE.verb, CMDLINE.subject) or ""
@@ -108,7 +110,7 @@ class GttTotal(Thing):
             key: all(occurrences(line, name) == value for name, value in self.arguments.items())
             for key, line in lines.items()
         }
-        have["bytes"] = found
+        have["bytes"] = NOT_APPLICABLE if found is None else found
         return Have(have, cure=Cure.MANUAL if self._is_beyond_provision(have, boot, answers) else None)
 
     def _is_beyond_provision(self, have: Mapping[str, Json], boot: Boot | None, answers: Answers) -> bool:
@@ -123,6 +125,8 @@ class GttTotal(Thing):
         found = have.get(key)
         if key == "bytes" and isinstance(found, int):
             return abs(found - self.size_bytes) <= GTT_TOLERANCE * self.size_bytes
+        if key == "bytes" and found == NOT_APPLICABLE:
+            return True
         return super().key_holds(key, have)
 
 
