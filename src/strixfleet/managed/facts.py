@@ -101,8 +101,8 @@ def _rocm_number(answers: Answers, pci_id: str) -> int:
         node = re.search(r"/(\d{1,9})/properties$", path)
         device = re.search(r"^device_id (\d{1,9})$", text, re.MULTILINE)
         if node and device and re.search(r"^simd_count [1-9]", text, re.MULTILINE):
-            gpus.append((int(node[1]), int(device[1])))
-    wanted = int(pci_id.partition(":")[2] or "0", 16)
+            gpus.append((int(node[1]), f"{int(device[1]):04x}"))
+    wanted = pci_id.partition(":")[2]
     return next((place for place, (_node, device) in enumerate(sorted(gpus)) if device == wanted), 0)
 
 

@@ -96,6 +96,7 @@ STATUS = {"BackendState": "Running", "Self": {"KeyExpiry": "0001-01-01T00:00:00"
 @example(judged(Ask.GLOB, "/etc/modprobe.d/*.conf", {"/etc/modprobe.d/a.conf": "options\\\noptions ttm \\"}))
 @example(judged(Ask.GLOB, "/sys/class/drm/card*/device/mem_info_gtt_total", {CARD: "²"}))
 @example(judged(Ask.GLOB, "/sys/class/drm/card*/device/mem_info_gtt_total", {CARD: LONG}))
+@example(judged(Ask.GLOB, "/sys/class/drm/card*/device/device", {"/sys/class/drm/card1/device/device": "x"}))
 @example(judged(Ask.READ, "/proc/meminfo", f"MemTotal: {LONG} kB"))
 @example(judged(Ask.READ, "/proc/sys/kernel/osrelease", LONG))
 @example(judged(Ask.PACKAGE, "mesa-vulkan-drivers", LONG))
