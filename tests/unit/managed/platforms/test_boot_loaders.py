@@ -38,3 +38,10 @@ def test_those_of_other_entries_do_not() -> None:
 
 def test_without_an_entry_nothing_is_judged() -> None:
     assert left_running(None, BOOTED) == left_running("set default=0", BOOTED) == []
+
+
+def test_an_argument_with_blanks_is_one_word_however_it_is_quoted() -> None:
+    quoted = FORCED.replace("console=ttyS0", 'dyndbg="file a.c +p"')
+    booted = BOOTED.replace("console=ttyS0", '"dyndbg=file a.c +p"')
+    assert left_running(quoted, booted) == []
+    assert left_running(FORCED, booted) == ["dyndbg=file a.c +p"]

@@ -72,7 +72,7 @@ class Grub:
         if not words or any(word.startswith("$") and word != _VT_HANDOFF for word in words):
             return []
         kept = {plain_name(word) for word in words} | LOADER_ADDS
-        return [word for word in running.split() if plain_name(word) not in kept]
+        return [word for word in words_of(running) if plain_name(word) not in kept]
 
     def outdated(self, answers: Answers) -> list[str]:
         """Compare every entry that is made from the configuration with it: content, not file times."""
