@@ -82,7 +82,8 @@ class KernelRelease(Thing):
         if is_known_bad(str(release), self.known_bad) or not self.floors_are_shipped:
             lacks = f"{release} is not accepted"
         if not self._is_kept(release):
-            return Have(have, message=f"{lacks}: `strixfleet provision` installs {self.package}")
+            newer = f": `strixfleet provision` installs {self.package}" if self.package else ""
+            return Have(have, message=f"{lacks}{newer}")
         kept = f"it is not a kernel of {self.label}, and is not replaced without being asked"
         cure = "take a newer one from where it came, or set gpu_stack_kernel_from"
         return Have(have, message=f"{lacks}; {kept}: {cure}", cure=Cure.MANUAL)

@@ -12,7 +12,7 @@ from strixfleet.on_host.questions import Answers, Ask, Question
 
 CONFIGURATION = "/etc/default/grub"
 DROP_INS = Question(Ask.GLOB, f"{CONFIGURATION}.d/*.cfg")
-SETTINGS = Question(Ask.RUN, "grub_settings")  # what a shell makes of these files, as grub-mkconfig is one
+SETTINGS = Question(Ask.RUN, "grub_settings")  # what grub-mkconfig's shell makes of these files
 ENVIRONMENT = Question(Ask.READ, "/boot/grub/grubenv")
 # What 10_linux of Debian and Ubuntu puts on a line beside the configuration.
 SCRIPT_ADDS = frozenset(
