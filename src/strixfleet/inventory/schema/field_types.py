@@ -167,7 +167,7 @@ def device_tag(text: str) -> str:
 
 def device_name(text: str) -> str:
     """Accept devices of llama.cpp: a backend with a number, several with commas between them."""
-    if not re.fullmatch(r"[A-Za-z]{1,16}[0-9]{1,2}(,[A-Za-z]{1,16}[0-9]{1,2})*", text):
+    if not re.fullmatch(r"(Vulkan|ROCm)[0-9]{1,2}(,(Vulkan|ROCm)[0-9]{1,2})*", text):
         raise refusal(
             "device",
             f"{quoted(text)} is not a device of llama.cpp",
