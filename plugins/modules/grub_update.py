@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Regenerate GRUB's configuration and show what became of the default entry's command line."""
+"""Regenerate GRUB's configuration and show what became of the command lines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ EXAMPLES = """
 """
 
 RETURN = """
-command_line:
-  description: The kernel command line of the first entry.
-  type: str
+command_lines:
+  description: The kernel command lines of all entries, each once, in order.
+  type: list
+  elements: str
   returned: success
 """
 
@@ -42,23 +43,26 @@ def read() -> str:
         return ""
 
 
-def command_line(text: str) -> str:
-    """Return the command line of the first entry."""
-    found = re.search(r"^\s*linux(?:efi|16)?\s+\S+[ \t]*(.*)$", text, re.MULTILINE)
-    return found.group(1).strip() if found else ""
+def command_lines(text: str) -> list[str]:
+    """Return the command lines of all entries, each once: the first need not be the one that boots."""
+    found = re.findall(r"^\s*linux(?:efi|16)?\s+\S+[ \t]*(.*)$", text, re.MULTILINE)
+    return list(dict.fromkeys(line.strip() for line in found))
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     before = read()
     if module.check_mode:
-        module.exit_json(changed=True, command_line=command_line(before))
+        module.exit_json(changed=True, command_lines=command_lines(before))
     module.run_command([module.get_bin_path("update-grub", required=True)], check_rc=True)
     after = read()
-    if not command_line(after):
+    if not command_lines(after):
         module.fail_json(msg=f"{GRUB_CFG} has no linux entry after update-grub")
-    diff = {"before": command_line(before) + "\n", "after": command_line(after) + "\n"}
-    module.exit_json(changed=before != after, command_line=command_line(after), diff=diff)
+    diff = {
+        name: "".join(f"{line}\n" for line in command_lines(text))
+        for name, text in {"before": before, "after": after}.items()
+    }
+    module.exit_json(changed=before != after, command_lines=command_lines(after), diff=diff)
 
 
 if __name__ == "__main__":

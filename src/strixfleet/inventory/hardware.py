@@ -14,6 +14,7 @@ from types import MappingProxyType
 GIB = 1024**3
 STRIX_HALO_PCI = "1002:1586"  # Radeon 8060S, 8050S, 8040S: https://pci-ids.ucw.cz/read/PC/1002/1586
 STRIX_POINT_PCI = "1002:150e"  # Radeon 890M and 880M
+APU_PCI = frozenset({STRIX_HALO_PCI, STRIX_POINT_PCI})
 HALO_BANDWIDTH_GB_S = 256.0  # 256 bit LPDDR5X-8000: 32 bytes x 8e9/s; 212 to 234 are measured
 LEAST_SHARE_OF_TIER = 0.85  # firmware and kernel hold back 2 to 5 GiB of 128; tiers lie 33 % apart
 

@@ -94,6 +94,9 @@ def machine_of(host: Host, facts: Facts, answers: Answers) -> tuple[Machine, Pro
         serving_backend=manifest.backend if manifest else None,
         one_address=ONE_HOST.strip() in (answers.text(OPTIONS.verb, OPTIONS.subject) or ""),
         tailnet_address=tailnet_address(answers),
+        gpu_id=facts.gpu_id if facts.other_gpus else None,
+        gpu_number=facts.gpu_number if facts.other_gpus else 0,
+        other_gpus=facts.other_gpus,
         card=facts.gpu_device,
         reason=reason,
     )
@@ -154,7 +157,8 @@ class DesiredState:
             return "same"
         if applied.machine is None or applied.machine == self.machine:
             return "stale"
-        before = things_of(self.host.settings, replace(applied.machine, card=self.machine.card))
+        card, others = self.machine.card, self.machine.other_gpus
+        before = things_of(self.host.settings, replace(applied.machine, card=card, other_gpus=others))
         return "same" if digest_of(before) == applied.digest else "stale"
 
     @property

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from strixfleet.inventory.hardware import APU_PCI, normal_pci_id
 from strixfleet.on_host.questions import Answers, Ask, Question
 
 
 DRM = "/sys/class/drm/card*/device"
+KFD_NODES = Question(Ask.GLOB, "/sys/class/kfd/kfd/topology/nodes/*/properties")
 DMI = "/sys/class/dmi/id"
 DMI_NAMES = ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_version")
 APPLIED = "/etc/strixfleet/applied.json"
@@ -21,6 +23,7 @@ FACT_QUESTIONS: tuple[Question, ...] = (
     Question(Ask.GLOB, f"{DRM}/device"),
     Question(Ask.GLOB, f"{DRM}/mem_info_vram_total"),
     Question(Ask.GLOB, f"{DRM}/mem_info_gtt_total"),
+    KFD_NODES,
     *(Question(Ask.READ, f"{DMI}/{name}") for name in DMI_NAMES),
     Question(Ask.RUN, "simulated"),
     Question(Ask.READ, APPLIED),
@@ -33,8 +36,9 @@ class Facts:
     One host as found.
 
     `vram_bytes` is the BIOS carve-out, `memory_bytes` what the kernel calls MemTotal; neither contains the
-    other. `simulated` names the box that a sandbox host presents, else None. `applied` is the text that was
-    recorded when the host was last provisioned.
+    other. `gpu_device` is the APU, wherever it stands among the cards, `gpu_id` its PCI id, `gpu_number` its
+    place among ROCm's devices; `other_gpus` are further AMD cards. `simulated` names the box that a sandbox
+    host presents, else None. `applied` is the text that was recorded when the host was last provisioned.
     """
 
     kernel_release: str = ""
@@ -47,6 +51,9 @@ class Facts:
     gtt_bytes: int = 0
     physical_cores: int = 0
     gpu_device: str = ""
+    gpu_id: str = ""
+    gpu_number: int = 0
+    other_gpus: tuple[str, ...] = ()
     dmi: Mapping[str, str] | None = None
     pci_ids: tuple[str, ...] = ()
     simulated: str | None = None
@@ -88,8 +95,20 @@ def _amd_cards(answers: Answers) -> dict[str, str]:
     for path, vendor in sorted(vendors.items()):
         folder = path.removesuffix("/vendor")
         if vendor == "0x1002" and (device := devices.get(f"{folder}/device")):
-            found[folder] = f"{vendor.removeprefix('0x')}:{device.removeprefix('0x')}"
+            found[folder] = normal_pci_id(f"{vendor}:{device}")
     return found
+
+
+def _rocm_number(answers: Answers, pci_id: str) -> int:
+    """Return the place of a GPU among the nodes of KFD that compute, in which order ROCm counts them."""
+    gpus = []
+    for path, text in answers.texts(KFD_NODES.subject).items():
+        node = re.search(r"/(\d{1,9})/properties$", path)
+        device = re.search(r"^device_id (\d{1,9})$", text, re.MULTILINE)
+        if node and device and re.search(r"^simd_count [1-9]", text, re.MULTILINE):
+            gpus.append((int(node[1]), f"{int(device[1]):04x}"))
+    wanted = pci_id.partition(":")[2]
+    return next((place for place, (_node, device) in enumerate(sorted(gpus)) if device == wanted), 0)
 
 
 def card_bytes(answers: Answers, card: str, name: str) -> int | None:
@@ -104,7 +123,8 @@ def facts_from(answers: Answers) -> Facts:
     meminfo = answers.text(Ask.READ, "/proc/meminfo") or ""
     memory = re.search(r"^MemTotal:\s*(\d{1,15}) kB", meminfo, re.MULTILINE)
     cards = _amd_cards(answers)
-    card = next(iter(cards), "")
+    card = next((one for one, pci_id in cards.items() if pci_id in APU_PCI), next(iter(cards), ""))
+    others = tuple(f"{pci_id} at {one}" for one, pci_id in cards.items() if one != card)
     return Facts(
         kernel_release=answers.text(Ask.READ, "/proc/sys/kernel/osrelease") or "",
         boot_id=answers.text(Ask.READ, "/proc/sys/kernel/random/boot_id") or "",
@@ -116,6 +136,9 @@ def facts_from(answers: Answers) -> Facts:
         gtt_bytes=card_bytes(answers, card, "mem_info_gtt_total") or 0,
         physical_cores=_physical_cores(answers.text(Ask.READ, "/proc/cpuinfo") or ""),
         gpu_device=card,
+        gpu_id=cards.get(card, ""),
+        gpu_number=_rocm_number(answers, cards.get(card, "")),
+        other_gpus=others,
         dmi={name: answers.text(Ask.READ, f"{DMI}/{name}") or "" for name in DMI_NAMES},
         pci_ids=tuple(cards.values()),
         simulated=answers.text(Ask.RUN, "simulated") or None,

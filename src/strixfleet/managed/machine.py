@@ -17,7 +17,9 @@ class Machine:
     `kernel_line` is the major and minor number of the kernel that the next boot takes. `visible_gib` is what
     the kernel has beside `carve_out_gib`, the firmware's share for the GPU. `serving_backend` is that of the
     current build, which `provision` keeps; `one_address` tells that this build listens on one address only.
-    `card` is where sysfs shows the GPU and `reason` why this profile: neither is wanted of the host.
+    `gpu_id` is the APU's PCI id where other AMD cards are there, too, and `gpu_number` its place among ROCm's
+    devices: servers are told which to take. `card` is where sysfs shows the GPU, `other_gpus` are the other
+    cards and `reason` says why this profile: none is wanted of the host.
     `tailscale_key` is the content of a file on the controller, whose fingerprint the settings name.
     """
 
@@ -36,13 +38,16 @@ class Machine:
     serving_backend: str | None = None
     one_address: bool = False
     tailnet_address: str | None = None
+    gpu_id: str | None = None
+    gpu_number: int = 0
+    other_gpus: tuple[str, ...] = field(default=(), compare=False)
     card: str = field(default="", compare=False)
     reason: str = field(default="", compare=False)
     tailscale_key: str = field(default="", compare=False, repr=False)
 
     def to_json(self) -> dict[str, Json]:
         """Return what is recorded on the host."""
-        unrecorded = {"card", "reason", "tailscale_key"}
+        unrecorded = {"card", "other_gpus", "reason", "tailscale_key"}
         return {key: value for key, value in asdict(self).items() if key not in unrecorded}
 
     @classmethod

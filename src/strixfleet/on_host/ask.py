@@ -20,6 +20,16 @@ from .http_client import Server
 
 
 APT_TARGET = "\t".join("$(%s)" % name for name in ("REPO_URI", "RELEASE", "COMPONENT", "SOURCESENTRY"))
+# What grub-mkconfig, a shell script, makes of its configuration.
+GRUB_SETTINGS = """
+for file in /etc/default/grub /etc/default/grub.d/*.cfg; do
+    [ ! -e "$file" ] || . "$file"
+done >/dev/null
+one_line() { printf '%s' "$1" | tr '\\n' ' '; }
+printf 'always=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX")"
+printf 'normally=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX_DEFAULT")"
+printf 'recovery=%s\\n' "$(one_line "$GRUB_CMDLINE_LINUX_RECOVERY")"
+"""
 COMMANDS = {
     "apt_targets": [
         "apt-get",
@@ -35,6 +45,7 @@ COMMANDS = {
     "clock": ["date", "+%s"],
     "tuned": ["tuned-adm", "active"],
     "held": ["apt-mark", "showhold"],
+    "grub_settings": ["sh", "-c", GRUB_SETTINGS],
 }
 COMMAND_TIMEOUT_S = 10.0
 HTTP_TIMEOUT_S = 3.0

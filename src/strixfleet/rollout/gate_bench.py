@@ -61,7 +61,7 @@ class GateBench(HostBench):
                 self.backend,
                 amd=False,
                 conditions=self.answer.conditions,
-                simulated=self.simulated is not None,
+                machine=self.probed.state.machine,
             )
             evidence = with_llama_bench(evidence, Server.of(target, self.answer), self.bench, self.smoke)
             for row in evidence.rows:

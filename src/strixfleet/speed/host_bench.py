@@ -177,7 +177,7 @@ class HostBench:
         server = Server.of(target, self.answer)
         conditions = self.answer.conditions
         amd = self.simulated is None and self.profile is not None and self.profile.gfx.startswith("gfx11")
-        evidence = Evidence(target, self.backend, amd, conditions, simulated=self.simulated is not None)
+        evidence = Evidence(target, self.backend, amd, conditions, machine=self.probed.state.machine)
         if missing := self.answer.missing(target.paths):
             return replace(evidence, problem=f"{missing} does not exist; `strixfleet provision` fetches it")
         if not self.answer.build:

@@ -90,10 +90,13 @@ STATUS = {"BackendState": "Running", "Self": {"KeyExpiry": "0001-01-01T00:00:00"
 @given(hosts())
 @example(judged(Ask.RUN, "apt_targets", "a line without fields"))
 @example(judged(Ask.RUN, "apt_targets", "http://m/\ttrixie\tmain\t/etc/apt/sources.list:x"))
-@example(judged(Ask.STAT, "/boot/grub/grub.cfg", {}))
-@example(judged(Ask.STAT, "/boot/grub/grub.cfg", {"mtime_ns": "x"}))
+@example(judged(Ask.READ, "/boot/grub/grub.cfg", "submenu 'a' {\n}\n}"))
+@example(judged(Ask.READ, "/boot/grub/grub.cfg", f"set default={LONG}>{LONG}\nmenuentry {{"))
+@example(judged(Ask.RUN, "grub_settings", "always="))
+@example(judged(Ask.GLOB, "/etc/modprobe.d/*.conf", {"/etc/modprobe.d/a.conf": "options\\\noptions ttm \\"}))
 @example(judged(Ask.GLOB, "/sys/class/drm/card*/device/mem_info_gtt_total", {CARD: "²"}))
 @example(judged(Ask.GLOB, "/sys/class/drm/card*/device/mem_info_gtt_total", {CARD: LONG}))
+@example(judged(Ask.GLOB, "/sys/class/drm/card*/device/device", {"/sys/class/drm/card1/device/device": "x"}))
 @example(judged(Ask.READ, "/proc/meminfo", f"MemTotal: {LONG} kB"))
 @example(judged(Ask.READ, "/proc/sys/kernel/osrelease", LONG))
 @example(judged(Ask.PACKAGE, "mesa-vulkan-drivers", LONG))
@@ -166,7 +169,11 @@ NOT_NEEDED = {
     ("package linux-image-amd64", "gpu_stack:kernel"),
     ("package linux-generic-hwe-24.04", "gpu_stack:kernel"),
     ("package tailscale", "tailscale:state"),
-    ("read /boot/grub/grub.cfg", "kernel:/boot/grub/grub.cfg"),
+    *(
+        (words, f"kernel:{name}")
+        for words in ("read /etc/default/grub", "glob /etc/default/grub.d/*.cfg", "run grub_settings")
+        for name in ("ttm.pages_limit", "amdgpu.gttsize", "gtt_total")
+    ),
     ("read /opt/strixfleet/llama.cpp/current/manifest.json", "llama_cpp:current"),
     ("tree /opt/strixfleet/llama.cpp/current", "llama_cpp:current"),
     ("space /opt/strixfleet/llama.cpp", "llama_cpp:current"),

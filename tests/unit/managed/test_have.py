@@ -25,6 +25,8 @@ NOT_BY_ONE_ANSWER = {
     "gpu_stack:/etc/apt/sources.list.d/strixfleet-tailscale.sources",  # only where apt refuses its sources
     "gpu_stack:mes_firmware",  # nothing to read here: below
     "tailscale:key_expiry",  # likewise
+    "kernel:amdgpu.gttsize.configured",  # stands nowhere here
+    "kernel:amdgpu.gttsize.running",  # likewise
     "kernel:ttm.pages_limit.parameter",  # sysfs and modinfo both say so
 }
 

@@ -40,7 +40,8 @@ def on_tailnet(*addresses: str) -> dict[Question, Answer]:
     return {STATUS: Answer(json.dumps(status | {"Self": own}))}
 
 
-CARVED = f"{DRM}/mem_info_vram_total".replace("card*", "card1")
+CARD = DRM.replace("*", "1")
+CARVED = f"{CARD}/mem_info_vram_total"
 HOST_CHANGES: dict[str, dict[Question, Answer]] = {
     "larger carve-out": said(Ask.GLOB, f"{DRM}/mem_info_vram_total", {CARVED: str(96 << 30)})
     | said(Ask.READ, "/proc/meminfo", f"MemTotal: {31 << 20} kB"),
@@ -58,6 +59,12 @@ HOST_CHANGES: dict[str, dict[Question, Answer]] = {
     "another tailnet address": on_tailnet("100.64.0.9"),
     "no tailnet address": on_tailnet(),
     "a build that takes one address": said(Ask.READ, OPTIONS, ONE_HOST),
+    "an eGPU": said(Ask.GLOB, f"{DRM}/vendor", {CARD.replace("1", n) + "/vendor": "0x1002" for n in "01"})
+    | said(
+        Ask.GLOB,
+        f"{DRM}/device",
+        {CARD.replace("1", "0") + "/device": "0x745e", f"{CARD}/device": "0x1586"},
+    ),
     "fewer cores": said(Ask.READ, "/proc/cpuinfo", "processor : 0\n"),
 }
 # One instance on the tailnet: what a server listens on depends on the address.

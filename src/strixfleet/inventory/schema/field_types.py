@@ -165,6 +165,17 @@ def device_tag(text: str) -> str:
     return text
 
 
+def device_name(text: str) -> str:
+    """Accept devices of llama.cpp: a backend with a number, several with commas between them."""
+    if not re.fullmatch(r"(Vulkan|ROCm)[0-9]{1,2}(,(Vulkan|ROCm)[0-9]{1,2})*", text):
+        raise refusal(
+            "device",
+            f"{quoted(text)} is not a device of llama.cpp",
+            "write what `llama-server --list-devices` shows, such as Vulkan1",
+        )
+    return text
+
+
 def host_label(text: str) -> str:
     """Accept one DNS label."""
     if not HOST_LABEL.match(text):
@@ -221,6 +232,7 @@ FileName = Annotated[Text, AfterValidator(file_name)]
 Pin = Annotated[Text, AfterValidator(pin), BeforeValidator(_no_number)]
 Sha256 = Annotated[Text, AfterValidator(sha256)]
 Batch = Annotated[int | str, BeforeValidator(batch)]
+DeviceName = Annotated[Text, AfterValidator(device_name)]
 DeviceTag = Annotated[Text, AfterValidator(device_tag)]
 HostLabel = Annotated[Text, AfterValidator(host_label)]
 Fingerprint = Annotated[Text, AfterValidator(fingerprint)]

@@ -9,12 +9,11 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from strixfleet.inventory.schema.field_types import BOOLEANS, as_map, has_control, quoted, refusal
+from strixfleet.inventory.schema.kernel_arguments import kernel_argument
 from strixfleet.inventory.schema.server_options import server_argument
 
 
 VALUE_MAX_CHARS = 1024
-KERNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-KERNEL_VALUE = re.compile(r"[A-Za-z0-9._,:/=@+%~\[\]-]*\Z")
 CMAKE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
 
@@ -42,19 +41,6 @@ OWNED_CMAKE = {
 }
 RISKY_ENVIRONMENT = re.compile(
     r"(LD_.*|PATH|HOME|BASH_ENV|GCONV_PATH|GGML_BACKEND_PATH|HSA_TOOLS_LIB|VK_.*LAYER.*PATH)\Z"
-)
-KERNEL_REMEDIES = {
-    "amdgpu.gtt_size": "the parameter is amdgpu.gttsize, and kernel_gtt_gib writes it",
-    "amdgpu.gttsize": "set kernel_gtt_gib, from which both parameters derive",
-    "ttm.pages_limit": "set kernel_gtt_gib, from which both parameters derive",
-    "ttm.page_limit": "the parameter is ttm.pages_limit, and kernel_gtt_gib writes it",
-    "amdttm.pages_limit": "set kernel_gtt_gib; amdttm.* is only read by the out-of-tree driver",
-    "amdttm.page_pool_size": "write ttm.page_pool_size; amdttm.* is only read by the out-of-tree driver",
-    "root": "strixfleet does not manage the root file system",
-    "init": "strixfleet does not manage the init process",
-}
-IOMMU_VALUES = frozenset(
-    {"off", "on", "fullflush", "force_isolation", "force_enable", "pgtbl_v1", "pgtbl_v2"}
 )
 
 
@@ -92,33 +78,6 @@ def _checked(check: Callable[[str, str | None], str | None], value: object) -> d
     if wrong:
         raise ValidationError.from_exception_data("map", wrong)
     return good
-
-
-def _kernel_argument(name: str, value: str | None) -> str | None:
-    """Refuse what the boot loader or the kernel would read differently from what is written."""
-    if not KERNEL_NAME.match(name):
-        raise refusal(
-            "kernel",
-            f"{quoted(name)} is not a valid kernel argument",
-            "write `name: value`, no blanks or quotes",
-        )
-    if value == "absent":
-        return value
-    if name in KERNEL_REMEDIES:
-        raise refusal("kernel", f"`{name}` cannot be set in kernel_arguments", KERNEL_REMEDIES[name])
-    if value is not None and not KERNEL_VALUE.match(value):
-        raise refusal(
-            "kernel", f"the value {quoted(value)} has blanks or quotes", "write one word without quotes"
-        )
-    if name == "amd_iommu" and value == "pt":
-        raise refusal("kernel", "amd_iommu=pt is not a value that the kernel knows", "write `iommu: pt`")
-    if name == "amd_iommu" and value not in IOMMU_VALUES:
-        raise refusal(
-            "kernel",
-            f"amd_iommu={value} is not a value that the kernel knows",
-            'write amd_iommu: "off", or drop it',
-        )
-    return value
 
 
 def _cmake_argument(name: str, value: str | None) -> str | None:
@@ -169,7 +128,7 @@ def _cmake_booleans(value: object) -> object:
     return {key: ("ON" if item else "OFF") if isinstance(item, bool) else item for key, item in value.items()}
 
 
-KernelArguments = Annotated[dict[str, str | None], BeforeValidator(partial(_checked, _kernel_argument))]
+KernelArguments = Annotated[dict[str, str | None], BeforeValidator(partial(_checked, kernel_argument))]
 CmakeArguments = Annotated[
     dict[str, str], BeforeValidator(partial(_checked, _cmake_argument)), BeforeValidator(_cmake_booleans)
 ]

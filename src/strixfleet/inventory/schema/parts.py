@@ -13,6 +13,7 @@ from strixfleet.inventory.schema.addresses import (
     base_name,
 )
 from strixfleet.inventory.schema.field_types import (
+    DeviceName,
     FileName,
     Integer,
     Number,
@@ -166,6 +167,11 @@ class Instance(Part):
         default=None,
         description="Small model of the same family for speculation; releases since May 2026 use an ordinary "
         "one only with the argument `spec-type: draft-simple`, which older ones refuse.",
+    )
+    device: DeviceName | None = Field(
+        default=None,
+        description="Device to compute on, as `llama-server --list-devices` names it, such as Vulkan1; "
+        "the APU when left out, also beside another AMD card.",
     )
     arguments: ServerArguments = Field(
         default_factory=dict,

@@ -25,6 +25,7 @@ from strixfleet.on_host.switch.option_aliases import SEVERAL_HOSTS
 
 
 Values = Mapping[str, object]
+MEMORY_MAX_GIB = 256  # that any chip served can have (Strix Point; Strix Halo stops at 128)
 CORES_MAX = 16  # physical cores of the largest chip served (Ryzen AI Max+ 395)
 PIN_EXAMPLE = "write llama_cpp_ref: b10991 (any release tag of llama.cpp) or a 40-digit commit"
 
@@ -108,8 +109,11 @@ def _catalogue(values: Values) -> Iterator[Problem]:
 def _gtt(values: Values) -> Iterator[Problem]:
     profile, gib = PROFILES.get(str(values.get("hardware_profile"))), values.get("kernel_gtt_gib")
     text = str(gib)
-    if profile and profile.memory_gib and not isinstance(gib, bool) and text.isascii() and text.isdigit():
-        problem = check_gtt(int(text[:9]), profile.memory_gib, profile.reserve_gib, profile.name)
+    if not isinstance(gib, bool) and text.isascii() and text.isdigit():
+        known = profile if profile and profile.memory_gib else None
+        memory_gib, reserve_gib = (known.memory_gib, known.reserve_gib) if known else (MEMORY_MAX_GIB, 4)
+        name = known.name if known else "the largest machine"
+        problem = check_gtt(int(text[:9]), memory_gib or MEMORY_MAX_GIB, reserve_gib, name)
         if problem:
             yield problem
     if values.get("kernel_gtt_parameters") == "gttsize" and values.get("llama_cpp_backend") == "rocm":

@@ -50,7 +50,8 @@ class HostSettings(Part):
     )
     kernel_gtt_parameters: Literal["auto", "both", "ttm", "gttsize"] = Field(
         default="auto",
-        description="Which of the two parameters are written; `auto` goes by the kernel's version.",
+        description="Which of the two parameters are written; `auto` goes by the kernel's version. The other "
+        "one is taken away.",
     )
     kernel_arguments: KernelArguments = Field(
         default_factory=dict,
@@ -107,7 +108,8 @@ class HostSettings(Part):
     )
     gpu_stack_kernel_from: Literal["auto", "distribution", "backports", "hwe", "oem"] = Field(
         default="auto",
-        description="Where a kernel comes from that is too old: Debian has backports, Ubuntu hwe and oem.",
+        description="Where a kernel comes from that is too old: Debian has backports, Ubuntu hwe and oem. "
+        "`auto` leaves a vendor's kernel (Proxmox, liquorix) as it is.",
     )
     gpu_stack_kernel_floor: Version | None = Field(
         default=None,

@@ -38,9 +38,30 @@ def installed(names: Iterable[object]) -> tuple[str, ...]:
     return tuple(sorted(release for release in found if f"initrd.img-{release}" in there))
 
 
-def flavour_floor(floors: Mapping[str, str], release: str) -> str:
-    """Return the floor of a release by its flavour, the word after its last dash."""
-    return floors.get(release.rpartition("-")[2], floors["default"])
+def flavour(release: str) -> str:
+    """Return the word after the last dash."""
+    return release.rpartition("-")[2]
+
+
+def has_fix(release: str, floors: Mapping[str, str]) -> bool:
+    """
+    Tell whether a release is not older than the default floor, or its flavour's line has the fix backported.
+
+    A backport says something of its own line alone: 6.14.0-1018-oem has it, 6.17.0-1009-oem need not.
+    Ubuntu's mainline builds (6.17.9-061709-generic) are upstream's releases, whatever their number.
+    """
+    if at_least(release, floors["default"]):
+        return True
+    backport = floors.get(flavour(release))
+    mainline = re.search(r"-0\d{5}-", release)
+    same_line = backport and release_key(release)[0] == release_key(backport)[0]
+    return bool(backport and same_line and not mainline and at_least(release, backport))
+
+
+def same_line_or_newer(release: str, other: str) -> bool:
+    """Tell whether a release follows another in its own line (6.12) and flavour."""
+    line, since = release_key(release), release_key(other)
+    return flavour(release) == flavour(other) and line[0][:2] == since[0][:2] and line >= since
 
 
 def is_known_bad(release: str, known_bad: Iterable[str]) -> bool:

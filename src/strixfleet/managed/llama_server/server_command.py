@@ -9,6 +9,7 @@ releases read LLAMA_ARG_NO_MMAP.
 from dataclasses import dataclass
 
 from strixfleet.inventory.schema.parts import Instance
+from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.backends import Backend
 
 
@@ -65,7 +66,7 @@ def command(instance: Instance, serving: Backend, cores: int, where: Listening) 
         "no-slots": None,  # /slots shows the prompts of all callers
     }
     if serving.any_device:  # where there is no such device the server fails, and never falls back to the CPU
-        options |= {"n-gpu-layers": "999", "device": serving.any_device}
+        options |= {"n-gpu-layers": "999", "device": instance.device or serving.any_device}
     count = threads(instance.arguments.get("threads"), serving, cores)
     options |= instance.arguments | ({"threads": count} if count else {})
     if "slots" in options:
@@ -73,7 +74,14 @@ def command(instance: Instance, serving: Backend, cores: int, where: Listening) 
     return options
 
 
-def environment(instance: Instance, serving: Backend, *, simulated: bool) -> dict[str, str]:
-    """Return the environment of one instance, the inventory's own strongest."""
-    own = serving.server_environment(simulated=simulated)
-    return {"LLAMA_ARG_CORS_ORIGINS": "localhost", **own, **instance.environment}
+def environment(instance: Instance, serving: Backend, machine: Machine) -> dict[str, str]:
+    """
+    Return the environment of one instance, the inventory's own strongest.
+
+    Beside another card the APU need not be the first device: the others are hidden from an instance that
+    names no device of its own.
+    """
+    own = serving.server_environment(simulated=machine.simulated is not None)
+    named = instance.device or instance.arguments.get("device")
+    chosen = serving.choose_gpu(machine.gpu_id, machine.gpu_number) if machine.gpu_id and not named else {}
+    return {"LLAMA_ARG_CORS_ORIGINS": "localhost", **own, **chosen, **instance.environment}

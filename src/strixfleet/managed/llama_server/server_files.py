@@ -42,8 +42,7 @@ def _drop_in(settings: HostSettings, machine: Machine, instance: Instance, confi
         words += ["--model-draft", models[instance.draft_model][0].path]
     options = server_command.command(instance, serving, machine.physical_cores, where)
     more, variables = server_options.unit_words(options)
-    simulated = machine.simulated is not None
-    environment = server_command.environment(instance, serving, simulated=simulated)
+    environment = server_command.environment(instance, serving, machine)
     files = files_of(instance, models)
     return Template(
         f"host{UNITS}/llama-server@.service.d/{server_unit.DROP_IN}.j2",

@@ -18,11 +18,12 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class KernelParts:
-    """The kernel's package by source, and the oldest release accepted by flavour."""
+    """The kernel's package by source, how its releases are named, and the oldest accepted by flavour."""
 
     auto: str
     packages: Mapping[str, str]
     floors: Mapping[str, str]
+    own: str
     known_bad: tuple[str, ...]
 
 

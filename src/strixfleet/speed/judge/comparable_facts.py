@@ -84,5 +84,5 @@ def options_of(state: DesiredState, instance: Instance) -> Mapping[str, str]:
     options = command(instance, backend, state.machine.physical_cores, listening(instance))
     words = dict(_current_spelling(*one) for one in options.items() if one[0] not in _OWN_OPTIONS)
     words |= {"draft_model": instance.draft_model} if instance.draft_model else {}
-    words |= environment(instance, backend, simulated=state.machine.simulated is not None)
+    words |= environment(instance, backend, state.machine)
     return {f"llama_server:{name}": value for name, value in words.items()}

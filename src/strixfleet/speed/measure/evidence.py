@@ -1,12 +1,13 @@
 """What is measured on a host, and the evidence from measuring it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from strixfleet.errors import UsageError
 from strixfleet.inventory.schema.fleet_model import Host
 from strixfleet.inventory.schema.parts import Instance
 from strixfleet.managed.llama_models.model_store import stored_files
 from strixfleet.managed.llama_server.server_files import GENERATES, probe_of
+from strixfleet.managed.machine import Machine
 from strixfleet.speed.measure.against_cpu import AgainstCpu
 from strixfleet.speed.measure.draft import DraftGain
 from strixfleet.speed.measure.host_conditions import UNKNOWN_MEMORY, HostConditions, MemoryNow, busy_remark
@@ -76,8 +77,13 @@ class Evidence:
     others_share: float = 0.0
     memory: MemoryNow = UNKNOWN_MEMORY
     changed_output: str = ""
-    simulated: bool = False
+    machine: Machine = field(default_factory=Machine)
     against_cpu: tuple[AgainstCpu, ...] = ()
+
+    @property
+    def simulated(self) -> bool:
+        """Tell whether the GPU is only presented."""
+        return self.machine.simulated is not None
 
     def draft_gain(self, generate_tokens: int) -> DraftGain | None:
         """Compare decode with the draft model and without it; None if the instance has none."""

@@ -127,7 +127,7 @@ def _llama_bench(
         "arguments": [*arguments],
         "cores": [*server.unit.cores],
         "nice": server.unit.nice,
-        **confined_like(target.instance, evidence.backend, simulated=evidence.simulated, files=target.paths),
+        **confined_like(target.instance, evidence.backend, machine=evidence.machine, files=target.paths),
     }
     done = bench.program(request, BENCH_TIMEOUT_S)
     if done.exit_code != 0:

@@ -66,7 +66,10 @@ def test_no_pins(pin: str) -> None:
 def test_gtt_up_to_memory_less_reserve() -> None:
     assert problems(hardware_profile="strix-halo-64", kernel_gtt_gib=60) == []
     assert problems(hardware_profile="strix-halo-64", kernel_gtt_gib=61) == ["kernel_gtt_gib"]
-    assert problems(hardware_profile="auto", kernel_gtt_gib=500) == []
+    for profile in ("auto", "strix-point", "sandbox"):
+        assert problems(hardware_profile=profile, kernel_gtt_gib=252) == []
+        assert problems(hardware_profile=profile, kernel_gtt_gib=253) == ["kernel_gtt_gib"]
+    assert problems(kernel_gtt_gib=4000) == ["kernel_gtt_gib"]
     assert check_gtt(121, 125.1, 4, "this box") is None
     problem = check_gtt(122, 125.1, 4, "this box")
     assert problem is not None
@@ -208,6 +211,12 @@ def test_split_models() -> None:
         ("amdgpu.gttsize", "absent"),
         ("pcie_aspm", 0),
         ("console", "ttyS0,115200n8"),
+        ("memmap", "2G$4G"),
+        ("acpi_osi", "!Windows2020"),
+        ("module_blacklist", "nouveau,radeon"),
+        ("module_blacklist", "absent"),
+        ("nomodeset", "absent"),
+        ("mem", "absent"),
     ],
 )
 def test_kernel_arguments(name: str, value: object) -> None:
@@ -234,6 +243,16 @@ def test_kernel_arguments(name: str, value: object) -> None:
         ("", "x"),
         ("-x", "y"),
         ("init", "/bin/sh"),
+        ("init", "absent"),
+        ("root", "absent"),
+        ("ro", "absent"),
+        ("mem", "8G"),
+        ("nomodeset", None),
+        ("systemd.unit", "rescue.target"),
+        ("single", None),
+        ("module_blacklist", "amdgpu"),
+        ("modprobe.blacklist", "nouveau,ttm"),
+        ("ttm.pages-limit", 1),
     ],
 )
 def test_kernel_arguments_refused(name: str, value: object) -> None:

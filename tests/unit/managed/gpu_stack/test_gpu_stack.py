@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.gpu_stack.aspect import wanted_suites
-from strixfleet.managed.kernel.kernel_release import at_least, flavour_floor, is_known_bad, newest
+from strixfleet.managed.kernel.kernel_release import at_least, has_fix, is_known_bad, newest
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.managed.platforms.distributions import Distribution, distribution
 from strixfleet.managed.things.package import Package
@@ -41,10 +41,50 @@ def test_releases_count_with_ubuntu_s_abi_number(release: str, floor: str, holds
     assert at_least(release, floor) is holds
 
 
-def test_a_flavour_has_its_own_floor() -> None:
+@pytest.mark.parametrize(
+    ("release", "fixed"),
+    [
+        ("6.14.0-1018-oem", True),
+        ("6.14.0-1017-oem", False),
+        ("6.17.0-1009-oem", False),  # another line than the one that AMD names
+        ("6.17.0-19-generic", True),
+        ("6.17.0-18-generic", False),
+        ("6.17.0-19-lowlatency", False),
+        ("6.14.0-1018-generic", False),
+        ("6.17.9-061709-generic", False),  # mainline builds
+        ("6.17.0-061700-generic", False),
+        ("6.18.0-061800-generic", False),
+        ("6.18.4-061804-generic", True),
+        ("7.0.0-14-generic", True),
+        ("6.17.2-1-pve", False),
+    ],
+)
+def test_a_backported_fix_counts_in_its_line_and_flavour(release: str, fixed: bool) -> None:
     assert NOBLE
-    assert flavour_floor(NOBLE.kernel.floors, "6.14.0-1018-oem") == "6.14.0-1018"
-    assert flavour_floor(NOBLE.kernel.floors, "6.17.0-19-generic") == "6.17.0-19"
+    assert has_fix(release, NOBLE.kernel.floors) is fixed
+
+
+@pytest.mark.parametrize(
+    ("known", "release", "own"),
+    [
+        (TRIXIE, "6.12.48+deb13-amd64", True),
+        (TRIXIE, "6.12.57+deb13+1-cloud-amd64", True),
+        (TRIXIE, "6.9.7+bpo-amd64", True),
+        (TRIXIE, "6.1.0-13-amd64", True),
+        (TRIXIE, "6.17.2-1-pve", False),
+        (TRIXIE, "6.17.8-1-liquorix-amd64", False),
+        (TRIXIE, "6.18.1-x64v3-xanmod1", False),
+        (TRIXIE, "6.18.0", False),
+        (NOBLE, "6.17.0-19-generic", True),
+        (NOBLE, "6.14.0-1018-oem", True),
+        (NOBLE, "6.18.0-061800-generic", False),
+        (NOBLE, "6.8.12-4-pve", False),
+    ],
+)
+def test_a_vendor_s_kernel_is_told_from_the_distribution_s(
+    known: Distribution, release: str, own: bool
+) -> None:
+    assert bool(re.fullmatch(known.kernel.own, release)) is own
 
 
 def test_the_newest_release_is_by_number_not_by_letter() -> None:

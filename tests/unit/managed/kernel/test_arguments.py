@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from strixfleet.findings.items import Cure, Difference, Status
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.facts import DRM
-from strixfleet.managed.kernel.arguments import KNOWN, KernelArgument
-from strixfleet.managed.kernel.aspect import GttTotal, gtt_arguments, kernel
+from strixfleet.managed.kernel.arguments import DEFAULTS, KNOWN, KernelArgument
+from strixfleet.managed.kernel.aspect import kernel
+from strixfleet.managed.kernel.gtt import GttTotal, gtt_arguments
+from strixfleet.managed.kernel.module_options import INITRAMFS, MODPROBE
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.boot_loaders import GRUB
 from strixfleet.on_host.questions import Answer, Answers, Ask, Json, Question
@@ -29,6 +31,7 @@ def lines(configured: str, running: str) -> dict[Question, Answer]:
             f"menuentry 'x' {{\n  linux /vmlinuz ro {configured}\n}}\n"
         ),
         Question(Ask.READ, "/proc/cmdline"): Answer(f"ro {running}\n"),
+        Question(Ask.READ, "/boot/grub/grubenv"): Answer(None),
     }
 
 
@@ -40,15 +43,23 @@ def judged(
     running: str | None = None,
     shown: str | None = None,
     listed: Answer | None = None,
+    files: Json = None,
+    loaded: bool = True,
 ) -> Difference:
     """Judge an argument that stands on both command lines, unless `words` or `running` say otherwise."""
     thing = argument(name, value)
     own = name if value == "" else f"{name}={value}"
     configured = own if words is None else words
     found = lines(configured, configured if running is None else running)
-    path = f"/sys/module/{thing.module}/parameters/{thing.parameter}"
-    if value is not None and thing.module:
-        found[Question(Ask.READ, path)] = Answer(shown)
+    found |= dict.fromkeys(GRUB.configuration_questions, Answer(None))
+    if thing.module:
+        found |= {one: Answer(files or {}) for one in MODPROBE[:1]}
+        found |= dict.fromkeys((*MODPROBE[1:], INITRAMFS), Answer(None))
+    if thing.module and (value is not None or name in DEFAULTS):
+        folder = f"/sys/module/{thing.module}"
+        found[Question(Ask.READ, f"{folder}/parameters/{thing.parameter}")] = Answer(shown)
+        found[Question(Ask.NAMES, folder)] = Answer(["parameters"] if loaded else None)
+    if thing.module and value is not None:
         found[Question(Ask.PARAMETERS, thing.module)] = listed or Answer(LISTED)
     assert set(found) == set(thing.asks())
     return thing.compare(Answers(found))
@@ -154,6 +165,41 @@ def test_one_that_must_be_absent(words: str, running: str, status: str) -> None:
     assert judged("quiet", None, words=words, running=running).status == status
 
 
+@pytest.mark.parametrize(
+    ("value", "line", "status"),
+    [
+        (None, "options amdgpu gttsize=8192", "drift"),
+        (None, "options amdgpu gpu_recovery=1", "ok"),
+        (None, "# options amdgpu gttsize=8192", "ok"),
+        ("126976", "options amdgpu gttsize=8192", "drift"),
+        ("126976", 'options amdgpu modeset=1 "gttsize=126976"', "ok"),
+        ("126976", "options  amdgpu\tmodeset=1 gttsize=1", "drift"),
+        ("126976", "install amdgpu gttsize=1", "ok"),
+    ],
+)
+def test_what_modprobe_sets_otherwise_is_named(value: str | None, line: str, status: str) -> None:
+    words = f"amdgpu.gttsize={value}" if value else ""
+    files: Json = {"/etc/modprobe.d/x.conf": f"#\n{line}\n"}
+    row = judged("amdgpu.gttsize", value, words=words, shown=value or "-1", files=files)
+    assert row.status == status
+    assert ("/etc/modprobe.d/x.conf:2: gttsize=" in row.message) is (status == "drift")
+    assert status == "ok" or row.cure is Cure.MANUAL
+
+
+def test_a_reboot_that_is_due_comes_before_what_modprobe_sets() -> None:
+    files: Json = {"/etc/modprobe.d/x.conf": "options amdgpu gttsize=8192\n"}
+    row = judged("amdgpu.gttsize", "126976", running="", shown="8192", files=files)
+    assert (row.status, row.cure) == (Status.PENDING_REBOOT, Cure.REBOOT)
+
+
+@pytest.mark.parametrize("value", ["126976", None])
+def test_a_module_that_is_not_loaded_shows_no_effect_and_says_so(value: str | None) -> None:
+    row = judged("amdgpu.gttsize", value, words=f"amdgpu.gttsize={value}" if value else "", loaded=False)
+    assert row.status is Status.OK
+    assert isinstance(row.have, dict)
+    assert row.have["effect"] == "not applicable: the module amdgpu is not loaded"
+
+
 def gtt(size_bytes: int, *, configured: bool = True, running: bool = True) -> Difference:
     word = "ttm.pages_limit=1"
     thing = GttTotal(
@@ -196,7 +242,9 @@ def test_a_gtt_of_another_size_waits_for_a_reboot_only_where_one_would_help(
     ],
 )
 def test_which_arguments_make_the_gtt_goes_by_the_kernel_s_line(line: str, names: set[str]) -> None:
-    assert set(gtt_arguments(1, "auto", line)) == names
+    found = gtt_arguments(1, "auto", line)
+    assert {name for name, value in found.items() if value is not None} == names
+    assert set(found) == {"ttm.pages_limit", "amdgpu.gttsize"}
 
 
 @pytest.mark.parametrize(("there", "refused"), [(True, False), (False, True)])

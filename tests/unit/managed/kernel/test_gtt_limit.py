@@ -3,7 +3,8 @@
 import pytest
 
 from strixfleet.inventory.schema.settings import HostSettings
-from strixfleet.managed.kernel.aspect import kernel, most_gtt_gib
+from strixfleet.managed.kernel.aspect import kernel
+from strixfleet.managed.kernel.gtt import most_gtt_gib
 from strixfleet.managed.machine import Machine
 from strixfleet.on_host.questions import Answers
 
@@ -33,9 +34,12 @@ def test_a_size_that_the_memory_allows_is_written(gib: int | str) -> None:
     [
         (Machine(), None),
         (HALO_128, 124),
-        (Machine(profile="strix-halo-128", visible_gib=62, reserve_gib=4), 62),
-        (Machine(profile="strix-halo-128", visible_gib=31, carve_out_gib=96, reserve_gib=4), 31),
+        (Machine(profile="strix-halo-128", visible_gib=62, reserve_gib=4), 58),
+        (Machine(profile="strix-halo-128", visible_gib=31, carve_out_gib=96, reserve_gib=4), 27),
         (Machine(profile="strix-halo-128", visible_gib=7, simulated="a box", reserve_gib=4), 124),
+        (Machine(visible_gib=62), 58),
+        (Machine(visible_gib=3), 2),
+        (Machine(profile="strix-halo-64", visible_gib=61, carve_out_gib=1, reserve_gib=4), 60),
         (Machine(profile="strix-point", visible_gib=60, carve_out_gib=2, reserve_gib=4), 58),
         (Machine(profile="sandbox", visible_gib=7, simulated="a box", reserve_gib=4), None),
     ],

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,28 @@ def test_a_gpu_is_named_so_that_a_missing_one_fails_instead_of_running_on_the_cp
     assert '"--device" "Vulkan0"' in drop_in({}, llama_cpp_backend="vulkan")
     assert '"--device" "ROCm0"' in drop_in({}, llama_cpp_backend="rocm")
     assert "--device" not in drop_in({}, llama_cpp_backend="cpu")
+
+
+def test_beside_another_card_a_server_is_told_which_to_take() -> None:
+    twins = replace(CORES, gpu_id="1002:1586", gpu_number=1, other_gpus=("1002:745e at card0",))
+    vulkan = drop_in({}, facts=twins, llama_cpp_backend="vulkan")
+    assert 'Environment="MESA_VK_DEVICE_SELECT=1002:1586!"' in vulkan
+    assert '"--device" "Vulkan0"' in vulkan
+    rocm = drop_in({}, facts=twins, llama_cpp_backend="rocm")
+    assert 'Environment="ROCR_VISIBLE_DEVICES=1"' in rocm
+    assert "VISIBLE" not in drop_in({}, facts=twins, llama_cpp_backend="cpu")
+    assert "DEVICE_SELECT" not in drop_in({}, llama_cpp_backend="vulkan")
+
+
+@pytest.mark.parametrize("named", [{"device": "Vulkan1"}, {"arguments": {"device": "Vulkan1"}}])
+def test_an_instance_may_name_another_device_and_then_sees_all(named: dict[str, Any]) -> None:
+    text = drop_in(
+        named,
+        facts=replace(CORES, gpu_id="1002:1586", other_gpus=("1002:745e at card0",)),
+        llama_cpp_backend="vulkan",
+    )
+    assert '"--device" "Vulkan1"' in text
+    assert "DEVICE_SELECT" not in text
 
 
 def test_rocm_loads_without_mmap_in_the_spelling_of_any_release() -> None:

@@ -16,6 +16,10 @@ def _none(settings: HostSettings, known: Distribution) -> tuple[Package, ...]:
     return ()
 
 
+def _no_variables(pci_id: str, number: int) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """
@@ -30,6 +34,7 @@ class Backend:
     `any_device` is what the first device is called: naming it makes a server fail where there is none,
     instead of falling back to the CPU. `reported_as` is what llama-bench calls it, `driver` what the name of
     an AMD GPU holds under the right driver.
+    `choose_gpu` returns the variables that hide all GPUs but the one of a PCI id and of a place among ROCm's.
     `control_groups` are systemd's device classes that a server may open. `simulated_environment` stands in
     where a sandbox has a software driver.
     """
@@ -48,6 +53,7 @@ class Backend:
     reported_as: tuple[str, ...]
     driver: str = ""
     any_device: str | None = None
+    choose_gpu: Callable[[str, int], Mapping[str, str]] = _no_variables
     control_groups: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     simulated_environment: Mapping[str, str] | None = None

@@ -27,6 +27,7 @@ ROCM = Backend(
     symbol="ggml_backend_cuda_reg",
     reported_as=("ROCm", "HIP"),
     any_device="ROCm0",
+    choose_gpu=lambda _pci_id, number: {"ROCR_VISIBLE_DEVICES": str(number)},
     control_groups=("char-drm", "char-kfd"),
     environment={
         **NO_FIT,

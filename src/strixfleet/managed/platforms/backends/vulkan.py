@@ -34,6 +34,7 @@ VULKAN = Backend(
     reported_as=("Vulkan",),
     driver="RADV",
     any_device="Vulkan0",
+    choose_gpu=lambda pci_id, _number: {"MESA_VK_DEVICE_SELECT": f"{pci_id}!"},  # docs.mesa3d.org/envvars
     control_groups=("char-drm",),
     environment={
         "AMD_VULKAN_ICD": "RADV",

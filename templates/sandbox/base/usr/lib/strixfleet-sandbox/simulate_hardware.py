@@ -73,7 +73,8 @@ NUMBERS = {"gttsize", "cwsr_enable", "noretry", "vm_fragment_size", "vramlimit"}
 def boot_arguments(grub_cfg: str, default_release: str) -> tuple[str, str]:
     """Give kernel release and command line of the first menu entry, or of a bare installation."""
     if entry := re.search(r"^\s*linux\s+(\S*vmlinuz-(\S+))[ \t]*(.*)$", grub_cfg, re.MULTILINE):
-        return entry[2], f"BOOT_IMAGE={entry[1]} {entry[3].strip()}".rstrip()
+        words = re.sub(r"\\(.)", r"\1", entry[3].strip())  # as GRUB takes a backslash
+        return entry[2], f"BOOT_IMAGE={entry[1]} {words}".rstrip()
     return default_release, f"BOOT_IMAGE=/boot/vmlinuz-{default_release} ro quiet"
 
 
