@@ -71,6 +71,7 @@ class CurrentBuild(Thing):
     """The pinned build is current; `upgrade` moves a host that runs another one."""
 
     build: Build
+    build_host: str | None = None
     cost: Cost = Cost.BUILD
 
     @property
@@ -136,6 +137,7 @@ class CurrentBuild(Thing):
             {
                 "install": installs(self.build, answers),
                 "recipe": self.recipe(),
+                "build_host": self.build_host,
                 "packages": packages,
                 "needed_disk_bytes": backend_of(self.build.backend).needed_disk_bytes,
                 "free_disk_bytes": min(free, default=0),
@@ -265,7 +267,7 @@ def llama_cpp(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
         reader = lambda _answers: Have(None)  # noqa: E731 - nothing to read
         yield Check(id="llama_cpp:pin", wanted="set", reader=reader, cure=Cure.MANUAL, message=message)
         return
-    yield CurrentBuild(id="llama_cpp:current", build=build)
+    yield CurrentBuild(id="llama_cpp:current", build=build, build_host=settings.llama_cpp_build_host)
     yield _untouched(build)
     yield _spelled_options()
     yield _owner(build)
