@@ -22,15 +22,25 @@ FOR_READERS = ("progress", "log")
 WAIT_S = 7200
 
 Make = Callable[[Workshop, dict[str, Any]], dict[str, Any]]
+HandOn = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def bring_about(module: AnsibleModule, make: Make) -> None:
-    """Let `make` publish a build, unless it is there and intact; this ends the module."""
+def nothing(_wanted: dict[str, Any]) -> dict[str, Any]:
+    """Hand nothing on."""
+    return {}
+
+
+def bring_about(module: AnsibleModule, make: Make, hand_on: HandOn = nothing) -> None:
+    """
+    Let `make` publish a build, unless it is there and intact; this ends the module.
+
+    `hand_on` returns what else is told of it, also where another run has made it meanwhile.
+    """
     wanted = module.params
     final = os.path.join(BUILDS, wanted["id"])
     diff = {"before": "", "after": f"{final}\n"}
     if intact(final):
-        module.exit_json(changed=False)
+        module.exit_json(changed=False, present=True, **hand_on(wanted))
     if module.check_mode:
         module.exit_json(changed=True, diff=diff)
     os.umask(0o022)
@@ -38,7 +48,7 @@ def bring_about(module: AnsibleModule, make: Make) -> None:
     try:
         lock = take_turn(WAIT_S)
         if intact(final):
-            module.exit_json(changed=False)
+            module.exit_json(changed=False, present=True, **hand_on(wanted))
         try:
             result = make(workshop(wanted["id"]), wanted)
         except (BuildError, OSError):
@@ -51,7 +61,7 @@ def bring_about(module: AnsibleModule, make: Make) -> None:
         module.fail_json(msg=f"{error} (log on the host: {log})")
     except OSError as error:
         module.fail_json(msg=f"{error.filename or final}: {error.strerror}; hint: is the disk full?")
-    module.exit_json(changed=True, diff=diff, **result)
+    module.exit_json(changed=True, present=True, diff=diff, **result, **hand_on(wanted))
 
 
 def take_turn(wait_s: int) -> int:

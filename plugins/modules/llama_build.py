@@ -127,6 +127,10 @@ EXAMPLES = """
 """
 
 RETURN = """
+present:
+  description: Whether the host has the build.
+  type: bool
+  returned: when it has
 commit:
   description: The commit that was built.
   type: str
@@ -204,7 +208,7 @@ def repository_folder(workshop: build_process.Workshop) -> str:
 
 
 def build(workshop: build_process.Workshop, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Fetch, compile, check, publish; pack it where other hosts are to have it, too."""
+    """Fetch, compile, check, publish."""
     started = time.monotonic()
     source = fetch(workshop, wanted)
     definitions = {name: str(value) for name, value in wanted["definitions"].items()}
@@ -235,15 +239,20 @@ def build(workshop: build_process.Workshop, wanted: dict[str, Any]) -> dict[str,
         "version": version,
         "build_number": number,
     }
-    final = os.path.join(build_turn.BUILDS, wanted["id"])
-    build_publish.publish(partial, final, manifest)
-    packed = build_parcel.pack(final, wanted["parcel"]) if wanted["parcel"] else {}
-    return {"commit": source.commit, "seconds": round(time.monotonic() - started), **packed}
+    build_publish.publish(partial, os.path.join(build_turn.BUILDS, wanted["id"]), manifest)
+    return {"commit": source.commit, "seconds": round(time.monotonic() - started)}
+
+
+def pack(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Pack the build where other hosts are to have it, too."""
+    if not wanted["parcel"]:
+        return {}
+    return build_parcel.pack(os.path.join(build_turn.BUILDS, wanted["id"]), wanted["parcel"])
 
 
 def main() -> None:
     """Run the module."""
-    build_turn.bring_about(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), build)
+    build_turn.bring_about(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), build, pack)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell what decides whether a build of llama.cpp that was made here runs on another host, and the other way round."""
+"""Tell what decides which other hosts a build of llama.cpp runs on."""
 
 from __future__ import annotations
 
@@ -98,11 +98,10 @@ def machine(compilers: list[str]) -> dict[str, str]:
 def pins() -> list[str]:
     """Name the commits that the host has got from the controller before."""
     folder = os.path.join(build_turn.STATE, "source", "llama.cpp.git", "refs", "strixfleet", "pins")
-    return (
-        sorted(name for name in os.listdir(folder) if build_source.COMMIT.match(name))
-        if os.path.isdir(folder)
-        else []
-    )
+    try:
+        return sorted(name for name in os.listdir(folder) if build_source.COMMIT.match(name))
+    except FileNotFoundError:
+        return []
 
 
 def main() -> None:

@@ -20,8 +20,9 @@ DOCUMENTATION = """
 module: llama_take
 short_description: Take a build of llama.cpp that another host of the same class has made
 description:
-  - Checks the parcel against the digest that the controller recorded when it was built, unpacks it as an unprivileged user
-    without network, compares every file with the manifest, runs the result, and publishes it by a rename.
+  - Checks the parcel against the digest that the controller recorded when it was built, unpacks it as an
+    unprivileged user without network, compares every file with the manifest, runs the result, and publishes
+    it by a rename.
   - The action plugin finds and sends the parcel. Nothing is sent in check mode.
 author: The strixfleet developers
 options:

@@ -7,7 +7,6 @@ recorded when a build came in is compared each time before it goes to a host.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -79,9 +78,9 @@ class ClassBuilds:
         return parcel
 
     def incoming(self, build_class: str) -> Path:
-        """Return where a build is written to while it comes in."""
+        """Return where a build is written to while it comes in; only who holds the class may use it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f".{build_class}.{os.getpid()}"
+        return self.folder / f".{build_class}.new"
 
     def keep(self, build_class: str, parcel: Parcel) -> None:
         """Record what came in, if it is what its host says, and keep it; forget what was used longest ago."""

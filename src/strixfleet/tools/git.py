@@ -180,17 +180,20 @@ def mirror_of(address: str) -> Path | None:
 
 
 def local_repository(address: str) -> Path:
-    """Return a repository on this machine: a path as it is, for a URL a mirror that is brought up to date."""
+    """
+    Return a repository on this machine: a path as it is, for a URL a mirror that is brought up to date.
+
+    Of several processes that ask at once one fetches.
+    """
     mirror = mirror_of(address)
     if mirror is None:
         return Path(address.removeprefix("file://")).expanduser().resolve()
     asked_at = time.time()
     with file_lock.held(mirror.with_suffix(".lock")):
-        fetched = mirror / "FETCH_HEAD"
-        if (
-            not fetched.is_file() or fetched.stat().st_mtime < asked_at
-        ):  # else another process has just done it
+        fetched = mirror.with_suffix(".fetched")
+        if not fetched.is_file() or fetched.stat().st_mtime < asked_at:
             update_mirror(address, mirror)
+            fetched.touch()
     return mirror
 
 

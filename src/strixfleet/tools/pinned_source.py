@@ -26,9 +26,9 @@ class PinnedSource:
 
     def bundle_after(self, known: Sequence[str]) -> Path:
         """
-        Return a bundle with what somebody lacks who has the known commits; made once, the latest few are kept.
+        Return a bundle with what somebody lacks who has the known commits, of which ancestors count.
 
-        Of `known` only ancestors of the commit count.
+        The latest few are kept.
         """
         before = git.ancestors_of(self.repository, self.commit, known)
         mark = f"-{hashlib.sha256(' '.join(before).encode()).hexdigest()[:8]}" if before else ""

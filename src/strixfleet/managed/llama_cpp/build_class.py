@@ -19,8 +19,9 @@ def class_of(build_id: str, commit: str, machine: Mapping[str, object]) -> str:
     """
     Name the class: a build that was made on one of its hosts runs on the others.
 
-    The build's id holds repository, backend, definitions with the GPU's target, and the distribution; `machine` is what
-    the module llama_class tells of processor, compilers and C library. With another commit it is another build.
+    The build's id holds repository, backend, definitions with the GPU's target, and the distribution;
+    `machine` is what the module llama_class tells of processor, compilers and C library. A tag that has moved
+    makes another class.
     """
     ingredients = {"id": build_id, "commit": commit, "machine": dict(machine)}
     text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
