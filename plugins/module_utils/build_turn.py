@@ -39,29 +39,39 @@ def bring_about(module: AnsibleModule, make: Make, hand_on: HandOn = nothing) ->
     wanted = module.params
     final = os.path.join(BUILDS, wanted["id"])
     diff = {"before": "", "after": f"{final}\n"}
-    if intact(final):
-        module.exit_json(changed=False, present=True, **hand_on(wanted))
     if module.check_mode:
-        module.exit_json(changed=True, diff=diff)
+        module.exit_json(**({"changed": False} if intact(final) else {"changed": True, "diff": diff}))
     os.umask(0o022)
-    result: dict[str, Any] = {}
     try:
-        lock = take_turn(WAIT_S)
+        result = make_in_turn(wanted, final, make)
+        more = hand_on(wanted)
+    except BuildError as error:
+        log = os.path.join(STATE, "build", wanted["id"], "log")
+        module.fail_json(msg=f"{error} (log on the host: {log})")
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or final}: {error.strerror}; hint: is the disk full?")
+    if result is None:
+        module.exit_json(changed=False, present=True, **more)
+    module.exit_json(changed=True, present=True, diff=diff, **result, **more)
+
+
+def make_in_turn(wanted: dict[str, Any], final: str, make: Make) -> dict[str, Any] | None:
+    """Return what `make` tells; None where the build is there."""
+    if intact(final):
+        return None
+    lock = take_turn(WAIT_S)
+    try:
         if intact(final):
-            module.exit_json(changed=False, present=True, **hand_on(wanted))
+            return None
         try:
             result = make(workshop(wanted["id"]), wanted)
         except (BuildError, OSError):
             clear(wanted["id"])
             raise
         shutil.rmtree(os.path.join(STATE, "build", wanted["id"]))
+        return result
+    finally:
         os.close(lock)
-    except BuildError as error:
-        log = os.path.join(STATE, "build", wanted["id"], "log")
-        module.fail_json(msg=f"{error} (log on the host: {log})")
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or final}: {error.strerror}; hint: is the disk full?")
-    module.exit_json(changed=True, present=True, diff=diff, **result, **hand_on(wanted))
 
 
 def take_turn(wait_s: int) -> int:
