@@ -57,9 +57,7 @@ class ActionModule(SendsFiles):
         with builds.held(build_class):
             if kept := builds.recorded(build_class):
                 return {"changed": False, "msg": f"{kept.built_on} has built it before"}
-            source = pinned_source(str(wanted["repository"]), str(wanted["ref"]))
-            if source.commit != told["commit"]:
-                raise ChangeFailed(f"{source.ref} has just moved to {source.commit}", hint="run it again")
+            source = pinned_source(str(wanted["repository"]), str(told["commit"]))
             known = [str(one) for one in told["pins"]]
             wanted["bundle"] = self._send(str(source.bundle_after(known)), "source.bundle")
             wanted["commit"] = source.commit

@@ -8,6 +8,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from strixfleet.errors import ChangeFailed, FleetError
+from strixfleet.fleet.class_builds import ClassBuilds
+from strixfleet.inventory.ansible.task_vars import inventory_folder
 from strixfleet.managed.llama_cpp.build_class import class_of
 from strixfleet.tools.pinned_source import pinned_source
 
@@ -32,11 +34,12 @@ class ActionModule(ActionBase):
         wanted = self._task.args
         address, ref = str(wanted["repository"]), str(wanted["ref"])
         try:
+            ClassBuilds(inventory_folder(task_vars or {})).folder.mkdir(parents=True, exist_ok=True)
             commit = pinned_source(address, ref).commit
-        except ChangeFailed as error:
+        except (ChangeFailed, OSError) as error:
             if not address.startswith(("https://", "http://")):
                 raise AnsibleActionFail(str(error)) from None
-            warning = f"{error}: hosts fetch llama.cpp themselves, and each builds for itself"
+            warning = f"{error}: each host fetches and builds llama.cpp for itself"
             return {**result, **answer, "class": "", "warnings": [warning]}
         except FleetError as error:
             raise AnsibleActionFail(str(error)) from None
