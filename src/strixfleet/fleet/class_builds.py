@@ -90,13 +90,13 @@ class ClassBuilds:
             raise ChangeFailed("what came from the host is not what it has packed", where=parcel.built_on)
         incoming.replace(self.path(build_class))
         files.write(str(self._record(build_class)), json.dumps(asdict(parcel)).encode())
-        forget_oldest()
+        forget_oldest(MOST_BYTES)
 
     def _record(self, build_class: str) -> Path:
         return self.folder / f"{build_class}.json"
 
 
-def forget_oldest(most_bytes: int = MOST_BYTES) -> None:
+def forget_oldest(most_bytes: int) -> None:
     """Remove builds until the rest fits; the latest used are kept, the last one in any case."""
     left_bytes = most_bytes
     for number, (_used_at, size_bytes, path) in enumerate(sorted(_kept(), reverse=True)):

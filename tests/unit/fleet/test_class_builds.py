@@ -67,12 +67,17 @@ def test_a_damaged_record_is_no_record(builds: ClassBuilds, text: str) -> None:
     assert builds.taken("x") is None
 
 
-def test_the_longest_unused_are_forgotten_and_the_last_one_stays(builds: ClassBuilds) -> None:
-    for number, name in enumerate(["old", "middle", "new"]):
+def test_the_longest_unused_are_forgotten(builds: ClassBuilds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(class_builds, "MOST_BYTES", 2 * len(b"programs"))
+    for number, name in enumerate(["used", "old", "new"]):
         kept(builds, name)
         os.utime(builds.path(name), (number, number))
-    forget_oldest(2 * len(b"programs"))
-    assert [builds.taken(name) is not None for name in ("old", "middle", "new")] == [False, True, True]
+        if name == "old":
+            builds.taken("used")
+    assert [builds.taken(name) is not None for name in ("used", "old", "new")] == [True, False, True]
+
+
+def test_the_last_one_stays_whatever_its_size(builds: ClassBuilds) -> None:
+    kept(builds, "large")
     forget_oldest(1)
-    left = sorted(path.name for path in class_builds.builds_folder().rglob("*.*"))
-    assert len(left) == 2
+    assert builds.taken("large") is not None
