@@ -24,10 +24,7 @@ MOST_MANIFEST_BYTES = 1 << 20
 
 def pack(build: str, parcel: str) -> dict[str, Any]:
     """Write the parcel of a published build, the same bytes each time; return its digest and size."""
-    with (
-        open(parcel, "xb") as writer,
-        tarfile.open(fileobj=writer, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
+    with tarfile.open(parcel, "x", format=tarfile.PAX_FORMAT) as tar:
         tar.add(os.path.join(build, MANIFEST), MANIFEST, filter=_alike)
         for path in sorted(build_publish.digests(build)):
             tar.add(os.path.join(build, path), f"bin/{os.path.basename(path)}", filter=_alike)

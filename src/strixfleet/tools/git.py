@@ -200,8 +200,8 @@ def local_repository(address: str) -> Path:
 def ancestors_of(repository: Path, commit: str, others: Sequence[str]) -> tuple[str, ...]:
     """Return those of other commits that lead to a commit, without itself."""
     folder = git_dir(repository)
-    tests = ((one, _try(folder, "merge-base", "--is-ancestor", one, commit)) for one in sorted(set(others)))
-    return tuple(one for one, found in tests if found is not None and one != commit)
+    known = sorted(one for one in {*others} - {commit} if COMMIT.match(one))
+    return tuple(one for one in known if _try(folder, "merge-base", "--is-ancestor", one, commit) is not None)
 
 
 def bundle(repository: Path, ref: str, target: Path, known: Sequence[str] = ()) -> Resolved:
