@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -14,9 +13,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.strixfleet.fleet.plugins.module_utils import (
     build_compile,
+    build_parcel,
     build_process,
     build_publish,
     build_source,
+    build_turn,
 )
 
 
@@ -26,6 +27,7 @@ short_description: Build llama.cpp at a pinned commit
 description:
   - Fetches the source, proves the pin, compiles as an unprivileged user without network, checks the result
     and publishes it under C(/opt/strixfleet/llama.cpp) by a rename. An intact build is left alone.
+  - One host of a class builds; the action plugin leaves the others to C(llama_take).
   - A second call on the same host waits for the first. A killed one leaves nothing that a later one trusts.
   - While it runs, C(/var/lib/strixfleet/build/ID/progress) says how far it is; C(log) says why it failed.
 author: The strixfleet developers
@@ -35,15 +37,21 @@ options:
     type: str
     required: true
   repository:
-    description: Git URL, or the path on the controller that O(bundle) was made from.
+    description: Git URL, or a path on the controller.
     type: str
     required: true
   ref:
     description: The pin.
     type: str
     required: true
+  class:
+    description: What C(llama_class) has told; taken by the action plugin.
+    type: dict
+  build_host:
+    description: Which host of a class builds, else the idlest; taken by the action plugin.
+    type: str
   bundle:
-    description: Git bundle on the host; set by the action plugin for repositories on the controller.
+    description: Git bundle on the host; set by the action plugin. Without it the host fetches the source.
     type: path
   commit:
     description: The commit that the bundle holds; set by the action plugin.
@@ -101,15 +109,19 @@ options:
   build_number:
     description: The number of the commit in O(bundle), which has no tags; set by the action plugin.
     type: int
-  wait_s:
-    description: How long to wait for another build on the same host.
-    type: int
-    default: 7200
+  built_on:
+    description: Name of the host in the inventory, for the record; set by the action plugin.
+    type: str
+    default: ""
+  parcel:
+    description: File that the build is packed into for other hosts of its class; set by the action plugin.
+    type: path
 """
 
 EXAMPLES = """
 - name: Build llama.cpp
   strixfleet.fleet.llama_build:
+    class: "{{ llama_cpp_class }}"
     id: "{{ llama_cpp_build.id }}"
     repository: "{{ llama_cpp_build.repository }}"
     ref: "{{ llama_cpp_build.ref }}"
@@ -126,6 +138,10 @@ EXAMPLES = """
 """
 
 RETURN = """
+present:
+  description: Whether the host has the build.
+  type: bool
+  returned: when it has
 commit:
   description: The commit that was built.
   type: str
@@ -134,14 +150,22 @@ seconds:
   description: How long it took.
   type: int
   returned: when something was built
+sha256:
+  description: Digest of the parcel.
+  type: str
+  returned: when it was packed
+size_bytes:
+  description: Size of the parcel.
+  type: int
+  returned: when it was packed
 """
 
-STATE = "/var/lib/strixfleet"
-FOLDERS = ("src", "obj", "tmp")  # of the unprivileged account
 SPEC: dict[str, Any] = {
     "id": {"type": "str", "required": True},
     "repository": {"type": "str", "required": True},
     "ref": {"type": "str", "required": True},
+    "class": {"type": "dict"},
+    "build_host": {"type": "str"},
     "bundle": {"type": "path"},
     "commit": {"type": "str"},
     "backend": {"type": "str", "required": True},
@@ -156,24 +180,9 @@ SPEC: dict[str, Any] = {
     "toolchain": {"type": "str", "required": True},
     "refused": {"type": "list", "elements": "dict", "default": []},
     "build_number": {"type": "int"},
-    "wait_s": {"type": "int", "default": 7200},
+    "built_on": {"type": "str", "default": ""},
+    "parcel": {"type": "path"},
 }
-
-
-def take_turn(wait_s: int) -> int:
-    """Wait for other builds on this host; the lock goes with the process."""
-    os.makedirs(os.path.join(STATE, "build"), mode=0o755, exist_ok=True)
-    lock = os.open(os.path.join(STATE, "build", ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise build_process.BuildError(f"another build has run for {wait_s} s") from None
-            time.sleep(1)
-        else:
-            return lock
 
 
 def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_source.Source:
@@ -202,7 +211,7 @@ def fetch(workshop: build_process.Workshop, wanted: dict[str, Any]) -> build_sou
 
 def repository_folder(workshop: build_process.Workshop) -> str:
     """Return the repository's folder; one that the compiler's account could write to is thrown away."""
-    home = os.path.join(STATE, "source")
+    home = os.path.join(build_turn.STATE, "source")
     os.makedirs(home, mode=0o755, exist_ok=True)
     if os.stat(home).st_uid != 0:  # as earlier versions had it
         shutil.rmtree(home)
@@ -213,23 +222,9 @@ def repository_folder(workshop: build_process.Workshop) -> str:
     return path
 
 
-def clear(wanted: dict[str, Any]) -> None:
-    """Remove what a failed build left, but for its log; called while the lock is held."""
-    for folder in FOLDERS:
-        shutil.rmtree(os.path.join(STATE, "build", wanted["id"], folder), ignore_errors=True)
-    shutil.rmtree(os.path.join(build_source.BUILDS, f".{wanted['id']}.partial"), ignore_errors=True)
-
-
-def build(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Fetch, compile, check, publish; nobody else builds here while the lock is held."""
+def build(workshop: build_process.Workshop, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Fetch, compile, check, publish."""
     started = time.monotonic()
-    for name in os.listdir(os.path.join(STATE, "build")):
-        if name != ".lock":
-            shutil.rmtree(os.path.join(STATE, "build", name))
-    workshop = build_process.Workshop(os.path.join(STATE, "build", wanted["id"]), {})
-    for name in ("progress", "log"):
-        open(os.path.join(workshop.folder, name), "w", encoding="utf-8").close()
-    workshop.environment["TMPDIR"] = workshop.own_folder("tmp")  # /tmp is memory on Debian 13
     source = fetch(workshop, wanted)
     definitions = {name: str(value) for name, value in wanted["definitions"].items()}
     offline = [([str(name) for name in names], str(value)) for names, value in wanted["offline"]]
@@ -244,14 +239,12 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     )
     compiled = build_compile.compile_source(workshop, source.folder, recipe)
     workshop.progress("publish")
-    partial = os.path.join(build_source.BUILDS, f".{wanted['id']}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    os.makedirs(partial, mode=0o755)
+    partial = build_turn.empty_partial(wanted["id"])
     build_publish.collect(compiled.folder, partial)
     version, number = build_publish.check(workshop, partial, wanted["proof"], source.commit)
     manifest = {
         "schema": "strixfleet/build/1",
-        **{name: wanted[name] for name in ("id", "repository", "ref", "backend", "toolchain")},
+        **{name: wanted[name] for name in ("id", "repository", "ref", "backend", "toolchain", "built_on")},
         "commit": source.commit,
         "tree": source.tree,
         "definitions": definitions,
@@ -261,38 +254,20 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
         "version": version,
         "build_number": number,
     }
-    build_publish.publish(partial, os.path.join(build_source.BUILDS, wanted["id"]), manifest)
-    shutil.rmtree(workshop.folder)
+    build_publish.publish(partial, os.path.join(build_turn.BUILDS, wanted["id"]), manifest)
     return {"commit": source.commit, "seconds": round(time.monotonic() - started)}
 
 
+def pack(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Pack the build where other hosts are to have it, too."""
+    if not wanted["parcel"]:
+        return {}
+    return build_parcel.pack(os.path.join(build_turn.BUILDS, wanted["id"]), wanted["parcel"])
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    wanted = module.params
-    final = os.path.join(build_source.BUILDS, wanted["id"])
-    diff = {"before": "", "after": f"{final}\n"}
-    if build_publish.intact(final):
-        module.exit_json(changed=False)
-    if module.check_mode:
-        module.exit_json(changed=True, diff=diff)
-    os.umask(0o022)
-    result: dict[str, Any] = {}
-    try:
-        lock = take_turn(wanted["wait_s"])
-        if build_publish.intact(final):
-            module.exit_json(changed=False)
-        try:
-            result = build(wanted)
-        except (build_process.BuildError, OSError):
-            clear(wanted)
-            raise
-        os.close(lock)
-    except build_process.BuildError as error:
-        log = os.path.join(STATE, "build", wanted["id"], "log")
-        module.fail_json(msg=f"{error} (log on the host: {log})")
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or final}: {error.strerror}; hint: is the disk full?")
-    module.exit_json(changed=True, diff=diff, **result)
+    """Run the module."""
+    build_turn.bring_about(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), build, pack)
 
 
 if __name__ == "__main__":

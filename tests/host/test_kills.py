@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from strixfleet.fleet.class_builds import ClassBuilds
 from strixfleet.sandbox import lifecycle
 from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from tests.conftest import STRIXFLEET, Run
@@ -48,6 +50,7 @@ def unbroken(bare: Sandbox) -> tuple[dict[str, object], int]:
 def _killed(made: Sandbox, after_lines: int, after_s: float) -> bool:
     """Kill a run on a bare host so long after a line of progress; False where it had ended by then."""
     lifecycle.reset(made)
+    shutil.rmtree(ClassBuilds(made.inventory).folder, ignore_errors=True)  # so that it compiles
     with subprocess.Popen(
         _provision(made), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

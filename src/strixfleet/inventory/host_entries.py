@@ -18,7 +18,7 @@ from strixfleet.inventory.files.paths import anchored, folder_of, missing_files
 from strixfleet.inventory.files.unknown_names import (
     judge_name,
     shared_addresses,
-    unknown_canaries,
+    unknown_hosts,
     unused_files,
     without_echoes,
 )
@@ -65,7 +65,7 @@ def examine_hosts(sources: tuple[str, ...], request: InventoryRequest, found: Su
             if host := reader.read():
                 hosts.append(host)
             mistakes += reader.mistakes
-    mistakes += [*unknown_canaries(hosts, group_names | host_names), *shared_addresses(hosts)]
+    mistakes += [*unknown_hosts(hosts, group_names, host_names), *shared_addresses(hosts)]
     mistakes += [Mistake(text, sources[0], warning=True) for text in inventory.warnings()]
     return ExaminedHosts(tuple(hosts), tuple(without_echoes(mistakes)))
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import platformdirs
 
 from strixfleet.errors import ChangeFailed, FleetError
-from strixfleet.sandbox import file_lock
-from strixfleet.tools import git
+from strixfleet.tools import file_lock, git
 
 
 VERSION = "0.3.36"

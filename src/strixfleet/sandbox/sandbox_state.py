@@ -9,8 +9,8 @@ from pathlib import Path
 from platformdirs import user_cache_path, user_state_path
 
 from strixfleet.on_host import files
-from strixfleet.sandbox import file_lock
 from strixfleet.sandbox.boxes import Sandbox, SandboxHost
+from strixfleet.tools import file_lock
 
 
 def state_dir() -> Path:

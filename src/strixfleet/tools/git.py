@@ -10,7 +10,8 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from platformdirs import user_cache_path
 
 from strixfleet.errors import ChangeFailed, FleetError, UsageError
 from strixfleet.on_host import git_safety
+from strixfleet.tools import file_lock
 
 
 COMMIT = re.compile(r"[0-9a-f]{40}\Z")
@@ -196,27 +198,38 @@ def cache_folder() -> Path:
     return user_cache_path("strixfleet") / "llama.cpp"
 
 
+def mirror_of(address: str) -> Path | None:
+    """Return where the mirror of a repository is, whether it is there or not; None for a path."""
+    if address.removeprefix("file://").startswith(("/", "./", "../", "~")):
+        return None
+    return cache_folder() / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
+
+
 def local_repository(address: str) -> Path:
-    """Return a repository on this machine: a path as it is, for a URL a mirror that is brought up to date."""
-    if (path := _path_of(address)) is not None:
-        return path
-    mirror = _mirror_of(address)
-    update_mirror(address, mirror)
+    """
+    Return a repository on this machine: a path as it is, for a URL a mirror that is brought up to date.
+
+    Of several processes that ask at once one fetches.
+    """
+    mirror = mirror_of(address)
+    if mirror is None:
+        return _path_of(address)
+    asked_at = time.time()
+    with file_lock.held(mirror.with_suffix(".lock")):
+        fetched = mirror.with_suffix(".fetched")
+        if not fetched.is_file() or fetched.stat().st_mtime < asked_at:
+            update_mirror(address, mirror)
+            fetched.touch()
     return mirror
 
 
-def _path_of(address: str) -> Path | None:
-    path = address.removeprefix("file://")
-    return Path(path).expanduser().resolve() if path.startswith(("/", "./", "../", "~")) else None
-
-
-def _mirror_of(address: str) -> Path:
-    return cache_folder() / f"mirror-{hashlib.sha256(address.encode()).hexdigest()[:16]}.git"
+def _path_of(address: str) -> Path:
+    return Path(address.removeprefix("file://")).expanduser().resolve()
 
 
 def repository_here(address: str) -> Path | None:
     """Return the repository at a path, or the mirror of a URL as it is; None where there is none."""
-    folder = _path_of(address) or _mirror_of(address)
+    folder = mirror_of(address) or _path_of(address)
     try:
         return git_dir(folder)
     except UsageError:
@@ -230,9 +243,18 @@ def build_number(repository: Path, ref: str) -> int | None:
     return int(found[1]) + int(found[2]) if found else None
 
 
-def bundle(repository: Path, ref: str, target: Path) -> Resolved:
+def ancestors_of(repository: Path, commit: str, others: Sequence[str]) -> tuple[str, ...]:
+    """Return those of other commits that lead to a commit, without itself."""
+    folder = git_dir(repository)
+    known = sorted(one for one in {*others} - {commit} if COMMIT.match(one))
+    return tuple(one for one in known if _try(folder, "merge-base", "--is-ancestor", one, commit) is not None)
+
+
+def bundle(repository: Path, ref: str, target: Path, known: Sequence[str] = ()) -> Resolved:
     """
     Write a pin with its history into a bundle for `git fetch`; the repository itself is not changed.
+
+    What leads to the commits `known` is left out.
 
     In the bundle the commit is `refs/strixfleet/pin`, a name that no branch on the host can have.
     """
@@ -243,7 +265,7 @@ def bundle(repository: Path, ref: str, target: Path) -> Resolved:
         borrower, partial = Path(scratch) / "borrower.git", Path(scratch) / "bundle"
         run(("init", "--quiet", "--bare", "--", str(borrower)))
         run(("update-ref", PIN_REF, found.commit), repository=borrower, environment=objects)
-        create = ("bundle", "create", "--quiet", str(partial), PIN_REF)
+        create = ("bundle", "create", "--quiet", str(partial), PIN_REF, *(f"^{one}" for one in known))
         run(create, repository=borrower, environment=objects, timeout_s=600)
         partial.replace(target)
     return found

@@ -2,109 +2,36 @@
 
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from strixfleet.sandbox import lifecycle as sandboxes
-from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
+from strixfleet.sandbox.boxes import Sandbox
 from tests.conftest import ROOT
+from tests.host.llama_builds.tiny_site import (
+    BUILDS,
+    Git,
+    Site,
+    hosts_with_tools,
+    make_repository,
+    verdict,
+    wait_for,
+)
 
 
 pytestmark = pytest.mark.host
 
 NAME = "test-llama"
-HOST = f"{NAME}-1"
-BUILDS = "/opt/strixfleet/llama.cpp"
-TOOLS = "tiny-build-tools"
-Git = Callable[..., str]
-Process = subprocess.Popen[str]
-
-
-class Site:
-    """One host, the repository that it builds from, and its inventory."""
-
-    def __init__(self, sandbox: Sandbox, upstream: Path) -> None:
-        self.sandbox = sandbox
-        self.settings: dict[str, object] = {
-            "llama_cpp_repository": str(upstream),
-            "llama_cpp_ref": "v0.0.1",
-            "llama_cpp_backend": "cpu",
-        }
-
-    def start(self, *flags: str, **changes: object) -> Process:
-        self.settings |= changes
-        folder = self.sandbox.inventory / "group_vars"
-        folder.mkdir(exist_ok=True)
-        (folder / "strix.yml").write_text(yaml.safe_dump(self.settings), encoding="utf-8")
-        playbook = Path(sys.executable).with_name("ansible-playbook")
-        own = {
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_SSH_ARGS": f"-F {self.sandbox.ssh_config}",
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
-            "NO_COLOR": "1",
-        }
-        return subprocess.Popen(
-            [playbook, "-i", self.sandbox.inventory, *flags, Path(__file__).with_name("play.yml")],
-            cwd=ROOT,
-            env={**os.environ, **own},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def provision(self, *flags: str, **changes: object) -> str:
-        """Run the role; give `ok`, `changed` or what failed."""
-        return verdict(self.start(*flags, **changes))
-
-    def run(self, command: str) -> str:
-        argv = [
-            "ssh",
-            "-F",
-            str(self.sandbox.ssh_config),
-            "-o",
-            "BatchMode=yes",
-            HOST,
-            f"sudo sh -c '{command}'",
-        ]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-        return (done.stdout + done.stderr).strip()
-
-    def current(self) -> str:
-        return self.run(f"readlink {BUILDS}/current").removeprefix("readlink")
-
-    def manifest(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run(f"cat {BUILDS}/current/manifest.json"))
-        return found
-
-    def forget(self) -> None:
-        """Let no build be current, as on a bare host; the builds stay."""
-        self.run(f"rm -f {BUILDS}/current {BUILDS}/previous")
-
-
-def verdict(process: Process) -> str:
-    output, _ = process.communicate(timeout=600)
-    if process.returncode != 0:
-        return output
-    return "ok" if re.search(r"changed=0 ", output) else "changed"
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    layer = TOOLS if sandboxes.has_layer(TOOLS) else None
-    made = sandboxes.create(SandboxRequest(name=NAME, hosts=1, box="framework-desktop", layer=layer), print)
-    yield made
+    yield hosts_with_tools(NAME, 1)
     sandboxes.destroy(NAME)
 
 
@@ -115,26 +42,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def git(repository: Path) -> Git:
-    shutil.copytree(Path(__file__).with_name("tiny"), repository)
-    who = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-
-    def run(*arguments: str) -> str:
-        argv = ["git", "-C", str(repository), *arguments]
-        done = subprocess.run(argv, check=True, capture_output=True, text=True, env={**os.environ, **who})
-        return done.stdout.strip()
-
-    run("init", "-q", "-b", "master")
-    for tag in ("v0.0.1", "v0.0.2"):
-        (repository / "NOTES").write_text(tag, encoding="ascii")
-        run("add", "-A")
-        run("commit", "-qm", tag)
-        run("tag", tag)
-    return run
+    return make_repository(repository)
 
 
 @pytest.fixture(scope="module")
-def site(sandbox: Sandbox, repository: Path, git: Git) -> Site:
-    found = Site(sandbox, repository)
+def site(sandbox: Sandbox, repository: Path, git: Git, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    found = Site(sandbox, repository, tmp_path_factory.mktemp("cache"))
     assert found.provision() == "changed"
     return found
 
@@ -207,19 +120,21 @@ def test_a_tag_that_moved_is_refused(site: Site, git: Git) -> None:
     assert site.provision() == "changed"
 
 
-def test_hosts_fetch_from_a_web_address_themselves(
+def test_where_the_controller_cannot_reach_a_web_address_hosts_fetch_themselves(
     site: Site, git: Git, repository: Path, served: Callable[..., AbstractContextManager[str]]
 ) -> None:
     git("config", "uploadpack.allowFilter", "true")
     imposter = git("commit-tree", "v0.0.1^{tree}", "-m", "from a fork")
     git("config", "uploadpack.allowAnySHA1InWant", "true")
     site.forget()
+    site.environment = {"http_proxy": "http://127.0.0.1:1"}
     with served(repository.parent, site.sandbox.gateway) as url:
         address = f"{url}/upstream/.git"
         assert f"has no commit {imposter}" in site.provision(
             llama_cpp_repository=address, llama_cpp_allow_http=True, llama_cpp_ref=imposter
         )
         assert site.provision(llama_cpp_ref=git("rev-parse", "v0.0.2")) == "changed"
+    site.environment = {}
     assert site.manifest()["repository"] == address
     assert site.manifest()["commit"] == git("rev-parse", "v0.0.2")
     site.forget()
@@ -314,12 +229,6 @@ def test_a_corrupted_compiler_cache_does_not_reach_the_build(site: Site) -> None
     assert site.run(flip), "the build did not use the cache"
     site.run(flip + ' -exec sh -c "printf xxxx | dd of=\\$0 bs=1 seek=40 conv=notrunc status=none" {} \\;')
     site.run(f"rm -r {BUILDS}/v0.0.2-*")
+    site.forget_kept()
     assert site.provision() == "changed"
     assert site.manifest()["files"] == before
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.2)

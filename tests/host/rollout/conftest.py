@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from strixfleet.sandbox import file_lock
 from strixfleet.sandbox import lifecycle as sandboxes
 from strixfleet.sandbox.boxes import Sandbox, SandboxRequest
 from strixfleet.sandbox.gguf_writer import write_random_llama
+from strixfleet.tools import file_lock
 from tests.conftest import ENDS_WITH_US, ROOT, STRIXFLEET
 
 

@@ -88,12 +88,16 @@ def shared_addresses(hosts: Iterable[Host]) -> Iterator[Mistake]:
             yield problem.at(host.origins.get("ansible_host", Origin("")), host.name)
 
 
-def unknown_canaries(hosts: Iterable[Host], names: Collection[str]) -> Iterator[Mistake]:
-    """Find canaries that are not in the inventory."""
+def unknown_hosts(
+    hosts: Iterable[Host], group_names: Collection[str], host_names: Collection[str]
+) -> Iterator[Mistake]:
+    """Find settings that name a host which is not in the inventory; a canary may be a group."""
+    allowed = {"rollout_canary": {*group_names, *host_names}, "llama_cpp_build_host": {*host_names}}
     for host in hosts:
-        canary = host.settings.rollout_canary
-        if canary is not None and canary not in names:
-            close = nearest(canary, names)
-            hint = f"write {close}" if close else "write the name of a host of this inventory"
-            problem = Problem(("rollout_canary",), f"{quoted(canary)} is not in this inventory", hint)
-            yield problem.at(host.origins.get("rollout_canary", Origin("")), host.name)
+        for setting, names in allowed.items():
+            named = getattr(host.settings, setting)
+            if named is not None and named not in names:
+                close = nearest(named, names)
+                hint = f"write {close}" if close else "write the name of a host of this inventory"
+                problem = Problem((setting,), f"{quoted(named)} is not in this inventory", hint)
+                yield problem.at(host.origins.get(setting, Origin("")), host.name)

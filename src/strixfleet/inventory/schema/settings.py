@@ -73,6 +73,10 @@ class HostSettings(Part):
     llama_cpp_cmake_arguments: CmakeArguments = Field(
         default_factory=dict, description="Extra CMake definitions, names without -D."
     )
+    llama_cpp_build_host: Text | None = Field(
+        default=None,
+        description="Host that builds for those that are like it; the idlest of them when left out.",
+    )
     llama_models: Models = Field(default=(), description="The catalogue of models on this host.")
     llama_models_allow_http: bool = Field(
         default=False, description="Accept http addresses of models (digest still checked)."

@@ -73,6 +73,7 @@ class CurrentBuild(Thing):
 
     build: Build
     refused: tuple[Json, ...] = ()
+    build_host: str | None = None
     cost: Cost = Cost.BUILD
 
     @property
@@ -139,6 +140,7 @@ class CurrentBuild(Thing):
             {
                 "install": installs(self.build, answers),
                 "recipe": self.recipe(),
+                "build_host": self.build_host,
                 "packages": packages,
                 "needed_disk_bytes": backend_of(self.build.backend).needed_disk_bytes,
                 "free_disk_bytes": min(free, default=0),
@@ -269,7 +271,8 @@ def llama_cpp(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
         yield Check(id="llama_cpp:pin", wanted="set", reader=reader, cure=Cure.MANUAL, message=message)
         return
     refused = tuple(refused_builds(settings, machine))
-    yield CurrentBuild(id="llama_cpp:current", build=build, refused=refused)
+    build_host = settings.llama_cpp_build_host
+    yield CurrentBuild(id="llama_cpp:current", build=build, refused=refused, build_host=build_host)
     yield _untouched(build)
     yield _spelled_options()
     yield _owner(build)
