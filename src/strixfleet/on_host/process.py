@@ -29,6 +29,15 @@ def arguments(pid: int) -> list[str]:
         return [word.decode("utf-8", "replace") for word in file.read().split(b"\0")[:-1]]
 
 
+def changed_after(path: str, moment: float) -> bool:
+    """Tell whether a file was replaced since; a change in the future comes from a clock that was wrong."""
+    try:
+        changed = os.stat(path).st_ctime
+    except OSError:
+        return False
+    return moment > 0 and moment + 0.1 < changed <= time.time()
+
+
 def started_at(pid: int) -> float:
     """Return when a process started, by the clock as it is now; 0 where that cannot be told."""
     try:

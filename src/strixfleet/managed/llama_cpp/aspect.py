@@ -22,6 +22,7 @@ from strixfleet.managed.llama_cpp.build import (
     plan_build,
 )
 from strixfleet.managed.llama_cpp.host_program import host_program
+from strixfleet.managed.llama_cpp.tampering import tampering
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.managed.things.file import Folder
@@ -259,6 +260,7 @@ def llama_cpp(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     for path in (BUILDS, "/var/lib/strixfleet", "/var/cache/strixfleet"):
         yield Folder(id=f"llama_cpp:{path}", path=path)
     yield from host_program()
+    yield from tampering()
     build = build_for(settings, machine)
     if build is None:
         message = "llama_cpp_ref is not set in the inventory"
