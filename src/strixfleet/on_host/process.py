@@ -6,6 +6,9 @@ import os
 import time
 
 
+SLACK_S = 0.03  # a process's start is known to a hundredth of a second
+
+
 def running(pid: int) -> dict[str, str]:
     """Return the program that a process runs as `exe`, and which of our configurations as `config`."""
     try:
@@ -35,7 +38,7 @@ def changed_after(path: str, moment: float) -> bool:
         changed = os.stat(path).st_ctime
     except OSError:
         return False
-    return moment > 0 and moment + 0.1 < changed <= time.time()
+    return moment > 0 and moment + SLACK_S < changed <= time.time()
 
 
 def started_at(pid: int) -> float:

@@ -10,6 +10,10 @@ from .plain_text import plain
 
 
 TIMEOUT_S = 20.0
+AT_ONCE = (
+    "/etc/systemd/system.control/",
+    "/run/systemd/system.control/",
+)  # `systemctl set-property` writes these
 
 
 def show(
@@ -33,7 +37,7 @@ def changed_since_start(shown: Mapping[str, str], pid: int) -> list[str]:
 
     The process may run what they said before, even if they say now what they should.
     """
-    drop_ins = shown.get("DropInPaths", "").split()
+    drop_ins = [path for path in shown.get("DropInPaths", "").split() if not path.startswith(AT_ONCE)]
     folders = {os.path.dirname(path) for path in drop_ins}
     started = process.started_at(pid)
     paths = {shown.get("FragmentPath", ""), *drop_ins, *folders}

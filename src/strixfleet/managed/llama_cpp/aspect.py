@@ -185,7 +185,8 @@ def _owner(build: Build) -> Check:
         return Have(found, answers[SERVER].error, cure=cure)
 
     wanted: dict[str, Json] = {"owner": "root", "mode": "0755"}
-    return Check(id="llama_cpp:owner", wanted=wanted, reader=read, questions=(SERVER,))
+    message = f"who may change it decides what serves: `chown root:root`, `chmod 0755` {SERVER.subject}"
+    return Check(id="llama_cpp:owner", wanted=wanted, reader=read, questions=(SERVER,), message=message)
 
 
 def _shaders(features: frozenset[str]) -> Check:

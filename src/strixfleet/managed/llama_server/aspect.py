@@ -131,7 +131,7 @@ def _preloaded() -> Check:
         reader=read,
         questions=(PRELOAD,),
         cure=Cure.MANUAL,
-        message="every program loads this first, the servers too; remove the file, or waive it if it is yours",
+        message="every program loads this first, the servers too: remove it, or waive it if it is yours",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from strixfleet.findings.items import Cost, Difference, Status
+from strixfleet.findings.items import Cost, Cure, Difference, Status
 from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
 from strixfleet.managed.llama_server import loading
 from strixfleet.managed.llama_server.loading import Loading
@@ -156,8 +156,19 @@ class Server(Thing):
             "health": "loading" if loads and loads.in_time else status,
             "listening": [one for one in self.listeners if one in found],
         }
+        if holder := self._holder(unit, answers):
+            return Have(have, message=f"{holder} has its port: stop that, then `provision`", cure=Cure.MANUAL)
         waits = "the host has no tailnet address yet" if self.waits_for_tailnet else ""
         return Have(have, message=loads.words if loads and not waits else waits)
+
+    def _holder(self, unit: Mapping[str, Json], answers: Answers) -> str:
+        """Name the process that listens where this server should, and is not its own."""
+        own = f"pid={unit.get('MainPID')},"
+        for line in (answers.text(LISTENERS.verb, LISTENERS.subject) or "").splitlines():
+            who = re.search(r'\("([^"]*)",pid=(\d+),', line)
+            if who and own not in line and set(self.listeners) & set(line.split()):
+                return f"{who[1]} ({who[2]})"
+        return ""
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
         """Accept a server that loads within its time; before it listens it has no address either."""
