@@ -82,7 +82,11 @@ def _ways(stated: frozenset[str]) -> Check:
     def read(answers: Answers) -> Have:
         rows = found(answers)
         cure = Cure.PROVISION if rows.keys() <= ours else Cure.MANUAL
-        return Have([f"{path} {row}" for path, row in sorted(rows.items())], unread(answers, WAYS), cure=cure)
+        return Have(
+            [f"{path} {row}" for path, row in sorted(rows.items())],
+            unread(answers, (*WAYS, CURRENT)),
+            cure=cure,
+        )
 
     def mend(answers: Answers) -> Iterator[Deed]:
         for path in sorted(found(answers).keys() & ours):

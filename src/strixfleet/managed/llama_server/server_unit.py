@@ -222,7 +222,7 @@ def unit_files(unit: Mapping[str, Json]) -> str:
     """Say whether the process was started from the unit's files as they are, and systemd has read them."""
     if newer := unit.get("newer"):
         return f"changed since it was started: {newer}"
-    return "not read by systemd yet" if unit.get("NeedDaemonReload") == "yes" else UNCHANGED
+    return UNCHANGED if unit.get("NeedDaemonReload") in ("no", None) else "not read by systemd yet"
 
 
 def listeners(text: str, copies: Mapping[str, Json] = NO_COPIES) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Account(Thing):
 
     @property
     def want(self) -> Json:
-        return {"shell": self.shell, "home": self.home, "groups": [*self.groups], "powers": []}
+        return {"shell": self.shell, "home": self.home, "groups": [*self.groups], "uid": "not 0"}
 
     def asks(self) -> Iterator[Question]:
         yield Question(Ask.USER, self.name)
@@ -42,20 +42,22 @@ class Account(Thing):
             return Have.of(answer)
         groups = answer.value.get("groups")
         others = [one for one in groups if one != self.name] if isinstance(groups, list) else []
-        rest = {key: answer.value.get(key) for key in ("shell", "home")}
-        have: dict[str, Json] = {**rest, "groups": others}
+        have: dict[str, Json] = {key: answer.value.get(key) for key in ("shell", "home", "uid")}
         powers = sorted(POWERFUL.intersection(map(str, others)))
-        powers += ["uid 0"] if answer.value.get("uid") == 0 else []
+        powers += ["uid 0"] if have["uid"] == 0 else []
         if not powers:
-            return Have({**have, "powers": []}, answer.error)
+            return Have({**have, "groups": others}, answer.error)
         message = f"{', '.join(powers)}: take it away by `gpasswd -d {self.name} GROUP` or `usermod --uid`"
-        return Have({**have, "powers": [*powers]}, answer.error, message, Cure.MANUAL)
+        return Have({**have, "groups": others}, answer.error, message, Cure.MANUAL)
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
-        """Accept more groups than are wanted."""
+        """Accept more groups than are wanted, as long as it stays a service."""
         found = have.get(key)
+        if key == "uid":
+            return isinstance(found, int) and found > 0
         if key == "groups":
-            return isinstance(found, list) and all(group in found for group in self.groups)
+            given = [*map(str, found)] if isinstance(found, list) else []
+            return set(self.groups) <= set(given) and not POWERFUL.intersection(given)
         return super().key_holds(key, have)
 
     def deeds(self, answers: Answers) -> Iterator[Deed]:

@@ -28,7 +28,7 @@ class Unit(Thing):
         """Take systemd's word; a unit that is not there is absent, and one that is masked is not enabled."""
         answer = answers[Question(Ask.UNIT, self.name)]
         value = answer.value
-        if not isinstance(value, dict) or value.get("LoadState") not in {"loaded", "masked"}:
+        if not isinstance(value, dict) or value.get("LoadState") not in ("loaded", "masked"):
             return Have(None, answer.error)
         enabled = "masked" if value.get("LoadState") == "masked" else value.get("UnitFileState")
         return Have({"active": value.get("ActiveState"), "enabled": enabled}, answer.error)
