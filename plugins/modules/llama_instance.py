@@ -198,7 +198,7 @@ class Instance:
         started = process.started_at(main_pid(shown))
         newer = [path for path in self.wanted["models"] if process.changed_after(path, started)]
         newer += systemd.changed_since_start(shown, main_pid(shown))
-        return found + [f"{path} changed after it started" for path in newer]
+        return found + [f"{path} was replaced after it started" for path in newer]
 
     def drain(self) -> None:
         """Wait until no request is being served: killing a decode can wedge the GPU."""
