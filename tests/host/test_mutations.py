@@ -120,3 +120,16 @@ def test_provision_heals_all_that_it_may(
     provision(provisioned.made, strixfleet)
 
     assert provisioned.named() == frozenset()
+
+
+@pytest.mark.soak
+def test_a_hundred_audits_of_a_busy_host_name_nothing(provisioned: Provisioned) -> None:
+    """Processes come and go, files change, the servers answer: none of that is drift."""
+    churn = (
+        "while :; do find /etc /opt /var/lib -type f | xargs sha256sum >/root/sums; date >/var/tmp/x; done"
+    )
+    provisioned.run(f"systemd-run -q --unit=churn sh -c '{churn}'")
+    try:
+        assert [provisioned.named() for _ in range(100)] == [frozenset()] * 100
+    finally:
+        provisioned.run("systemctl stop churn")
