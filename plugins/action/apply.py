@@ -70,7 +70,8 @@ def unit_calls(deeds: Deeds, *, reload: bool) -> Iterator[Call]:
         if one["masked"]:
             yield "ansible.builtin.systemd_service", {"name": one["name"], "masked": True}
     for one in deeds.get("unit", ()):
-        started = {"name": one["name"], "state": "started", "enabled": True, "daemon_reload": reload}
+        started = {"name": one["name"], "state": "started", "enabled": True, "masked": False}
+        started["daemon_reload"] = reload or one.get("reload", False)
         yield "ansible.builtin.systemd_service", started
 
 

@@ -112,7 +112,10 @@ SPEC: dict[str, Any] = {
 }
 UNITS = "/etc/systemd/system"
 CACHES = "/var/cache"
-PROPERTIES = ("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NRestarts", "Result")
+PROPERTIES = (
+    *("ActiveState", "UnitFileState", "MainPID", "NeedDaemonReload", "NRestarts", "Result"),
+    *("FragmentPath", "DropInPaths"),
+)
 HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
 READ_BYTES_PER_S = 50_000_000
 RESTARTS_MAX = 2
@@ -128,15 +131,6 @@ class InstanceError(Exception):
 def main_pid(shown: dict[str, str]) -> int:
     """Return a unit's main process; 0 where none runs."""
     return int(shown.get("MainPID") or 0)
-
-
-def changed_after(path: str, moment: float) -> bool:
-    """Tell whether a file was replaced since; a change in the future comes from a clock that was wrong."""
-    try:
-        changed = os.stat(path).st_ctime
-    except OSError:
-        return False
-    return moment > 0 and moment + 0.1 < changed <= time.time()
 
 
 def remove_cache(instance: str) -> None:
@@ -202,7 +196,8 @@ class Instance:
         if state["program"] != os.path.realpath(self.wanted["program"]):
             found.append("it runs another build")
         started = process.started_at(main_pid(shown))
-        newer = [path for path in self.wanted["models"] if changed_after(path, started)]
+        newer = [path for path in self.wanted["models"] if process.changed_after(path, started)]
+        newer += systemd.changed_since_start(shown, main_pid(shown))
         return found + [f"{path} was replaced after it started" for path in newer]
 
     def drain(self) -> None:
@@ -244,6 +239,9 @@ class Instance:
             result["diff"] = {"before": before, "after": after}
         if self.module.check_mode:
             return result
+        if before["enabled"].startswith("masked"):
+            self.systemctl("unmask", "--", self.unit)
+            self.systemctl("unmask", "--runtime", "--", self.unit)
         if stale or reasons or enable:
             self.systemctl("daemon-reload")
         if enable:

@@ -101,7 +101,7 @@ def test_a_rival_is_stopped_and_masked_where_it_can_be() -> None:
         ("rival.service", "stopped", None),
         ("rival.service", None, True),
         ("own.service", "stopped", None),
-        ("wanted.service", "started", None),
+        ("wanted.service", "started", False),
     ]
 
 

@@ -208,6 +208,25 @@ def test_a_restart_that_brings_the_old_program_is_no_success(ensure: Ensure, mod
         ensure(host)
 
 
+def test_a_unit_whose_files_changed_under_the_server_is_started_again(ensure: Ensure, tmp_path: Path) -> None:
+    """They may say again what they should: the process runs what they said before."""
+    drop_in = tmp_path / "x.conf"
+    drop_in.write_text("")
+    shown = {**SHOWN, "DropInPaths": str(drop_in)}
+    before = Host(shown, good(), started=drop_in.stat().st_ctime - 10)
+    after = Host(shown, good(), started=tmp_path.stat().st_ctime + 10)
+
+    assert f"{drop_in} was replaced after it started" in ensure(before)["reasons"]
+    assert ensure(after)["reasons"] == []
+
+
+def test_a_masked_unit_is_unmasked_before_it_is_enabled(ensure: Ensure) -> None:
+    host = Host({**SHOWN, "UnitFileState": "masked"}, good())
+
+    assert ensure(host)["changed"]
+    assert host.calls == ["unmask", "unmask", "daemon-reload", "enable"]
+
+
 def test_a_file_from_the_future_does_not_restart_a_server_for_ever(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,11 +234,11 @@ def test_a_file_from_the_future_does_not_restart_a_server_for_ever(
     model = tmp_path / "m.gguf"
     model.write_text("GGUF")
 
-    assert module.changed_after(str(model), 1.0)
-    assert not module.changed_after(str(model), 0.0)
-    assert not module.changed_after(str(tmp_path / "none"), 1.0)
+    assert module.process.changed_after(str(model), 1.0)
+    assert not module.process.changed_after(str(model), 0.0)
+    assert not module.process.changed_after(str(tmp_path / "none"), 1.0)
     monkeypatch.setattr("time.time", lambda: 100.0)
-    assert not module.changed_after(str(model), 1.0)
+    assert not module.process.changed_after(str(model), 1.0)
 
 
 def test_the_start_of_a_process_is_told_by_the_clock_of_now(module: ModuleType) -> None:

@@ -52,6 +52,8 @@ _SHAPES: Mapping[Ask, TypeAdapter[Any]] = {
     Ask.HTTP: TypeAdapter(_Reply),
     Ask.RUN: TypeAdapter(str | None),
     Ask.PARAMETERS: TypeAdapter(list[str] | None),
+    Ask.WRITABLE: TypeAdapter(_Texts),
+    Ask.COPIES: TypeAdapter(_Texts),
 }
 FAILURE = "its state could not be read"
 

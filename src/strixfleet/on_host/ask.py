@@ -14,7 +14,7 @@ import pwd
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from . import command, files, process, systemd
+from . import command, exposed, files, process, systemd
 from .files import under
 from .http_client import Server
 
@@ -148,6 +148,8 @@ def units(wanted: list[str]) -> dict[str, Any]:
     for shown in found.values():
         pid = int(shown.get("MainPID") or 0)
         shown.update(process.running(pid) if pid else {})
+        if pid and (newer := systemd.changed_since_start(shown, pid)):
+            shown["newer"] = " ".join(newer)
     return found
 
 
@@ -231,6 +233,8 @@ SINGLE: dict[str, Callable[[str, str], Any]] = {
     "http": http,
     "run": run,
     "parameters": parameters,
+    "writable": exposed.writable,
+    "copies": exposed.running_copies,
 }
 TOGETHER: dict[str, Callable[[list[str]], dict[str, Any]]] = {"unit": units, "package": packages}
 

@@ -6,6 +6,9 @@ import os
 import time
 
 
+SLACK_S = 0.03  # a process's start is known to a hundredth of a second
+
+
 def running(pid: int) -> dict[str, str]:
     """Return the program that a process runs as `exe`, and which of our configurations as `config`."""
     try:
@@ -27,6 +30,15 @@ def arguments(pid: int) -> list[str]:
     """Return the command line of a process."""
     with open("/proc/%d/cmdline" % pid, "rb") as file:
         return [word.decode("utf-8", "replace") for word in file.read().split(b"\0")[:-1]]
+
+
+def changed_after(path: str, moment: float) -> bool:
+    """Tell whether a file was replaced since; a change in the future comes from a clock that was wrong."""
+    try:
+        changed = os.stat(path).st_ctime
+    except OSError:
+        return False
+    return moment > 0 and moment + SLACK_S < changed <= time.time()
 
 
 def started_at(pid: int) -> float:

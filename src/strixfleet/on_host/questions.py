@@ -16,9 +16,12 @@ class Ask(StrEnum):
     READ path: text of at most 256 KiB. GLOB pattern: {path: text}. NAMES directory: sorted names.
     DIGEST path: {sha256, mode, owner, group}. STAT path: {size_bytes, mtime_ns, inode, mode, owner}.
     TREE directory: {relative path: sha256, or "-> target" for a link}. LINK path: its target.
-    UNIT name: systemd properties, and of its main process `exe` and `config` (STRIXFLEET_CONFIG).
+    UNIT name: systemd properties, of its main process `exe` and `config` (STRIXFLEET_CONFIG), and as `newer`
+    those of its files that changed since that was started.
     PACKAGE name: installed version. USER name: {uid, groups}. SPACE path: free bytes.
     PARAMETERS module: names of its parameters, None where modinfo knows no such module.
+    WRITABLE path: {path: mode and owner} of what others than root may write there and on the way to it; with
+    a slash at its end all below, too. COPIES pattern: {pid: program} of what runs such a file, or a copy.
     HTTP "url[ key=path]": {status, body}. RUN name: output of a command from the probe's fixed table.
     """
 
@@ -36,6 +39,8 @@ class Ask(StrEnum):
     HTTP = "http"
     RUN = "run"
     PARAMETERS = "parameters"
+    WRITABLE = "writable"
+    COPIES = "copies"
 
 
 @dataclass(frozen=True, slots=True, order=True)

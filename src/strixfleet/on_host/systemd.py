@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+import os
+from typing import Iterable, Mapping, Sequence
 
-from . import command
+from . import command, process
 from .plain_text import plain
 
 
 TIMEOUT_S = 20.0
+AT_ONCE = (
+    "/etc/systemd/system.control/",
+    "/run/systemd/system.control/",
+)  # `systemctl set-property` writes these
 
 
 def show(
@@ -24,6 +29,19 @@ def show(
         unit: dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         for unit, block in zip(units, blocks)
     }
+
+
+def changed_since_start(shown: Mapping[str, str], pid: int) -> list[str]:
+    """
+    Name the files of a unit that changed since its process was started, and the folders of its drop-ins.
+
+    The process may run what they said before, even if they say now what they should.
+    """
+    drop_ins = [path for path in shown.get("DropInPaths", "").split() if not path.startswith(AT_ONCE)]
+    folders = {os.path.dirname(path) for path in drop_ins}
+    started = process.started_at(pid)
+    paths = {shown.get("FragmentPath", ""), *drop_ins, *folders}
+    return sorted(path for path in paths if process.changed_after(path, started))
 
 
 def peek(unit: str, properties: Iterable[str], systemctl: str = "systemctl") -> dict[str, str]:

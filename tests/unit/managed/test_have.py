@@ -15,6 +15,7 @@ from tests.unit.managed.hosts import NAMES, changed, healthy, said
 NOTHING_THERE = {
     "gpu_stack:mes_firmware": "debugfs is not mounted",
     "tailscale:key_expiry": "the key does not expire",
+    "llama_server:/etc/ld.so.preload": "a file where none should be",
     "llama_cpp:/opt/strixfleet/lib/strixfleet/host": "a path where nothing may be",
 }
 MAY_BE_ABSENT = {"gpu_stack:/etc/apt/sources.list.d/strixfleet.sources"}  # where the host's own sources do

@@ -23,6 +23,7 @@ from strixfleet.managed.llama_cpp.build import (
 )
 from strixfleet.managed.llama_cpp.defects import refused_builds
 from strixfleet.managed.llama_cpp.host_program import host_program
+from strixfleet.managed.llama_cpp.tampering import tampering
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.platforms.backends import backend_of
 from strixfleet.managed.things.file import Folder
@@ -189,7 +190,8 @@ def _owner(build: Build) -> Check:
         return Have(found, answers[SERVER].error, cure=cure)
 
     wanted: dict[str, Json] = {"owner": "root", "mode": "0755"}
-    return Check(id="llama_cpp:owner", wanted=wanted, reader=read, questions=(SERVER,))
+    message = f"who may change it decides what serves: `chown root:root`, `chmod 0755` {SERVER.subject}"
+    return Check(id="llama_cpp:owner", wanted=wanted, reader=read, questions=(SERVER,), message=message)
 
 
 def _shaders(features: frozenset[str]) -> Check:
@@ -264,6 +266,7 @@ def llama_cpp(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
     for path in (BUILDS, "/var/lib/strixfleet", "/var/cache/strixfleet"):
         yield Folder(id=f"llama_cpp:{path}", path=path)
     yield from host_program()
+    yield from tampering()
     build = build_for(settings, machine)
     if build is None:
         message = "llama_cpp_ref is not set in the inventory"

@@ -9,9 +9,10 @@ from strixfleet.managed.things.unit import Unit
 from strixfleet.on_host import sources
 
 
-HOST_PROGRAM = "/opt/strixfleet/lib/strixfleet-host"
-HOST_MODULES = "/opt/strixfleet/lib/strixfleet/on_host"
-OLD_MODULES = "/opt/strixfleet/lib/strixfleet/host"  # where versions before the rooms had them
+LIBRARY = "/opt/strixfleet/lib"
+HOST_PROGRAM = f"{LIBRARY}/strixfleet-host"
+HOST_MODULES = f"{LIBRARY}/strixfleet/on_host"
+OLD_MODULES = f"{LIBRARY}/strixfleet/host"  # where versions before the rooms had them
 PROGRAM = "switch.strixfleet_host"
 TIMER = "strixfleet-revert.timer"
 UNITS = "/etc/systemd/system"

@@ -6,7 +6,7 @@ from strixfleet.findings.items import Cure
 from strixfleet.inventory.schema.settings import HostSettings
 from strixfleet.managed.llama_server import server_unit
 from strixfleet.managed.llama_server.server_files import server_of, serving_backend, template_file
-from strixfleet.managed.llama_server.server_unit import KEYS, LISTENERS, UNITS, Server
+from strixfleet.managed.llama_server.server_unit import COPIES, KEYS, LISTENERS, UNITS, Server
 from strixfleet.managed.machine import Machine
 from strixfleet.managed.things.file import Folder
 from strixfleet.managed.things.thing import Check, Deed, Have, Thing
@@ -18,6 +18,7 @@ DROP_INS = Question(Ask.GLOB, f"{UNITS}/llama-server@*.service.d/{server_unit.DR
 KEY_NAMES = Question(Ask.NAMES, KEYS)
 MARKER = "# Managed by strixfleet"
 ETC = "/etc/strixfleet"
+PRELOAD = Question(Ask.READ, "/etc/ld.so.preload")
 
 
 def _left_over(servers: tuple[Server, ...]) -> Check:
@@ -62,17 +63,17 @@ def _listeners(servers: tuple[Server, ...]) -> Check:
     wanted = {one for server in servers for one in server.listeners}
 
     def read(answers: Answers) -> Have:
-        answer = answers[LISTENERS]
-        if answer.error or not isinstance(answer.value, str):
-            return Have(error=answer.error or "`ss` is not installed")
-        found = server_unit.listeners(answer.value)
+        answer, copies = answers[LISTENERS], answers[COPIES]
+        if answer.error or copies.error or not isinstance(answer.value, str):
+            return Have(error=answer.error or copies.error or "`ss` is not installed")
+        found = server_unit.listeners(answer.value, copies.value if isinstance(copies.value, dict) else {})
         return Have([f"{name} on {at}" for at, name in sorted(found.items()) if at not in wanted])
 
     return Check(
         id="llama_server:listeners",
         wanted=[],
         reader=read,
-        questions=(LISTENERS,),
+        questions=(LISTENERS, COPIES),
         cure=Cure.MANUAL,
         message="llama.cpp listens where it should not",
     )
@@ -119,6 +120,21 @@ def _crashes(server: Server) -> Check:
     )
 
 
+def _preloaded() -> Check:
+    def read(answers: Answers) -> Have:
+        text = answers.text(PRELOAD.verb, PRELOAD.subject)
+        return Have(text or None, answers[PRELOAD].error)
+
+    return Check(
+        id=f"llama_server:{PRELOAD.subject}",
+        wanted=None,
+        reader=read,
+        questions=(PRELOAD,),
+        cure=Cure.MANUAL,
+        message="every program loads this first, the servers too: remove it, or waive it if it is yours",
+    )
+
+
 def _loopback_only(server: Server) -> Check:
     return Check(
         id=f"{server.id}:tailnet",
@@ -150,3 +166,5 @@ def llama_server(settings: HostSettings, machine: Machine) -> Iterator[Thing]:
         if instance.host == "tailnet" and machine.tailnet_address and machine.one_address:
             yield _loopback_only(server)
     yield _listeners(servers)
+    if servers:
+        yield _preloaded()

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from strixfleet.findings.items import Cost, Difference, Status
+from strixfleet.findings.items import Cost, Cure, Difference, Status
 from strixfleet.managed.llama_cpp.build import BUILDS, CURRENT, MANIFEST, current_build, parse_manifest
 from strixfleet.managed.llama_server import loading
 from strixfleet.managed.llama_server.loading import Loading
 from strixfleet.managed.things.file import File, SecretFile
 from strixfleet.managed.things.thing import Deed, Have, Thing, unread
+from strixfleet.managed.things.unit import foreign_files
 from strixfleet.on_host.questions import Answers, Ask, Json, Question
 from strixfleet.on_host.switch.option_aliases import OPTIONS
 
@@ -21,6 +22,9 @@ UNITS = "/etc/systemd/system"
 KEYS = "/etc/strixfleet/keys"
 OPTIONS_FILE = f"{BUILDS}/current/{OPTIONS}"
 LISTENERS = Question(Ask.RUN, "listeners")
+COPIES = Question(Ask.COPIES, f"{BUILDS}/*/bin/*-server")
+UNCHANGED = "as when it was started"
+NO_COPIES: Mapping[str, Json] = {}
 DROP_IN = "10-strixfleet.conf"
 HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - what the unit does not see
 KEY_ROUNDS = 100_000
@@ -103,6 +107,7 @@ class Server(Thing):
             "enabled": "enabled",
             "active": "active",
             "config": self.config,
+            "unit_files": UNCHANGED,
             "build": "current",
             "health": 200,
             "listening": [*self.listeners, *(["the tailnet"] if self.waits_for_tailnet else [])],
@@ -146,12 +151,24 @@ class Server(Thing):
             "enabled": unit.get("UnitFileState"),
             "active": unit.get("ActiveState"),
             "config": unit.get("config"),
+            "unit_files": unit_files(unit),
             "build": build_of(unit, props.value, answers),
             "health": "loading" if loads and loads.in_time else status,
             "listening": [one for one in self.listeners if one in found],
         }
+        if holder := self._holder(unit, answers):
+            return Have(have, message=f"{holder} has its port: stop that, then `provision`", cure=Cure.MANUAL)
         waits = "the host has no tailnet address yet" if self.waits_for_tailnet else ""
         return Have(have, message=loads.words if loads and not waits else waits)
+
+    def _holder(self, unit: Mapping[str, Json], answers: Answers) -> str:
+        """Name the process that listens where this server should, and is not its own."""
+        own = f"pid={unit.get('MainPID')},"
+        for line in (answers.text(LISTENERS.verb, LISTENERS.subject) or "").splitlines():
+            who = re.search(r'\("([^"]*)",pid=(\d+),', line)
+            if who and own not in line and set(self.listeners) & set(line.split()):
+                return f"{who[1]} ({who[2]})"
+        return ""
 
     def key_holds(self, key: str, have: Mapping[str, Json]) -> bool:
         """Accept a server that loads within its time; before it listens it has no address either."""
@@ -201,21 +218,28 @@ def _same_commit(build_info: str, answers: Answers) -> bool:
     return manifest is None or manifest.commit.startswith(short)
 
 
-def listeners(text: str) -> dict[str, str]:
-    """Read `ss -Hltnp`: {address: program} of what llama.cpp's programs listen on."""
+def unit_files(unit: Mapping[str, Json]) -> str:
+    """Say whether the process was started from the unit's files as they are, and systemd has read them."""
+    if newer := unit.get("newer"):
+        return f"changed since it was started: {newer}"
+    return UNCHANGED if unit.get("NeedDaemonReload") in ("no", None) else "not read by systemd yet"
+
+
+def listeners(text: str, copies: Mapping[str, Json] = NO_COPIES) -> dict[str, str]:
+    """Read `ss -Hltnp`: {address: program} of what llama.cpp's programs, and copies of them, listen on."""
     found = {}
     for line in text.splitlines():
         fields = line.split()
         program = re.search(r'users:\(\("(llama-server|rpc-server)"', line)
-        if program and len(fields) > 3:  # noqa: PLR2004 - state, two queues, address
-            found[fields[3]] = program[1]
+        copy = next((str(copies[pid]) for pid in re.findall(r"pid=(\d+)", line) if pid in copies), None)
+        name = program[1] if program else copy
+        if name and len(fields) > 3:  # noqa: PLR2004 - state, two queues, address
+            found[fields[3]] = name
     return found
 
 
 def overrides(unit: Mapping[str, Json], instance: str) -> list[Json]:
-    """List unit files that change an instance and are not ours."""
-    ours = {drop_in_path(instance), f"{UNITS}/llama-server@.service"}
-    paths = str(unit.get("DropInPaths") or "").split()
-    fragment = str(unit.get("FragmentPath") or "")
-    found = {path for path in (*paths, fragment) if "/llama-server@" in path and path not in ours}
-    return [*sorted(found)]
+    """List unit files that change an instance and are not ours; a mask of it is the server's own row."""
+    if unit.get("LoadState") == "masked":
+        return []
+    return foreign_files(unit, {drop_in_path(instance), f"{UNITS}/llama-server@.service"})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strixfleet.findings.items import Status
+from strixfleet.findings.items import Cure, Status
 from strixfleet.managed.things.account import Account
 from strixfleet.managed.things.file import Absent, File, Folder, Link, SecretFile
 from strixfleet.managed.things.package import Holds, Package
@@ -48,7 +48,7 @@ RIGHT: dict[str, tuple[Thing, Json]] = {
     "unit": (UNIT, {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}),
     "account": (
         ACCOUNT,
-        {"shell": "/usr/sbin/nologin", "home": "/home/me", "groups": ["me", "render", "video"]},
+        {"shell": "/usr/sbin/nologin", "home": "/home/me", "uid": 9, "groups": ["me", "render", "video"]},
     ),
     "value": (VALUE, "32768\t60999\n"),
     "check": (CHECK, "1"),
@@ -103,6 +103,8 @@ def test_one_key_that_differs_is_a_difference(kind: str, data: st.DataObject) ->
     other = data.draw(VALUES.filter(lambda value: value != right[key]))
     if kind == "account" and key == "groups" and isinstance(other, list):
         other = [one for one in other if one != "render"]
+    if kind == "account" and key == "uid":
+        other = 0
     assert thing.compare(told(thing, {**right, key: other})).status is Status.DRIFT
 
 
@@ -114,12 +116,31 @@ def test_absent_is_a_difference(kind: str) -> None:
     assert row.have in (None, [])
 
 
-@given(st.lists(st.sampled_from(["render", "video", "audio", "me", "wheel"])))
+@given(st.lists(st.sampled_from(["render", "video", "audio", "me"])))
 def test_more_groups_are_accepted_and_fewer_are_not(groups: list[str]) -> None:
-    have: dict[str, Any] = {"shell": "/usr/sbin/nologin", "home": "/home/me", "groups": groups}
+    have: dict[str, Any] = {"shell": "/usr/sbin/nologin", "home": "/home/me", "uid": 9, "groups": groups}
     row = ACCOUNT.compare(told(ACCOUNT, have))
     assert (row.status is Status.OK) == ({"render", "video"} <= set(groups))
     assert row.have == have | {"groups": [one for one in groups if one != "me"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "powers"),
+    [({"groups": ["disk", "render", "sudo", "video"]}, "disk, sudo"), ({"uid": 0}, "uid 0")],
+)
+def test_an_account_that_may_do_more_is_left_to_a_person(more: dict[str, Json], powers: str) -> None:
+    right = RIGHT["account"][1]
+    assert isinstance(right, dict)
+    row = ACCOUNT.compare(told(ACCOUNT, {**right, "uid": 990, **more}))
+    assert (row.status, row.cure) == (Status.DRIFT, Cure.MANUAL)
+    assert row.message.startswith(f"{powers}: take it away by `gpasswd -d me GROUP`")
+
+
+def test_a_masked_unit_is_not_enabled() -> None:
+    row = UNIT.compare(
+        told(UNIT, {"LoadState": "masked", "ActiveState": "active", "UnitFileState": "masked"})
+    )
+    assert (row.status, row.have) == (Status.DRIFT, {"active": "active", "enabled": "masked"})
 
 
 @pytest.mark.parametrize(
