@@ -45,8 +45,8 @@ def manual(name: str, plant: str, undo: str, *ids: str) -> Mutation:
 
 
 def restored(path: str) -> str:
-    """Put back what was kept of a path."""
-    return f"rm -rf {path}; cp -a {KEPT}{path} {path}"
+    """Put back what was kept of a path, which need not have been there."""
+    return f"rm -rf {path}; test ! -e {KEPT}{path} || cp -a {KEPT}{path} {path}"
 
 
 def of_file(path: str, aspect: str, *more: str, then: str = "true") -> tuple[Mutation, ...]:

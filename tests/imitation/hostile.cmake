@@ -3,7 +3,7 @@
 execute_process(
     COMMAND
         sh -c
-        "git config filter.x.smudge 'sed "s/tiny/evil/;s/imitation/evil/"'
+        "git config filter.x.smudge 'sed -e s/tiny/evil/ -e s/imitation/evil/'
          common=$(git rev-parse --git-common-dir)
          mkdir -p $common/info; echo '* filter=x' > $common/info/attributes
          printf '#!/bin/sh\\ntouch /var/tmp/hook-ran\\n' > $common/hooks/post-checkout; chmod +x $common/hooks/post-checkout
