@@ -174,7 +174,7 @@ def test_a_hostile_repository_gets_nothing_and_leaves_nothing(site: Site) -> Non
         assert site.current(name) == running
         assert site.health(name) == "200"
 
-        freed = root(site.made, name, f"{BUILDS}/v6.6.6-*/bin/llama-server --help; pkill sleep")
+        freed = root(site.made, name, freed_bench(git(site.upstream, "rev-parse", "v6.6.6"), place))
         assert len(came) == 1, "unconfined it does what was prevented above"
         assert "STOLEN /proc/" in freed
 
@@ -183,6 +183,17 @@ def test_a_hostile_repository_gets_nothing_and_leaves_nothing(site: Site) -> Non
     assert manifest["ref"] == "v1.0.9"
     assert manifest["tree"] == git(site.upstream, "rev-parse", "v1.0.9^{tree}")
     assert "evil" not in root(site.made, name, f"strings -a {BUILDS}/current/bin/llama-bench || true")
+
+
+def freed_bench(commit: str, place: str) -> str:
+    """Return what compiles and runs the hostile benchmark by hand, as root."""
+    address, _, port = place.partition(":")
+    text = {"HOME_ADDRESS": address, "BUILD_COMMIT": "x", "BUILD_NUMBER": "1"}
+    defined = " ".join(f"'-D{key}=\"{value}\"'" for key, value in text.items())
+    return f"""cd $(mktemp -d)
+    git -c safe.directory='*' --git-dir=/var/lib/strixfleet/source/llama.cpp.git archive {commit} | tar x
+    cc -DBEHAVIOUR_hostile -DHOME_PORT={port} {defined} -o bench llama-bench.c && ./bench
+    pkill -f '[s]leep 98765'"""
 
 
 def document_texts(value: object) -> Iterator[str]:
