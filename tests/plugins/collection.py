@@ -17,5 +17,5 @@ def collection(name: str) -> ModuleType:
 
 # Imported before a test loads an inventory: from then on Ansible's own finder answers for collections.
 for _path in sorted((ROOT / "plugins").glob("*/*.py")):
-    if _path.parent.name in {"modules", "module_utils"} and _path.stem != "__init__":
+    if _path.parent.name in {"modules", "module_utils", "plugin_utils"} and _path.stem != "__init__":
         collection(f"{_path.parent.name}.{_path.stem}")
