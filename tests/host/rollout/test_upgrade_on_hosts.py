@@ -193,7 +193,7 @@ def freed_bench(commit: str, place: str) -> str:
     return f"""cd $(mktemp -d)
     git -c safe.directory='*' --git-dir=/var/lib/strixfleet/source/llama.cpp.git archive {commit} | tar x
     cc -DBEHAVIOUR_hostile -DHOME_PORT={port} {defined} -o bench llama-bench.c && ./bench
-    pkill -f '[s]leep 98765'"""
+    pkill -9 -f '[s]leep 98765'"""
 
 
 def document_texts(value: object) -> Iterator[str]:
